@@ -1,0 +1,191 @@
+// Package data defines the one sample type of the project and what a dataset is.
+//
+// Every stage speaks in Samples: a dataset yields them, augmentation moves them, a teacher's
+// prediction is one, a pseudo label is one. The rule that everything else follows from:
+// a label that is nil says "unknown, no supervision for this task"; an empty, non-nil list of
+// objects says "there are none".
+package data
+
+import (
+	"fmt"
+	"image"
+)
+
+// The tasks a Sample can carry labels for.
+const (
+	Classification = "classification"
+	Detection      = "detection"
+	Segmentation   = "segmentation"
+	Depth          = "depth"
+	Normals        = "normals"
+)
+
+// Tasks lists all tasks in the order in which they are always shown.
+var Tasks = []string{Classification, Detection, Segmentation, Depth, Normals}
+
+// Ignore marks a pixel of a semantic map that neither trains nor counts.
+const Ignore = 255
+
+// A Sample is an image and all that is known about it, in the pixel frame of that image.
+type Sample struct {
+	// Key names the sample within its dataset: a slash-separated relative path without extension.
+	// It is valid UTF-8, never empty, never absolute and has no "." or ".." element.
+	Key string
+
+	Image *image.RGBA // opaque, bounds start at (0, 0)
+
+	Class      []float32         // distribution over Labels.Classification; nil: unknown
+	Objects    []Object          // nil: unknown; empty: there are none
+	Semantic   *Grid[uint8]      // index into Labels.Segmentation, or Ignore; nil: unknown
+	Confidence *Grid[float32]    // probability of the class in Semantic; predictions only
+	Depth      *Grid[float32]    // in Labels.Depth units, NaN: invalid; nil: unknown
+	Normals    *Grid[[3]float32] // unit vectors, x right, y down, z away from the camera; zero: invalid
+}
+
+// Has reports whether s carries a label for the task.
+func (s *Sample) Has(task string) bool {
+	switch task {
+	case Classification:
+		return s.Class != nil
+	case Detection:
+		return s.Objects != nil
+	case Segmentation:
+		return s.Semantic != nil
+	case Depth:
+		return s.Depth != nil
+	case Normals:
+		return s.Normals != nil
+	}
+	return false
+}
+
+// An Object is one thing in an image.
+type Object struct {
+	Box   Box
+	Class int     // index into Labels.Detection
+	Score float32 // 1 for a true label
+	Mask  *Mask   // nil: unknown
+	Area  float64 // annotated area in px², 0 where the dataset gives none
+	Crowd bool    // a crowd (COCO) or difficult (VOC): neither trains nor counts against a detector
+}
+
+// A Box spans [X0, X1) × [Y0, Y1) in pixels; pixel (0, 0) covers [0, 1) × [0, 1).
+type Box struct{ X0, Y0, X1, Y1 float64 }
+
+// W returns the width.
+func (b Box) W() float64 { return b.X1 - b.X0 }
+
+// H returns the height.
+func (b Box) H() float64 { return b.Y1 - b.Y0 }
+
+// Area returns the area in px², 0 for an inverted box.
+func (b Box) Area() float64 { return max(0, b.W()) * max(0, b.H()) }
+
+// Clip returns the part of b inside a w×h image.
+func (b Box) Clip(w, h int) Box {
+	fw, fh := float64(w), float64(h)
+	return Box{min(max(b.X0, 0), fw), min(max(b.Y0, 0), fh), min(max(b.X1, 0), fw), min(max(b.Y1, 0), fh)}
+}
+
+// A Mask is the binary shape of an object: Pix holds Rect.Dx()·Rect.Dy() values of 0 or 1, row by
+// row; everything outside Rect is 0.
+type Mask struct {
+	Rect image.Rectangle
+	Pix  []uint8
+}
+
+// At reports whether the pixel belongs to the object.
+func (m *Mask) At(x, y int) bool {
+	return image.Pt(x, y).In(m.Rect) && m.Pix[(y-m.Rect.Min.Y)*m.Rect.Dx()+x-m.Rect.Min.X] != 0
+}
+
+// A Grid holds one value per pixel, row by row.
+type Grid[T any] struct {
+	W, H int
+	Pix  []T
+}
+
+// NewGrid returns a grid of zero values.
+func NewGrid[T any](w, h int) *Grid[T] { return &Grid[T]{w, h, make([]T, w*h)} }
+
+// At returns the value of pixel (x, y).
+func (g *Grid[T]) At(x, y int) T { return g.Pix[y*g.W+x] }
+
+// Set stores the value of pixel (x, y).
+func (g *Grid[T]) Set(x, y int, v T) { g.Pix[y*g.W+x] = v }
+
+// Units of depth.
+const (
+	Metric  = "metric"  // metres along the optical axis
+	Inverse = "inverse" // inverse depth of unknown scale and shift
+)
+
+// Labels says which tasks a dataset has labels for and what their values mean. An empty field is a
+// task without labels.
+type Labels struct {
+	Classification []string `json:"classification,omitempty" yaml:"classification,omitempty"` // class names, by index
+	Detection      []string `json:"detection,omitempty" yaml:"detection,omitempty"`           // class names, by index (no background)
+	Masks          bool     `json:"masks,omitempty" yaml:"masks,omitempty"`                   // objects carry masks
+	Segmentation   []string `json:"segmentation,omitempty" yaml:"segmentation,omitempty"`     // class names, by index
+	Depth          string   `json:"depth,omitempty" yaml:"depth,omitempty"`                   // Metric or Inverse
+	Normals        bool     `json:"normals,omitempty" yaml:"normals,omitempty"`
+}
+
+// Has reports whether there are labels for the task.
+func (l Labels) Has(task string) bool {
+	switch task {
+	case Classification:
+		return len(l.Classification) > 0
+	case Detection:
+		return len(l.Detection) > 0
+	case Segmentation:
+		return len(l.Segmentation) > 0
+	case Depth:
+		return l.Depth != ""
+	case Normals:
+		return l.Normals
+	}
+	return false
+}
+
+// A Dataset yields samples by index. It is safe for concurrent use.
+type Dataset interface {
+	// Len returns the number of samples.
+	Len() int
+	// Labels says what the samples can carry. A sample may lack some of it.
+	Labels() Labels
+	// Key returns the key of sample i without decoding it. Keys are unique in the dataset.
+	Key(i int) string
+	// Sample decodes sample i. The caller owns the result and may change it. A broken file is an
+	// error that names the file; other samples stay readable.
+	Sample(i int) (*Sample, error)
+}
+
+// A Source says where a dataset is and how to read it; recipes and the command line fill it.
+type Source struct {
+	Format string  `yaml:"format"`           // scenes, imagefolder, voc, images, …
+	Path   string  `yaml:"path,omitempty"`   // folder or file; not used by scenes
+	Set    string  `yaml:"set,omitempty"`    // which set of a family, such as scenes' crowds or VOC's year
+	Split  string  `yaml:"split,omitempty"`  // train, val or test
+	Count  int     `yaml:"count,omitempty"`  // use only the first Count samples; 0: all
+	Size   int     `yaml:"size,omitempty"`   // rendered side in pixels; scenes only
+	Seed   uint64  `yaml:"seed,omitempty"`   // scenes only
+	Scale  float64 `yaml:"scale,omitempty"`  // depth units per stored unit, where the format cannot know
+	Labels string  `yaml:"labels,omitempty"` // folder of pseudo-label shards to fill in what is unknown
+}
+
+// SampleError is what a dataset returns for a broken item; loaders skip and count it.
+type SampleError struct {
+	Key  string // the sample
+	File string // the file that could not be used, if one
+	Err  error
+}
+
+func (e *SampleError) Error() string {
+	if e.File != "" {
+		return fmt.Sprintf("sample %s: %s: %v", e.Key, e.File, e.Err)
+	}
+	return fmt.Sprintf("sample %s: %v", e.Key, e.Err)
+}
+
+func (e *SampleError) Unwrap() error { return e.Err }
