@@ -1,0 +1,21 @@
+package torch
+
+// StepSGD is one fused step of SGD over flat buffers, as torch.optim.SGD takes it: decay is added to
+// the gradient, the momentum buffer follows it, and the parameters follow the buffer. first says
+// that the buffer is not yet filled.
+func StepSGD(params, grads, momentum *Tensor, lr, beta, decay float64, nesterov, first bool) {
+	NoGrad(func() {
+		dispatch("_fused_sgd_", []any{[]*Tensor{params}, []*Tensor{grads}, []*Tensor{momentum},
+			decay, beta, lr, 0.0, nesterov, false, first, nil, nil})
+	})
+}
+
+// StepAdamW is one fused step of AdamW over flat buffers, as torch.optim.AdamW takes it. step is a
+// float32 scalar that counts the steps; it is incremented here.
+func StepAdamW(params, grads, mean, square, step *Tensor, lr, beta1, beta2, decay, eps float64) {
+	NoGrad(func() {
+		Scope(func() { step.Copy(step.AddScalar(1)) })
+		dispatch("_fused_adamw_", []any{[]*Tensor{params}, []*Tensor{grads}, []*Tensor{mean}, []*Tensor{square}, []*Tensor{}, []*Tensor{step},
+			lr, beta1, beta2, decay, eps, false, false, nil, nil})
+	})
+}

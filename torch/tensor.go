@@ -1,0 +1,365 @@
+package torch
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// A DType is the type of a tensor's elements.
+type DType int
+
+// The element types in use.
+const (
+	Float DType = iota // 32 bits
+	BFloat16
+	Half
+	Double
+	Uint8
+	Int32
+	Int64
+	Bool
+	numDTypes
+)
+
+func (d DType) cName() string {
+	return [...]string{"float32", "bfloat16", "float16", "float64", "uint8", "int32", "int64", "bool"}[d]
+}
+
+func (d DType) String() string { return d.cName() }
+
+// Size returns the bytes of one element.
+func (d DType) Size() int { return [...]int{4, 2, 2, 8, 1, 4, 8, 1}[d] }
+
+// A Tensor is a handle on a tensor of libtorch. It belongs to the scope it was made in, which frees
+// it, unless [Tensor.Keep] took it out.
+type Tensor struct {
+	h     uintptr
+	scope int // index of the owning scope + 1, 0: kept by the caller
+	slot  int // position in that scope
+}
+
+var (
+	scopes [][]*Tensor
+	live   int
+)
+
+// Live returns the number of tensor handles in existence: the measure of leaks.
+func Live() int { return live }
+
+// Scope runs f and frees every tensor made in it that was not kept or returned from [Scoped].
+func Scope(f func()) {
+	scopes = append(scopes, nil)
+	depth := len(scopes)
+	defer func() {
+		for len(scopes) >= depth { // deeper ones are open only when f panicked
+			closeScope()
+		}
+	}()
+	f()
+}
+
+// Scoped is Scope for a function with a result, which moves to the surrounding scope.
+func Scoped(f func() *Tensor) (t *Tensor) {
+	Scope(func() {
+		if t = f(); t != nil {
+			t.Keep()
+		}
+	})
+	if t != nil && len(scopes) > 0 {
+		t.adopt()
+	}
+	return t
+}
+
+func closeScope() {
+	top := scopes[len(scopes)-1]
+	scopes = scopes[:len(scopes)-1]
+	for _, t := range top {
+		if t != nil {
+			t.scope = 0
+			t.Free()
+		}
+	}
+}
+
+func wrap(h uintptr) *Tensor {
+	live++
+	t := &Tensor{h: h}
+	if len(scopes) > 0 {
+		t.adopt()
+	}
+	return t
+}
+
+func (t *Tensor) adopt() {
+	top := &scopes[len(scopes)-1]
+	t.scope, t.slot = len(scopes), len(*top)
+	*top = append(*top, t)
+}
+
+// Keep takes t out of its scope: from now on the caller frees it.
+func (t *Tensor) Keep() *Tensor {
+	if t.scope > 0 {
+		scopes[t.scope-1][t.slot] = nil
+		t.scope = 0
+	}
+	return t
+}
+
+// Free releases t at once. Freeing twice is harmless.
+func (t *Tensor) Free() {
+	if t == nil || t.h == 0 {
+		return
+	}
+	t.Keep()
+	purego.SyscallN(lib.deleteTensor, t.h)
+	t.h = 0
+	live--
+}
+
+// out receives the results of C calls; all calls come from one thread.
+var out [2]uintptr
+
+func check(r uintptr, op string, args ...any) {
+	if int32(r) != 0 {
+		fail(op, args...)
+	}
+}
+
+// Shape returns the sizes of t.
+func (t *Tensor) Shape() []int64 { return t.ints(lib.getSizes) }
+
+// Strides returns the strides of t, in elements.
+func (t *Tensor) Strides() []int64 { return t.ints(lib.getStrides) }
+
+func (t *Tensor) ints(fn uintptr) []int64 {
+	n := t.Dim()
+	if n == 0 {
+		return nil
+	}
+	r, _, _ := purego.SyscallN(fn, t.h, uintptr(unsafe.Pointer(&out[0])))
+	check(r, "shape")
+	return append([]int64(nil), unsafe.Slice((*int64)(pointer(out[0])), n)...)
+}
+
+// Size returns the length of one dimension; a negative one counts from the end.
+func (t *Tensor) Size(dim int) int64 {
+	s := t.Shape()
+	if dim < 0 {
+		dim += len(s)
+	}
+	return s[dim]
+}
+
+// Dim returns the number of dimensions.
+func (t *Tensor) Dim() int { return int(t.int(lib.getDim)) }
+
+// Len returns the number of elements.
+func (t *Tensor) Len() int64 { return t.int(lib.getNumel) }
+
+// DType returns the type of the elements.
+func (t *Tensor) DType() DType { return engine.dtypes[int32(t.int(lib.getDtype))] }
+
+// Device returns where t lives.
+func (t *Tensor) Device() Device {
+	if int32(t.int(lib.getDeviceType)) == engine.cpu {
+		return CPU
+	}
+	return Device{CUDA: true, Index: int(int32(t.int(lib.deviceIndex)))}
+}
+
+func (t *Tensor) int(fn uintptr) int64 {
+	if t.h == 0 {
+		panic("torch: use of a tensor that was freed")
+	}
+	out[0] = 0
+	r, _, _ := purego.SyscallN(fn, t.h, uintptr(unsafe.Pointer(&out[0])))
+	check(r, "tensor")
+	return int64(out[0])
+}
+
+func (t *Tensor) data() unsafe.Pointer {
+	r, _, _ := purego.SyscallN(lib.getDataPtr, t.h, uintptr(unsafe.Pointer(&out[0])))
+	check(r, "data_ptr", t)
+	return pointer(out[0])
+}
+
+func describe(a any) string {
+	switch a := a.(type) {
+	case *Tensor:
+		if a == nil || a.h == 0 {
+			return "none"
+		}
+		s := strings.ReplaceAll(strings.Trim(fmt.Sprint(a.Shape()), "[]"), " ", ", ")
+		return fmt.Sprintf("%v[%s]", a.DType(), s)
+	case []*Tensor:
+		var s []string
+		for i, t := range a {
+			if i == 4 {
+				s = append(s, fmt.Sprintf("… %d in all", len(a)))
+				break
+			}
+			s = append(s, describe(t))
+		}
+		return "(" + strings.Join(s, ", ") + ")"
+	case nil:
+		return "none"
+	}
+	return fmt.Sprint(a)
+}
+
+// String gives type and shape, such as "float32[2, 3]".
+func (t *Tensor) String() string { return describe(t) }
+
+// Empty returns a tensor of the given shape with arbitrary contents, on the device in use.
+func Empty(d DType, shape ...int64) *Tensor { return empty(d, engine.device, shape) }
+
+func empty(d DType, dev Device, shape []int64) *Tensor {
+	n := len(shape)
+	strides := make([]int64, n+1)
+	sizes := append(make([]int64, 0, n+1), shape...)
+	sizes = append(sizes, 1)
+	step := int64(1)
+	for i := n - 1; i >= 0; i-- {
+		strides[i] = step
+		step *= max(shape[i], 1)
+	}
+	kind := engine.cpu
+	if dev.CUDA {
+		kind = engine.cuda
+	}
+	r, _, _ := purego.SyscallN(lib.emptyStrided, uintptr(n), uintptr(unsafe.Pointer(&sizes[0])), uintptr(unsafe.Pointer(&strides[0])),
+		uintptr(engine.codes[d]), uintptr(kind), uintptr(dev.Index), uintptr(unsafe.Pointer(&out[0])))
+	check(r, "empty", shape)
+	return wrap(out[0])
+}
+
+// Full returns a tensor filled with one value, on the device in use.
+func Full(d DType, value float64, shape ...int64) *Tensor {
+	t := Empty(d, shape...)
+	t.Fill(value)
+	return t
+}
+
+// Zeros returns a tensor of zeros, on the device in use.
+func Zeros(d DType, shape ...int64) *Tensor { return Full(d, 0, shape...) }
+
+// Fill sets every element of t, in place.
+func (t *Tensor) Fill(value float64) *Tensor {
+	check(uintptr(lib.fill(t.h, value)), "aten::fill_", t, value)
+	return t
+}
+
+// Element is a Go type that tensors can be made of and read into.
+type Element interface {
+	~float32 | ~float64 | ~uint8 | ~int32 | ~int64
+}
+
+func dtypeOf[T Element]() DType {
+	var z T
+	switch any(z).(type) {
+	case float32:
+		return Float
+	case float64:
+		return Double
+	case uint8:
+		return Uint8
+	case int32:
+		return Int32
+	}
+	return Int64
+}
+
+// From copies a Go slice into a tensor on the device in use. It panics with an [*Error] when the
+// shape does not hold as many elements as the slice.
+func From[T Element](v []T, shape ...int64) *Tensor { return fromOn(engine.device, v, shape) }
+
+func fromOn[T Element](dev Device, v []T, shape []int64) *Tensor {
+	n := int64(1)
+	for _, s := range shape {
+		n *= s
+	}
+	if n != int64(len(v)) {
+		panic(&Error{Op: "from", Args: []string{fmt.Sprint(shape)}, Text: fmt.Sprintf("%d values do not fill this shape", len(v))})
+	}
+	t := empty(dtypeOf[T](), CPU, shape)
+	if n > 0 {
+		copy(unsafe.Slice((*T)(t.data()), n), v)
+	}
+	if dev != CPU {
+		g := t.To(dev)
+		t.Free()
+		return g
+	}
+	return t
+}
+
+// Scalar returns a 0-dimensional float32 tensor on the CPU, which operators combine with tensors of
+// any device and floating type without changing that type.
+func Scalar(v float64) *Tensor {
+	if t, ok := scalars[v]; ok {
+		return t
+	}
+	t := fromOn(CPU, []float32{float32(v)}, nil)
+	if len(scalars) < 256 && !math.IsNaN(v) { // the constants of a program; not its learning rates
+		scalars[v] = t.Keep()
+	}
+	return t
+}
+
+var scalars = map[float64]*Tensor{}
+
+// Values copies the elements of t into a Go slice, row-major. It panics with an [*Error] when T is
+// not the Go type of t's elements.
+func Values[T Element](t *Tensor) []T {
+	v := make([]T, t.Len())
+	CopyTo(v, t)
+	return v
+}
+
+// CopyTo is Values into a slice of the caller.
+func CopyTo[T Element](dst []T, t *Tensor) {
+	if d := t.DType(); d != dtypeOf[T]() && !(d == Bool && dtypeOf[T]() == Uint8) {
+		panic(&Error{Op: "values", Args: []string{t.String()}, Text: fmt.Sprintf("not a tensor of %v", dtypeOf[T]())})
+	}
+	Scope(func() {
+		c := t.Detach().To(CPU).Contiguous()
+		if n := c.Len(); n > 0 {
+			copy(dst, unsafe.Slice((*T)(c.data()), n))
+		}
+	})
+}
+
+// Item returns the only element of t as a float64.
+func (t *Tensor) Item() (v float64) {
+	Scope(func() { v = Values[float64](t.Detach().As(Double))[0] })
+	return v
+}
+
+// To returns t on another device; t itself if it is there. It is not differentiable.
+func (t *Tensor) To(dev Device) *Tensor {
+	if t.Device() == dev {
+		return t
+	}
+	g := empty(t.DType(), dev, t.Shape())
+	g.Copy(t)
+	return g
+}
+
+// Copy overwrites the elements of t by those of src, converting the type.
+func (t *Tensor) Copy(src *Tensor) *Tensor {
+	r, _, _ := purego.SyscallN(lib.copyTensor, t.h, src.h, 0)
+	check(r, "aten::copy_", t, src)
+	return t
+}
+
+// Load overwrites the elements of t by those of a Go slice.
+func Load[T Element](t *Tensor, v []T) {
+	NoGrad(func() {
+		Scope(func() { t.Copy(fromOn(CPU, v, t.Shape())) })
+	})
+}
