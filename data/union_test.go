@@ -1,0 +1,78 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// fake has n samples whose class is their index; sample 1 is broken.
+type fake struct {
+	n      int
+	labels Labels
+}
+
+func (f fake) Len() int         { return f.n }
+func (f fake) Labels() Labels   { return f.labels }
+func (f fake) Key(i int) string { return fmt.Sprintf("dir/%d", i) }
+func (f fake) Sample(i int) (*Sample, error) {
+	if i == 1 {
+		return nil, &SampleError{f.Key(i), "file", errors.New("truncated")}
+	}
+	return &Sample{Key: f.Key(i), Class: []float32{float32(i)}}, nil
+}
+
+func TestUnion(t *testing.T) {
+	u, err := Union(
+		fake{3, Labels{Classification: []string{"a", "b"}}},
+		fake{0, Labels{Depth: Metric}},
+		fake{2, Labels{Classification: []string{"a", "b"}, Masks: true, Detection: []string{"c"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := u.Labels(); u.Len() != 5 || len(l.Classification) != 2 || l.Depth != Metric || !l.Masks || len(l.Detection) != 1 {
+		t.Errorf("%d samples with labels %+v", u.Len(), l)
+	}
+	for i, want := range []string{"0/dir/0", "0/dir/1", "0/dir/2", "2/dir/0", "2/dir/1"} {
+		if u.Key(i) != want {
+			t.Errorf("key %d is %s, want %s", i, u.Key(i), want)
+		}
+		s, err := u.Sample(i)
+		if broken, ok := errors.AsType[*SampleError](err); strings.HasSuffix(want, "1") {
+			if !ok || broken.Key != want || broken.File != "file" {
+				t.Errorf("sample %d: %v", i, err)
+			}
+		} else if err != nil || s.Key != want {
+			t.Errorf("sample %d: %v, %v", i, s, err)
+		}
+	}
+	if u, err := Union(); err != nil || u.Len() != 0 {
+		t.Errorf("empty union: %v", err)
+	}
+}
+
+func TestUnionConflicts(t *testing.T) {
+	for _, c := range []struct {
+		a, b Labels
+		want string
+	}{
+		{Labels{Classification: []string{"a", "b"}}, Labels{Classification: []string{"b", "a"}}, `class 0 is "a" in one and "b"`},
+		{Labels{Detection: []string{"a"}}, Labels{Detection: []string{"a", "b"}}, "1 classes, the other 2"},
+		{Labels{Depth: Metric}, Labels{Depth: Inverse}, "metric"},
+	} {
+		_, err := Union(fake{1, c.a}, fake{0, Labels{}}, fake{1, c.b})
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "parts 0 and 2") {
+			t.Errorf("error %v, want %s", err, c.want)
+		}
+	}
+}
+
+func TestFirst(t *testing.T) {
+	d := fake{3, Labels{}}
+	for n, want := range map[int]int{0: 0, 2: 2, 3: 3, 9: 3} {
+		if got := First(d, n).Len(); got != want {
+			t.Errorf("first %d of 3: %d", n, got)
+		}
+	}
+}
