@@ -54,12 +54,13 @@ func (t *Tensor) Backward() {
 // A Flat holds many parameters in one buffer and their gradients in another, so that zeroing,
 // clipping and stepping are single operators.
 type Flat struct {
-	Data, Grad *Tensor   // [n]
+	Data, Grad *Tensor   // [n]; Grad is nil where there are no gradients
 	Params     []*Tensor // views of Data, leaves of autograd, whose gradients are views of Grad
 }
 
-// NewFlat lays out parameters of the given shapes one after the other. The caller owns the result.
-func NewFlat(shapes [][]int64) *Flat {
+// NewFlat lays out parameters of the given shapes one after the other, with gradients if asked for.
+// The caller owns the result.
+func NewFlat(shapes [][]int64, grad bool) *Flat {
 	f := &Flat{}
 	total := int64(0)
 	for _, s := range shapes {
@@ -67,13 +68,18 @@ func NewFlat(shapes [][]int64) *Flat {
 	}
 	NoGrad(func() {
 		Scope(func() {
-			f.Data, f.Grad = Zeros(Float, total).Keep(), Zeros(Float, total).Keep()
+			f.Data = Zeros(Float, total).Keep()
+			if grad {
+				f.Grad = Zeros(Float, total).Keep()
+			}
 			at := int64(0)
 			for _, s := range shapes {
 				n := count(s)
 				p := f.Data.Narrow(0, at, n).View(s...).Detach().Keep()
-				p.RequireGrad(true)
-				p.SetGrad(f.Grad.Narrow(0, at, n).View(s...))
+				if grad {
+					p.RequireGrad(true)
+					p.SetGrad(f.Grad.Narrow(0, at, n).View(s...))
+				}
 				f.Params = append(f.Params, p)
 				at += n
 			}

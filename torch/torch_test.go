@@ -12,7 +12,7 @@ func TestFirst(t *testing.T) {
 		if y.Item() != 34 {
 			t.Errorf("got %v", y.Item())
 		}
-		f := NewFlat([][]int64{{4, 3, 3, 3}, {4}})
+		f := NewFlat([][]int64{{4, 3, 3, 3}, {4}}, true)
 		w, b := f.Params[0], f.Params[1]
 		Load(w, make([]float32, 108))
 		for i := 0; i < 5; i++ {

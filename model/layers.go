@@ -1,0 +1,122 @@
+package model
+
+import "must/torch"
+
+// A Mode says how a forward pass runs.
+type Mode struct {
+	Train bool // batch statistics, and running ones follow
+}
+
+// A Conv is a 2-D convolution, [N, in, H, W] → [N, out, H/stride, W/stride].
+type Conv struct {
+	w, b                 *Param
+	stride, pad, dilated int64
+}
+
+// NewConv declares a k×k convolution with "same" padding at stride 1, initialised by init.
+func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
+	c := &Conv{w: b.Weight("weight", init, out, in, k, k), stride: stride, pad: k / 2, dilated: 1}
+	if bias {
+		c.b = b.Bias("bias", Constant(0), out)
+	}
+	return c
+}
+
+// Forward convolves x. Weights follow the element type of x, so that a bfloat16 input runs the
+// network in bfloat16 while parameters stay float32.
+func (c *Conv) Forward(x *torch.Tensor) *torch.Tensor {
+	return x.Conv2D(like(c.w, x), like(c.b, x), c.stride, c.pad, c.dilated, 1)
+}
+
+// Bias returns the bias parameter, nil if there is none.
+func (c *Conv) Bias() *Param { return c.b }
+
+func like(p *Param, x *torch.Tensor) *torch.Tensor {
+	if p == nil {
+		return nil
+	}
+	if d := x.DType(); d != torch.Float {
+		return p.T.As(d)
+	}
+	return p.T
+}
+
+// A Norm is batch normalisation over [N, C, H, W].
+type Norm struct{ w, b, mean, variance *Param }
+
+// NewNorm declares a batch norm whose gain starts at the given value.
+func NewNorm(b Builder, c int64, gain float32) *Norm {
+	return &Norm{
+		w: b.Bias("weight", Constant(gain), c), b: b.Bias("bias", Constant(0), c),
+		mean: b.Buffer("running_mean", Constant(0), c), variance: b.Buffer("running_var", Constant(1), c),
+	}
+}
+
+// Forward normalises x; in training the running statistics follow by 0.1.
+func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
+	// One value per channel has no variance; the running statistics stand in for it.
+	s := x.Shape()
+	train := m.Train && s[0]*s[2]*s[3] > 1
+	return x.BatchNorm(n.w.T, n.b.T, n.mean.T, n.variance.T, train, 0.1, 1e-5)
+}
+
+// A ConvNorm is convolution, batch norm and ReLU.
+type ConvNorm struct {
+	conv *Conv
+	norm *Norm
+}
+
+// NewConvNorm declares a k×k convolution without bias and its norm under "conv" and "norm".
+func NewConvNorm(b Builder, in, out, k, stride int64) *ConvNorm {
+	return &ConvNorm{NewConv(b.In("conv"), in, out, k, stride, false, Kaiming(out*k*k)), NewNorm(b.In("norm"), out, 1)}
+}
+
+// Forward applies the three in turn.
+func (c *ConvNorm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
+	return c.norm.Forward(c.conv.Forward(x), m).ReluInPlace()
+}
+
+// A Tower is a stack of 3×3 ConvNorms of one width.
+type Tower []*ConvNorm
+
+// NewTower declares n ConvNorms under "0", "1", ….
+func NewTower(b Builder, n int, in, width int64) Tower {
+	var t Tower
+	for i := range n {
+		t = append(t, NewConvNorm(b.In(string(rune('0'+i))), in, width, 3, 1))
+		in = width
+	}
+	return t
+}
+
+// Forward applies all in turn.
+func (t Tower) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
+	for _, c := range t {
+		x = c.Forward(x, m)
+	}
+	return x
+}
+
+// A Linear layer maps [N, in] to [N, out].
+type Linear struct{ w, b *Param }
+
+// NewLinear declares a fully connected layer with bias.
+func NewLinear(b Builder, in, out int64, init Init) *Linear {
+	return &Linear{b.Weight("weight", init, out, in), b.Bias("bias", Constant(0), out)}
+}
+
+// Forward applies the layer.
+func (l *Linear) Forward(x *torch.Tensor) *torch.Tensor { return x.Linear(like(l.w, x), like(l.b, x)) }
+
+// A Deconv is a 2×2 transposed convolution of stride 2, which doubles height and width.
+type Deconv struct{ w, b *Param }
+
+// NewDeconv declares the layer.
+func NewDeconv(b Builder, in, out int64) *Deconv {
+	return &Deconv{b.Weight("weight", Kaiming(out*4), in, out, 2, 2), b.Bias("bias", Constant(0), out)}
+}
+
+// Forward applies the layer.
+func (d *Deconv) Forward(x *torch.Tensor) *torch.Tensor {
+	return x.ConvTranspose2D(like(d.w, x), like(d.b, x), 2, 0)
+}

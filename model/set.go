@@ -1,0 +1,212 @@
+// Package model holds the network that teachers, student and transfer models share: parameters by
+// name, layers, the ResNet backbone and the feature pyramid. Heads belong to package task.
+package model
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+
+	"must/torch"
+)
+
+// A Param is a tensor with a name: a trained parameter or a buffer such as a running mean.
+type Param struct {
+	Name  string
+	Shape []int64
+	T     *torch.Tensor // set by [Set.Build]
+
+	init  Init
+	decay bool
+	at    int64 // offset in the flat buffer
+}
+
+// Len returns the number of values.
+func (p *Param) Len() int64 {
+	n := int64(1)
+	for _, s := range p.Shape {
+		n *= s
+	}
+	return n
+}
+
+// An Init fills fresh parameter values. A parameter's generator depends on the seed and its name only,
+// so that a layer starts alike whatever else the model holds.
+type Init func(v []float32, rng *rand.Rand)
+
+// Constant fills with one value.
+func Constant(c float32) Init {
+	return func(v []float32, _ *rand.Rand) {
+		for i := range v {
+			v[i] = c
+		}
+	}
+}
+
+// Normal draws from a normal distribution of mean 0.
+func Normal(std float64) Init {
+	return func(v []float32, rng *rand.Rand) {
+		for i := range v {
+			v[i] = float32(rng.NormFloat64() * std)
+		}
+	}
+}
+
+// Kaiming is He's initialisation for layers followed by a ReLU: std = √(2 / fan).
+func Kaiming(fan int64) Init { return Normal(math.Sqrt(2 / float64(fan))) }
+
+// A Set holds the parameters and buffers of a model in flat memory. Parameters that weight decay
+// applies to (weights; not norms and biases) come first, so that a step is two fused operators.
+type Set struct {
+	Params  []*Param
+	Buffers []*Param
+
+	Flat    *torch.Flat // of Params
+	Stats   *torch.Flat // of Buffers
+	Decayed int64       // number of leading values in Flat that decay
+
+	names map[string]bool
+}
+
+// A Builder declares parameters under a common prefix.
+type Builder struct {
+	set    *Set
+	prefix string
+}
+
+// NewSet returns an empty set and the builder of its top level.
+func NewSet() (*Set, Builder) {
+	s := &Set{names: map[string]bool{}}
+	return s, Builder{s, ""}
+}
+
+// In returns a builder for a part of the model.
+func (b Builder) In(name string) Builder { return Builder{b.set, b.prefix + name + "."} }
+
+func (b Builder) declare(name string, init Init, decay bool, shape []int64) *Param {
+	p := &Param{Name: b.prefix + name, Shape: shape, init: init, decay: decay}
+	if b.set.names[p.Name] {
+		panic("model: parameter " + p.Name + " declared twice")
+	}
+	b.set.names[p.Name] = true
+	return p
+}
+
+// Weight declares a parameter that decays.
+func (b Builder) Weight(name string, init Init, shape ...int64) *Param {
+	p := b.declare(name, init, true, shape)
+	b.set.Params = append(b.set.Params, p)
+	return p
+}
+
+// Bias declares a parameter that does not decay: a bias, or the gain of a norm.
+func (b Builder) Bias(name string, init Init, shape ...int64) *Param {
+	p := b.declare(name, init, false, shape)
+	b.set.Params = append(b.set.Params, p)
+	return p
+}
+
+// Buffer declares a tensor that is saved but not trained.
+func (b Builder) Buffer(name string, init Init, shape ...int64) *Param {
+	p := b.declare(name, init, false, shape)
+	b.set.Buffers = append(b.set.Buffers, p)
+	return p
+}
+
+// Build allocates and initialises all that was declared. Call it once, within torch.Do.
+func (s *Set) Build(seed uint64) {
+	var decayed, plain []*Param
+	for _, p := range s.Params {
+		if p.decay {
+			decayed = append(decayed, p)
+			s.Decayed += p.Len()
+		} else {
+			plain = append(plain, p)
+		}
+	}
+	s.Params = append(decayed, plain...)
+	s.Flat = allocate(s.Params, true)
+	s.Stats = allocate(s.Buffers, false)
+	for f, ps := range map[*torch.Flat][]*Param{s.Flat: s.Params, s.Stats: s.Buffers} {
+		v := make([]float32, f.Data.Len())
+		for _, p := range ps {
+			h := fnv.New64a()
+			h.Write([]byte(p.Name))
+			p.init(v[p.at:p.at+p.Len()], rand.New(rand.NewPCG(seed, h.Sum64())))
+		}
+		torch.Load(f.Data, v)
+	}
+}
+
+func allocate(ps []*Param, grad bool) *torch.Flat {
+	shapes, at := make([][]int64, len(ps)), int64(0)
+	for i, p := range ps {
+		shapes[i] = p.Shape
+		p.at = at
+		at += p.Len()
+	}
+	f := torch.NewFlat(shapes, grad)
+	for i, p := range ps {
+		p.T = f.Params[i]
+	}
+	return f
+}
+
+// Free releases all tensors of the set.
+func (s *Set) Free() {
+	s.Flat.Free()
+	s.Stats.Free()
+}
+
+// All returns parameters and buffers.
+func (s *Set) All() []*Param { return append(append([]*Param(nil), s.Params...), s.Buffers...) }
+
+// State returns all values by name, copied.
+func (s *Set) State() map[string][]float32 {
+	state := map[string][]float32{}
+	params, stats := torch.Values[float32](s.Flat.Data), torch.Values[float32](s.Stats.Data)
+	for _, p := range s.Params {
+		state[p.Name] = params[p.at : p.at+p.Len()]
+	}
+	for _, p := range s.Buffers {
+		state[p.Name] = stats[p.at : p.at+p.Len()]
+	}
+	return state
+}
+
+// Load copies values by name into the set. Names the set lacks, and names that are absent from state,
+// are returned; a value of the wrong length is an error.
+func (s *Set) Load(state map[string][]float32) (missing, unused []string, err error) {
+	params, stats := torch.Values[float32](s.Flat.Data), torch.Values[float32](s.Stats.Data)
+	load := func(p *Param, flat []float32) error {
+		v, ok := state[p.Name]
+		if !ok {
+			missing = append(missing, p.Name)
+			return nil
+		}
+		if int64(len(v)) != p.Len() {
+			return fmt.Errorf("parameter %s has %d values where the model of shape %v needs %d", p.Name, len(v), p.Shape, p.Len())
+		}
+		copy(flat[p.at:], v)
+		return nil
+	}
+	for _, p := range s.Params {
+		if err := load(p, params); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, p := range s.Buffers {
+		if err := load(p, stats); err != nil {
+			return nil, nil, err
+		}
+	}
+	for name := range state {
+		if !s.names[name] {
+			unused = append(unused, name)
+		}
+	}
+	torch.Load(s.Flat.Data, params)
+	torch.Load(s.Stats.Data, stats)
+	return missing, unused, nil
+}
