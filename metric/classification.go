@@ -1,0 +1,111 @@
+package metric
+
+import (
+	"math"
+
+	"must/data"
+)
+
+// Classification measures the share of images whose true class is the predicted one (top1) or among
+// the five likeliest (top5), and the calibration of the predicted probabilities (ece).
+type Classification struct {
+	images, top1, top5 int
+	calibration        Calibration
+}
+
+// NewClassification returns an empty metric.
+func NewClassification() *Classification { return &Classification{} }
+
+// Add implements [Metric]. The true class is the likeliest one of truth.Class. Between classes of
+// equal probability the lower index ranks first, as in argmax.
+func (m *Classification) Add(truth, pred *data.Sample) {
+	if len(truth.Class) == 0 {
+		return
+	}
+	m.images++
+	class := argmax(truth.Class)
+	rank := rankOf(pred.Class, class)
+	if rank < 1 {
+		m.top1++
+	}
+	if rank < 5 {
+		m.top5++
+	}
+	if rank < len(pred.Class) {
+		m.calibration.Add(float64(pred.Class[argmax(pred.Class)]), rank == 0)
+	}
+}
+
+// Values implements [Metric]: top1, top5, ece.
+func (m *Classification) Values() []Value {
+	if m.images == 0 {
+		return nil
+	}
+	n := float64(m.images)
+	return []Value{
+		{"top1", float64(m.top1) / n, true},
+		{"top5", float64(m.top5) / n, true},
+		{"ece", m.calibration.ECE(), false},
+	}
+}
+
+func argmax(p []float32) int {
+	best := 0
+	for i, v := range p {
+		if v > p[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// rankOf returns how many classes come before class. It is past every rank if the class is not
+// among those predicted or a probability is NaN.
+func rankOf(p []float32, class int) int {
+	if class >= len(p) {
+		return math.MaxInt
+	}
+	rank := 0
+	for i, v := range p {
+		if v != v {
+			return math.MaxInt
+		}
+		if v > p[class] || v == p[class] && i < class {
+			rank++
+		}
+	}
+	return rank
+}
+
+// Calibration measures how far the confidence of predictions is from the share of them that is right:
+// the expected calibration error of Guo et al., "On Calibration of Modern Neural Networks" (2017),
+// over 15 bins of equal width.
+type Calibration struct {
+	bins [15]struct{ confidence, right, count float64 }
+}
+
+// Add counts one prediction of the given confidence in 0..1. NaN is skipped.
+func (c *Calibration) Add(confidence float64, right bool) {
+	if math.IsNaN(confidence) {
+		return
+	}
+	n := len(c.bins)
+	// The bins are half open from above, (k/n, (k+1)/n].
+	b := &c.bins[min(max(int(math.Ceil(confidence*float64(n)))-1, 0), n-1)]
+	b.confidence += confidence
+	b.count++
+	if right {
+		b.right++
+	}
+}
+
+// ECE returns the mean over all predictions of |share right − confidence| of their bin; 0 if there are
+// none.
+func (c *Calibration) ECE() float64 {
+	var gap, count float64
+	for _, b := range c.bins {
+		gap += math.Abs(b.right - b.confidence)
+		count += b.count
+	}
+	return ratio(gap, count)
+}
