@@ -1,0 +1,457 @@
+// Package loader decodes, augments and batches samples on background goroutines.
+//
+// What a batch holds is a function of the seed and its step alone: the order comes from (seed,
+// epoch), a view from (seed, epoch, index), never from scheduling. So one worker and eight give
+// the same numbers, and a run resumed at step k gets the batches it would have got.
+package loader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"must/augment"
+	"must/data"
+)
+
+// A Batch is what the network sees, and what its labels are.
+type Batch struct {
+	N, Size int
+	Images  []uint8 // [N, 3, Size, Size] RGB, 0 to 255
+
+	Samples   []*data.Sample  // augmented; labels in the network's frame
+	Originals []*data.Sample  // as the dataset gave them; only with Options.Originals
+	Frames    []augment.Frame // how to get back to the original frame; nil in training
+	Index     []int           // into the dataset
+	Extra     any             // what Options.Collate made
+
+	free chan []uint8
+}
+
+// Release gives the batch's Images to a later batch; they must not be used any more. Calling it is
+// optional and saves garbage.
+func (b *Batch) Release() {
+	select {
+	case b.free <- b.Images[:cap(b.Images)]:
+	default:
+	}
+	b.Images = nil
+}
+
+// Options says how batches are made.
+type Options struct {
+	Batch   int            // samples in a batch
+	Augment augment.Config // its Size is the batch's
+	Train   bool           // augment.Config.Train instead of Eval
+	Shuffle bool           // Steps goes through a new permutation each epoch
+	Seed    uint64
+	Workers int // goroutines; 0: all cores but one, which is left to the engine
+
+	Originals bool // keep the samples as they were before augmentation: costs memory
+
+	// Collate makes Batch.Extra, on a worker. rng depends on (Seed, step) only.
+	Collate func(samples []*data.Sample, rng *rand.Rand) any
+
+	// Skipped, if set, hears of each broken sample once, from any goroutine, one at a time.
+	Skipped func(error)
+}
+
+// Skipped tells which samples could not be read.
+type Skipped struct {
+	Count int
+	First []error // the first few
+}
+
+// maxErrors is how many errors Skipped keeps.
+const maxErrors = 10
+
+// A Loader makes batches of a dataset. It is safe for concurrent use.
+type Loader struct {
+	ds   data.Dataset
+	o    Options
+	free chan []uint8
+
+	mu      sync.Mutex
+	broken  map[int]bool
+	skipped Skipped
+}
+
+// New returns a loader over ds.
+func New(ds data.Dataset, o Options) (*Loader, error) {
+	if err := o.Augment.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Batch < 1 {
+		return nil, fmt.Errorf("loader: batch is %d, want at least 1", o.Batch)
+	}
+	if ds.Len() == 0 {
+		return nil, errors.New("loader: the dataset is empty")
+	}
+	if o.Workers < 1 {
+		o.Workers = max(1, runtime.GOMAXPROCS(0)-1)
+	}
+	return &Loader{ds: ds, o: o, free: make(chan []uint8, 8), broken: map[int]bool{}}, nil
+}
+
+// Skipped returns the broken samples met so far.
+func (l *Loader) Skipped() Skipped {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Skipped{l.skipped.Count, append([]error(nil), l.skipped.First...)}
+}
+
+// Steps yields the batches from ≤ step < to of an endless stream over the dataset: batch k holds
+// its positions k·Batch to (k+1)·Batch−1, so that batches are always full and may straddle epochs.
+// A broken sample is replaced by the next good one in the order of its epoch.
+//
+// An error ends the stream: ctx's, one of the dataset that is no data.SampleError, or that of a
+// dataset without a single readable sample.
+func (l *Loader) Steps(ctx context.Context, from, to int) iter.Seq2[*Batch, error] {
+	return l.run(ctx, func(jobs func(*job) bool) {
+		n := l.ds.Len()
+		var order []int32
+		epoch := -1
+		for step := from; step < to; step++ {
+			j := l.newJob(step, l.o.Batch)
+			for i := range j.draws {
+				at := step*l.o.Batch + i
+				if e := at / n; e != epoch {
+					epoch, order = e, l.order(e)
+				}
+				j.draws[i] = draw{epoch: epoch, order: order, at: at % n, replace: true}
+			}
+			if !jobs(j) {
+				return
+			}
+		}
+	})
+}
+
+// Pass yields the samples from ≤ index < to once, in order; the last batch may be short. Broken
+// samples are left out, and a batch without any good one is not yielded. Errors are as in Steps.
+// A pass that was cut off goes on from the index after the last one handled.
+func (l *Loader) Pass(ctx context.Context, from, to int) iter.Seq2[*Batch, error] {
+	to = min(to, l.ds.Len())
+	return func(yield func(*Batch, error) bool) {
+		order := identity(l.ds.Len())
+		some := false
+		for b, err := range l.run(ctx, func(jobs func(*job) bool) {
+			for step := 0; from+step*l.o.Batch < to; step++ {
+				first := from + step*l.o.Batch
+				j := l.newJob(step, min(l.o.Batch, to-first))
+				for i := range j.draws {
+					j.draws[i] = draw{order: order, at: first + i}
+				}
+				if !jobs(j) {
+					return
+				}
+			}
+		}) {
+			if err == nil && b.N == 0 {
+				b.Release()
+				continue
+			}
+			some = true
+			if !yield(b, err) {
+				return
+			}
+		}
+		if !some && l.Skipped().Count == l.ds.Len() {
+			yield(nil, l.unreadable())
+		}
+	}
+}
+
+// order returns the permutation of an epoch.
+func (l *Loader) order(epoch int) []int32 {
+	order := identity(l.ds.Len())
+	if l.o.Shuffle {
+		l.rng(streamOrder, epoch, 0).Shuffle(len(order), func(i, k int) { order[i], order[k] = order[k], order[i] })
+	}
+	return order
+}
+
+func identity(n int) []int32 {
+	order := make([]int32, n)
+	for i := range order {
+		order[i] = int32(i)
+	}
+	return order
+}
+
+// Each use of randomness has a stream of its own.
+const (
+	streamOrder = iota
+	streamView
+	streamCollate
+)
+
+func (l *Loader) rng(stream, a, b int) *rand.Rand {
+	h := mix(mix(mix(uint64(stream))^uint64(a)) ^ uint64(b))
+	return rand.New(rand.NewPCG(mix(l.o.Seed), h))
+}
+
+// mix is the finaliser of SplitMix64 (Steele et al. 2014): neighbouring seeds become unrelated.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// A draw is one slot of a batch: the sample at order[at], or where it is broken and to be replaced,
+// the next good one.
+type draw struct {
+	epoch   int
+	order   []int32
+	at      int
+	replace bool
+}
+
+// A job is a batch being made.
+type job struct {
+	*Batch
+	step    int
+	draws   []draw
+	pending atomic.Int32
+	err     atomic.Pointer[error] // some slot's fatal error
+	done    chan struct{}
+}
+
+func (l *Loader) newJob(step, n int) *job {
+	size := l.o.Augment.Size
+	b := &Batch{N: n, Size: size, Samples: make([]*data.Sample, n), Index: make([]int, n), free: l.free}
+	if !l.o.Train {
+		b.Frames = make([]augment.Frame, n)
+	}
+	if l.o.Originals {
+		b.Originals = make([]*data.Sample, n)
+	}
+	j := &job{Batch: b, step: step, draws: make([]draw, n), done: make(chan struct{})}
+	j.pending.Store(int32(n))
+	return j
+}
+
+// run makes the jobs that produce hands out, a few ahead of the consumer, and yields their batches
+// in order. When it returns, all its goroutines have ended.
+func (l *Loader) run(ctx context.Context, produce func(jobs func(*job) bool)) iter.Seq2[*Batch, error] {
+	return func(yield func(*Batch, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+
+		type slot struct {
+			*job
+			i int
+		}
+		// Every worker has work while the consumer holds one batch.
+		ahead := make(chan *job, 1+l.o.Workers/l.o.Batch)
+		slots := make(chan slot)
+		wg.Go(func() {
+			defer close(ahead)
+			defer close(slots)
+			produce(func(j *job) bool {
+				select {
+				case ahead <- j:
+				case <-ctx.Done():
+					return false
+				}
+				// Only now, so that no more buffers exist than batches are ahead.
+				j.Images = l.buffer(j.N)
+				for i := range j.N {
+					select {
+					case slots <- slot{j, i}:
+					case <-ctx.Done():
+						return false
+					}
+				}
+				return true
+			})
+		})
+		for range l.o.Workers {
+			wg.Go(func() {
+				for s := range slots {
+					l.fill(s.job, s.i)
+				}
+			})
+		}
+
+		for {
+			var j *job
+			select {
+			case <-ctx.Done():
+			case j = <-ahead:
+				if j == nil && ctx.Err() == nil {
+					return
+				}
+			}
+			if j != nil {
+				select {
+				case <-ctx.Done():
+				case <-j.done:
+				}
+			}
+			switch {
+			case ctx.Err() != nil:
+				yield(nil, ctx.Err())
+				return
+			case j.err.Load() != nil:
+				yield(nil, *j.err.Load())
+				return
+			case !yield(j.Batch, nil):
+				return
+			}
+		}
+	}
+}
+
+// buffer returns room for the images of a batch of n.
+func (l *Loader) buffer(n int) []uint8 {
+	size := n * 3 * l.o.Augment.Size * l.o.Augment.Size
+	select {
+	case b := <-l.free:
+		if cap(b) >= size {
+			return b[:size]
+		}
+	default:
+	}
+	return make([]uint8, size)
+}
+
+// fill makes slot i of a job; the last slot to be made finishes the batch.
+func (l *Loader) fill(j *job, i int) {
+	if j.err.Load() == nil {
+		if err := l.read(j, i); err != nil {
+			j.err.CompareAndSwap(nil, &err)
+		}
+	}
+	if j.pending.Add(-1) > 0 {
+		return
+	}
+	if j.err.Load() == nil {
+		l.compact(j.Batch)
+		if l.o.Collate != nil && j.N > 0 {
+			j.Extra = l.o.Collate(j.Samples, l.rng(streamCollate, j.step, 0))
+		}
+	}
+	close(j.done)
+}
+
+// read decodes and augments the first good sample of a draw into slot i. Without one the slot
+// stays empty.
+func (l *Loader) read(j *job, i int) error {
+	d := j.draws[i]
+	candidates := 1
+	if d.replace {
+		candidates = len(d.order)
+	}
+	for k := range candidates {
+		index := int(d.order[(d.at+k)%len(d.order)])
+		s, err := l.sample(index)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			continue
+		}
+		j.Index[i] = index
+		if j.Originals != nil {
+			j.Originals[i] = s
+		}
+		if l.o.Train {
+			s = l.o.Augment.Train(s, l.rng(streamView, d.epoch, index))
+		} else {
+			s, j.Frames[i] = l.o.Augment.Eval(s)
+		}
+		j.Samples[i] = s
+		plane := j.Size * j.Size
+		planar(j.Images[i*3*plane:][:3*plane], s.Image.Pix)
+		return nil
+	}
+	if d.replace {
+		return l.unreadable()
+	}
+	return nil
+}
+
+// sample decodes a sample; nil when it is broken, which is counted the first time.
+func (l *Loader) sample(index int) (*data.Sample, error) {
+	l.mu.Lock()
+	broken := l.broken[index]
+	l.mu.Unlock()
+	if broken {
+		return nil, nil
+	}
+	s, err := l.ds.Sample(index)
+	if err == nil {
+		return s, nil
+	}
+	var sampleErr *data.SampleError
+	if !errors.As(err, &sampleErr) {
+		return nil, fmt.Errorf("reading sample %s: %w", l.ds.Key(index), err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken[index] {
+		return nil, nil
+	}
+	l.broken[index] = true
+	l.skipped.Count++
+	if len(l.skipped.First) < maxErrors {
+		l.skipped.First = append(l.skipped.First, err)
+	}
+	if l.o.Skipped != nil {
+		l.o.Skipped(err)
+	}
+	return nil, nil
+}
+
+func (l *Loader) unreadable() error {
+	s := l.Skipped()
+	return fmt.Errorf("none of %d samples could be read; the first error: %w", s.Count, s.First[0])
+}
+
+// compact closes the gaps that broken samples left.
+func (l *Loader) compact(b *Batch) {
+	n, image := 0, 3*b.Size*b.Size
+	for i, s := range b.Samples {
+		if s == nil {
+			continue
+		}
+		if n < i {
+			b.Samples[n], b.Index[n] = s, b.Index[i]
+			copy(b.Images[n*image:][:image], b.Images[i*image:])
+			if b.Frames != nil {
+				b.Frames[n] = b.Frames[i]
+			}
+			if b.Originals != nil {
+				b.Originals[n] = b.Originals[i]
+			}
+		}
+		n++
+	}
+	b.N, b.Samples, b.Index, b.Images = n, b.Samples[:n], b.Index[:n], b.Images[:n*image]
+	if b.Frames != nil {
+		b.Frames = b.Frames[:n]
+	}
+	if b.Originals != nil {
+		b.Originals = b.Originals[:n]
+	}
+}
+
+// planar copies RGBA pixels into three planes.
+func planar(dst, rgba []uint8) {
+	n := len(dst) / 3
+	r, g, b := dst[:n], dst[n:][:n], dst[2*n:][:n]
+	rgba = rgba[:4*n]
+	for i := range n {
+		p := rgba[4*i:][:4]
+		r[i], g[i], b[i] = p[0], p[1], p[2]
+	}
+}
