@@ -1,0 +1,33 @@
+# make demo and make test set everything up by themselves; they need Go, python3 with pip and make.
+# A libtorch that is there already is used: see `bin/must doctor`, or set LIBTORCH to its folder.
+
+export CGO_ENABLED := 0
+ifdef LIBTORCH # made absolute, for tests run in their packages' folders
+override export LIBTORCH := $(abspath $(LIBTORCH))
+endif
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: build demo test bench fuzz libtorch clean
+
+build: ## bin/must, one static binary
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/must ./cmd/must
+
+demo: libtorch build ## the whole method on the embedded world; ends with the path of its report
+	bin/must demo
+
+test: libtorch build ## go vet, gofmt and all tests
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
+	go vet ./...
+	go test ./...
+
+bench: libtorch ## all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: libtorch ## every fuzz target for FUZZTIME
+	scripts/fuzz.sh $(or $(FUZZTIME),10s)
+
+libtorch: ## finds a libtorch, or fetches the CPU part of PyTorch into .libtorch/
+	@go run ./scripts/libtorch .libtorch
+
+clean: ## what was built and written, but not the fetched libtorch
+	rm -rf bin out
