@@ -353,7 +353,7 @@ func TestFetchLeavesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cwd := bare(t)
-					if name == "no pip" {
+			if name == "no pip" {
 				python(t, "exit 1")
 			} else {
 				pip(t, c.pip)
