@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,8 @@ type Library struct {
 	// itself. Opened in this order with RTLD_GLOBAL they satisfy CPULib wherever its run path
 	// points. What is not listed (libc, libstdc++) is the system's.
 	Preload []string
-	// PreloadCUDA lists, likewise, what CUDALib needs beyond Preload and CPULib.
+	// PreloadCUDA lists, likewise, NVIDIA's libraries that CUDALib needs beyond Preload and CPULib.
+	// Libtorch's own (libc10_cuda) are left to the loader, which finds them beside CUDALib.
 	PreloadCUDA []string
 }
 
@@ -240,9 +242,12 @@ func open(dir, reason string) (Library, error) {
 	}
 	if path := filepath.Join(libs, libName("torch_cuda")); exists(path) {
 		lib.CUDALib = path
-		if lib.PreloadCUDA, err = needs(path, near, append([]string{lib.CPULib}, lib.Preload...)); err != nil {
+		all, err := needs(path, near, append([]string{lib.CPULib}, lib.Preload...))
+		if err != nil {
 			return Library{}, err
 		}
+		// libtorch's own use each other beyond what they declare and can only be opened together.
+		lib.PreloadCUDA = slices.DeleteFunc(all, func(path string) bool { return filepath.Dir(path) == libs })
 	}
 	return lib, nil
 }

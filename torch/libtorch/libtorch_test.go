@@ -238,7 +238,7 @@ func TestPreload(t *testing.T) {
 	if got, want := base(lib.Preload), []string{"libc10.so", "libgomp.so.1", "libcupti.so.13", "libcudart.so.13"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("for libtorch_cpu: %v, want %v", got, want)
 	}
-	if got, want := base(lib.PreloadCUDA), []string{"libc10_cuda.so", "libcublasLt.so.13", "libcublas.so.13"}; !reflect.DeepEqual(got, want) {
+	if got, want := base(lib.PreloadCUDA), []string{"libcublasLt.so.13", "libcublas.so.13"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("for libtorch_cuda: %v, want %v", got, want)
 	}
 }
