@@ -1,0 +1,104 @@
+package shards
+
+import (
+	"fmt"
+
+	"must/data"
+)
+
+// Merge returns base with what is unknown in it filled in from the labels in dir: a sample keeps
+// its true labels, and a task it has none for gets the pseudo label, where there is one. Samples are
+// matched by key, so base may also be a part of what was labelled, or more. A task that both label
+// must mean the same in both.
+func Merge(base data.Dataset, dir string) (data.Dataset, error) {
+	set, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := base.Labels()
+	for _, task := range data.Tasks {
+		if err := l.Conflict(set.Labels(), task); err != nil {
+			return nil, fmt.Errorf("labels in %s do not go with those of the dataset: %w; label with a teacher of the dataset's own classes and units", dir, err)
+		}
+	}
+	m := &merged{Dataset: base, set: set, labels: l.Join(set.Labels()), offsets: map[string][]int64{}}
+	if err := m.locate(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+type merged struct {
+	data.Dataset
+	set     *Set
+	labels  data.Labels
+	slots   []int32            // by sample of the base: its index among the labelled ones, -1: not among them
+	offsets map[string][]int64 // by task and index among the labelled: where its member begins, -1: none
+}
+
+// locate fills in slots and offsets: 4 bytes a sample and 8 a sample and task. Keys are held only
+// where base is not exactly what was labelled.
+func (m *merged) locate() error {
+	x := m.set.index
+	same := Identify("", m.Dataset).SHA256 == x.Dataset.SHA256
+	var at map[string]int32 // index in base by key
+	m.slots = make([]int32, m.Len())
+	if same {
+		for i := range m.slots {
+			m.slots[i] = int32(i)
+		}
+	} else {
+		at = make(map[string]int32, m.Len())
+		for i := range m.slots {
+			m.slots[i] = -1
+			at[m.Key(i)] = int32(i)
+		}
+	}
+	for _, task := range x.tasks() {
+		m.offsets[task] = make([]int64, 0, x.Dataset.Samples)
+	}
+	found := same
+	for k := range x.Shards {
+		f, err := x.readManifest(m.set.dir, k)
+		if err != nil {
+			return fmt.Errorf("open labels: %w; run must label again", err)
+		}
+		for _, task := range x.tasks() {
+			m.offsets[task] = append(m.offsets[task], f.Offsets[task]...)
+		}
+		if same {
+			continue
+		}
+		for i, key := range f.Keys {
+			if j, ok := at[key]; ok {
+				m.slots[j] = int32(f.From + i)
+				found = true
+			}
+		}
+	}
+	if !found && m.Len() > 0 {
+		return fmt.Errorf("labels in %s are of other images (%s): none has a key of the dataset, such as %s",
+			m.set.dir, x.Dataset.Name, m.Key(0))
+	}
+	return nil
+}
+
+func (m *merged) Labels() data.Labels { return m.labels }
+
+func (m *merged) Sample(i int) (*data.Sample, error) {
+	s, err := m.Dataset.Sample(i)
+	if err != nil || m.slots[i] < 0 {
+		return s, err
+	}
+	slot := int(m.slots[i])
+	for _, task := range m.set.index.tasks() {
+		if s.Has(task) {
+			continue
+		}
+		shard := m.set.index.Shards[slot/m.set.index.ShardSize].Name
+		if err := m.set.read(s, task, shard, m.offsets[task][slot], s.Image.Bounds().Size()); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
