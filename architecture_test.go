@@ -25,7 +25,7 @@ var tiers = [][]string{
 	{"detect", "metric"},
 	{"data"},
 	{"torch", "weights"},
-	{"torch/libtorch", "atomicfile", "progress"},
+	{"torch/libtorch", "atomicfile", "machine", "progress"},
 }
 
 // tierOf finds the tier of a package, given by its path in the module, and its entry there.
