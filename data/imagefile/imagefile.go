@@ -1,0 +1,364 @@
+// Package imagefile finds and decodes image files as people have them: formats told by content and
+// not by name, CMYK, grey, 16 bits, transparency, rotated by their camera, broken or too large.
+package imagefile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/draw"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
+
+	"must/data"
+)
+
+// MaxPixelsVariable is the environment variable that replaces the limit of 2²⁷ (134 million) pixels,
+// half a gigabyte as RGBA, beyond which an image is refused before memory is taken for it.
+const MaxPixelsVariable = "MUST_MAX_PIXELS"
+
+const (
+	maxPixels   = 1 << 27
+	maxFileSize = 1 << 30
+)
+
+var pixelLimit = sync.OnceValues(func() (int64, error) {
+	text := os.Getenv(MaxPixelsVariable)
+	if text == "" {
+		return maxPixels, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%s is %q, want a number of pixels", MaxPixelsVariable, text)
+	}
+	return n, nil
+})
+
+// Decode returns the image in a JPEG, PNG, GIF (first frame), WebP, BMP or TIFF file: opaque, at
+// the origin, upright by its EXIF orientation, 16-bit channels cut to 8. What is transparent shows
+// white behind it, as on a page. The error names the file.
+func Decode(file string) (*image.RGBA, error) {
+	img, err := decodeFile(file, true)
+	return img, named(file, err)
+}
+
+// DecodeStored is Decode without the EXIF orientation: pixels as they are stored, the frame that
+// some annotation tools use.
+func DecodeStored(file string) (*image.RGBA, error) {
+	img, err := decodeFile(file, false)
+	return img, named(file, err)
+}
+
+// DecodeBytes is Decode for the content of a file. The error does not name it.
+func DecodeBytes(content []byte) (*image.RGBA, error) { return decode(content, true) }
+
+// Sample returns a sample of key with the image of file and no labels; its error is a
+// data.SampleError.
+func Sample(key, file string) (*data.Sample, error) {
+	img, err := decodeFile(file, true)
+	if err != nil {
+		return nil, &data.SampleError{Key: key, File: file, Err: err}
+	}
+	return &data.Sample{Key: key, Image: img}, nil
+}
+
+// DecodeIndex returns the palette indices or 8-bit grey values of a label map: never colours, which
+// a palette is only there to show. Grey of 1, 2 or 4 bits gives the stored values. Lossy formats
+// and colour images are refused. The error names the file.
+func DecodeIndex(file string) (*data.Grid[uint8], error) {
+	g, err := decodeIndex(file)
+	return g, named(file, err)
+}
+
+// DecodeGray16 returns the values of a 16-bit grey PNG or TIFF, such as a depth map. The error
+// names the file.
+func DecodeGray16(file string) (*data.Grid[uint16], error) {
+	g, err := decodeGray16(file)
+	return g, named(file, err)
+}
+
+func named(file string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", file, err)
+}
+
+// A format is told by its first bytes, ? being any.
+type format struct {
+	name, magic  string
+	decodeConfig func(io.Reader) (image.Config, error)
+	decode       func(io.Reader) (image.Image, error)
+}
+
+var formats = []format{
+	{"JPEG", "\xff\xd8\xff", jpeg.DecodeConfig, jpeg.Decode},
+	{"PNG", "\x89PNG\r\n\x1a\n", png.DecodeConfig, png.Decode},
+	{"GIF", "GIF8?a", gif.DecodeConfig, gif.Decode},
+	{"WebP", "RIFF????WEBP", webp.DecodeConfig, webp.Decode},
+	{"BMP", "BM????\x00\x00\x00\x00", bmp.DecodeConfig, bmp.Decode},
+	{"TIFF", "II*\x00", tiff.DecodeConfig, tiff.Decode},
+	{"TIFF", "MM\x00*", tiff.DecodeConfig, tiff.Decode},
+	{"HEIC or AVIF", "????ftyp", nil, nil},
+}
+
+func (f format) matches(content []byte) bool {
+	if len(content) < len(f.magic) {
+		return false
+	}
+	for i := range len(f.magic) {
+		if f.magic[i] != '?' && f.magic[i] != content[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func decodeFile(file string, upright bool) (*image.RGBA, error) {
+	content, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return decode(content, upright)
+}
+
+// readFile returns the content of a regular file of sensible size. Its errors leave out the name.
+func readFile(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("not a file")
+	}
+	if err == nil && info.Size() > maxFileSize {
+		return nil, fmt.Errorf("%d MB are too many for an image file", info.Size()>>20)
+	}
+	var content []byte
+	if err == nil {
+		content, err = os.ReadFile(file)
+	}
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return content, err
+}
+
+func decode(content []byte, upright bool) (*image.RGBA, error) {
+	f, config, err := sniff(content)
+	if err != nil {
+		return nil, err
+	}
+	img, err := f.open(content)
+	if err != nil {
+		return nil, err
+	}
+	out, ok := img.(*image.RGBA)
+	// A GIF's first frame may cover a part of its screen only.
+	screen := image.Rect(0, 0, config.Width, config.Height)
+	if !ok || out.Rect != screen || !out.Opaque() {
+		out = image.NewRGBA(screen)
+		draw.Draw(out, screen, image.White, image.Point{}, draw.Src)
+		draw.Draw(out, img.Bounds(), img, img.Bounds().Min, draw.Over)
+	}
+	if f.name == "WebP" {
+		videoRange(out, img)
+	}
+	if upright {
+		out = orient(out, orientation(f.name, content))
+	}
+	return out, nil
+}
+
+// videoRange converts a lossy WebP again: it stores luma 16–235 and chroma 16–240 (RFC 6386 §9.2),
+// which the standard library takes for JPEG's full range.
+func videoRange(dst *image.RGBA, src image.Image) {
+	var alpha *image.NYCbCrA
+	var yuv *image.YCbCr
+	switch src := src.(type) {
+	case *image.YCbCr:
+		yuv = src
+	case *image.NYCbCrA:
+		yuv, alpha = &src.YCbCr, src
+	default:
+		return
+	}
+	for y := range dst.Rect.Dy() {
+		for x := range dst.Rect.Dx() {
+			// 16 fractional bits, coefficients of ITU-R BT.601.
+			c := yuv.COffset(x, y)
+			luma := 76309*(int32(yuv.Y[yuv.YOffset(x, y)])-16) + 1<<15
+			cb, cr := int32(yuv.Cb[c])-128, int32(yuv.Cr[c])-128
+			rgb := [3]int32{(luma + 104597*cr) >> 16, (luma - 25675*cb - 53279*cr) >> 16, (luma + 132201*cb) >> 16}
+			p := dst.Pix[dst.PixOffset(x, y):][:3]
+			for i, v := range rgb {
+				v = min(max(v, 0), 255)
+				if alpha != nil {
+					v = 255 - (255-v)*int32(alpha.A[alpha.AOffset(x, y)])/255
+				}
+				p[i] = uint8(v)
+			}
+		}
+	}
+}
+
+// sniff tells format and size, and refuses what is too large.
+func sniff(content []byte) (f format, config image.Config, err error) {
+	if len(content) == 0 {
+		return f, config, errors.New("the file is empty")
+	}
+	for _, f = range formats {
+		if f.matches(content) {
+			break
+		}
+	}
+	switch {
+	case !f.matches(content):
+		return f, config, errors.New("not an image: want JPEG, PNG, GIF, WebP, BMP or TIFF")
+	case f.decode == nil:
+		return f, config, fmt.Errorf("%s cannot be read: convert it to JPEG or PNG", f.name)
+	}
+	limit, err := pixelLimit()
+	if err != nil {
+		return f, config, err
+	}
+	defer f.recover(&err)
+	config, err = f.decodeConfig(bytes.NewReader(content))
+	if err != nil {
+		return f, config, f.explain(err)
+	}
+	w, h := int64(config.Width), int64(config.Height)
+	switch {
+	case w < 1 || h < 1:
+		return f, config, fmt.Errorf("%s of %d×%d pixels", f.name, w, h)
+	case w > limit/h:
+		return f, config, fmt.Errorf("%d×%d pixels are over the limit of %d: shrink the image, or set %s", w, h, limit, MaxPixelsVariable)
+	}
+	return f, config, nil
+}
+
+func (f format) open(content []byte) (img image.Image, err error) {
+	defer f.recover(&err)
+	img, err = f.decode(bytes.NewReader(content))
+	if err != nil {
+		return nil, f.explain(err)
+	}
+	return img, nil
+}
+
+// recover turns the panic of a decoder into an error: one damaged file must not end a long run.
+func (f format) recover(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("damaged %s: %v", f.name, p)
+	}
+}
+
+func (f format) explain(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || strings.Contains(err.Error(), "not enough") {
+		return fmt.Errorf("%s cut short: %w", f.name, err)
+	}
+	return fmt.Errorf("cannot read this %s: %w", f.name, err)
+}
+
+func decodeIndex(file string) (*data.Grid[uint8], error) {
+	content, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	f, _, err := sniff(content)
+	if err != nil {
+		return nil, err
+	}
+	if f.name == "JPEG" || f.name == "WebP" {
+		return nil, fmt.Errorf("a label map cannot be a %s, which is lossy: want a paletted or 8-bit grey PNG", f.name)
+	}
+	img, err := f.open(content)
+	if err != nil {
+		return nil, err
+	}
+	switch img := img.(type) {
+	case *image.Paletted:
+		return &data.Grid[uint8]{W: img.Rect.Dx(), H: img.Rect.Dy(), Pix: packed(img.Pix, img.Stride, img.Rect.Dx(), img.Rect.Dy())}, nil
+	case *image.Gray:
+		g := &data.Grid[uint8]{W: img.Rect.Dx(), H: img.Rect.Dy(), Pix: packed(img.Pix, img.Stride, img.Rect.Dx(), img.Rect.Dy())}
+		if bits := pngBits(f, content); bits < 8 {
+			// The decoder has stretched the values to 0–255.
+			step := uint8(255 / (1<<bits - 1))
+			for i := range g.Pix {
+				g.Pix[i] /= step
+			}
+		}
+		return g, nil
+	}
+	return nil, fmt.Errorf("a label map of class indices must be a paletted or 8-bit grey image, not %s", kind(img))
+}
+
+// pngBits returns the bits per channel of a PNG, 8 for other formats.
+func pngBits(f format, content []byte) int {
+	const at = 24 // signature, length and type of IHDR, width, height
+	if f.name != "PNG" || len(content) <= at || content[at] == 0 {
+		return 8
+	}
+	return int(content[at])
+}
+
+func packed(pix []uint8, stride, w, h int) []uint8 {
+	if stride == w {
+		return pix[:w*h]
+	}
+	out := make([]uint8, 0, w*h)
+	for y := range h {
+		out = append(out, pix[y*stride:][:w]...)
+	}
+	return out
+}
+
+func decodeGray16(file string) (*data.Grid[uint16], error) {
+	content, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	f, _, err := sniff(content)
+	if err != nil {
+		return nil, err
+	}
+	img, err := f.open(content)
+	if err != nil {
+		return nil, err
+	}
+	grey, ok := img.(*image.Gray16)
+	if !ok {
+		return nil, fmt.Errorf("want a 16-bit grey PNG, not %s", kind(img))
+	}
+	g := data.NewGrid[uint16](grey.Rect.Dx(), grey.Rect.Dy())
+	for i := range g.Pix {
+		x, y := i%g.W, i/g.W
+		g.Pix[i] = uint16(grey.Pix[y*grey.Stride+2*x])<<8 | uint16(grey.Pix[y*grey.Stride+2*x+1])
+	}
+	return g, nil
+}
+
+// kind names an image's pixels as a person would.
+func kind(img image.Image) string {
+	switch img.(type) {
+	case *image.Gray:
+		return "8-bit grey"
+	case *image.Gray16:
+		return "16-bit grey"
+	case *image.Paletted:
+		return "paletted"
+	case *image.CMYK:
+		return "CMYK"
+	}
+	return "colour"
+}
