@@ -1,0 +1,165 @@
+// Package imagefolder reads images sorted into one folder per class, as torchvision's ImageFolder
+// does: ImageNet's and most people's own layout.
+package imagefolder
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"must/data"
+	"must/data/imagefile"
+)
+
+// Open reads src.Path in one of two layouts:
+//
+//	<class>/…/image.jpg          one folder per class
+//	<split>/<class>/…/image.jpg  the same for each split: train, val, test and the like
+//
+// The second is recognised by a folder with a split's name that itself holds folders. Then src.Split
+// must name one of the splits present. In the first, src.Split takes that part of a split by the hash
+// of the key (imagefile.InSplit: 90 % train, 5 % val, 5 % test), and "" is everything.
+//
+// Classes are the sorted names of the class folders, over all splits, so that every split has the same
+// indices. A class label is one-hot. Keys are paths relative to src.Path without extension. No file
+// is opened yet.
+func Open(src data.Source) (data.Dataset, error) {
+	if src.Set != "" {
+		return nil, fmt.Errorf("class folders have no sets, but set is %q: leave it out", src.Set)
+	}
+	splits, err := splitFolders(src.Path)
+	if err != nil {
+		return nil, err
+	}
+	roots := []string{"."}
+	chosen := "."
+	if len(splits) > 0 {
+		if chosen = choose(splits, src.Split); chosen == "" {
+			return nil, fmt.Errorf("%s: split is %q, but its folders are %s: choose one of them", src.Path, src.Split, strings.Join(splits, ", "))
+		}
+		roots = splits
+	} else if err := imagefile.CheckSplit(src.Split); err != nil {
+		return nil, fmt.Errorf("%s: %w", src.Path, err)
+	}
+
+	d := &dataset{folder: src.Path}
+	var folders []string // class folders of the chosen root
+	for _, root := range roots {
+		names, err := subfolders(filepath.Join(src.Path, root))
+		if err != nil {
+			return nil, err
+		}
+		d.classes = append(d.classes, names...)
+		if root == chosen {
+			folders = names
+		}
+	}
+	slices.Sort(d.classes)
+	d.classes = slices.Compact(d.classes)
+	if len(folders) == 0 {
+		return nil, fmt.Errorf("%s: no class folders in it; for images without labels use the format images", filepath.Join(src.Path, chosen))
+	}
+
+	var files []string
+	var class []int
+	for _, name := range folders {
+		found, err := imagefile.List(filepath.Join(src.Path, chosen, name))
+		if err != nil {
+			return nil, err
+		}
+		index, _ := slices.BinarySearch(d.classes, name)
+		for _, f := range found {
+			files, class = append(files, path.Join(chosen, name, f)), append(class, index)
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s: no images in its class folders (names ending in .jpg, .png, …)", filepath.Join(src.Path, chosen))
+	}
+	for i, key := range imagefile.Keys(files) {
+		if src.Split == "" || len(splits) > 0 || imagefile.InSplit(key, src.Split) {
+			d.files, d.keys, d.class = append(d.files, files[i]), append(d.keys, key), append(d.class, class[i])
+		}
+	}
+	if len(d.files) == 0 {
+		return nil, fmt.Errorf("%s: none of its %d images falls into the %s part", src.Path, len(files), src.Split)
+	}
+	return d, nil
+}
+
+// synonyms are the folder names for each split, ours first.
+var synonyms = map[string][]string{
+	"train": {"train", "training"},
+	"val":   {"val", "valid", "validation"},
+	"test":  {"test", "testing"},
+}
+
+// splitFolders returns the folders of a root that hold the class folders of a split.
+func splitFolders(root string) ([]string, error) {
+	folders, err := subfolders(root)
+	if err != nil {
+		return nil, err
+	}
+	var splits []string
+	for _, split := range imagefile.Splits {
+		for _, name := range synonyms[split] {
+			if !slices.Contains(folders, name) {
+				continue
+			}
+			classes, err := subfolders(filepath.Join(root, name))
+			if err != nil {
+				return nil, err
+			}
+			if len(classes) > 0 {
+				splits = append(splits, name)
+			}
+		}
+	}
+	return splits, nil
+}
+
+// choose returns the folder that stands for a split, "" if none does.
+func choose(folders []string, split string) string {
+	for _, name := range append([]string{split}, synonyms[split]...) {
+		if slices.Contains(folders, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+func subfolders(dir string) ([]string, error) {
+	entries, err := imagefile.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Dir {
+			names = append(names, e.Name)
+		}
+	}
+	return names, nil
+}
+
+type dataset struct {
+	folder      string
+	classes     []string
+	files, keys []string
+	class       []int
+}
+
+func (d *dataset) Len() int            { return len(d.files) }
+func (d *dataset) Labels() data.Labels { return data.Labels{Classification: d.classes} }
+func (d *dataset) Key(i int) string    { return d.keys[i] }
+
+func (d *dataset) Sample(i int) (*data.Sample, error) {
+	s, err := imagefile.Sample(d.keys[i], filepath.Join(d.folder, filepath.FromSlash(d.files[i])))
+	if err != nil {
+		return nil, err
+	}
+	s.Class = make([]float32, len(d.classes))
+	s.Class[d.class[i]] = 1
+	return s, nil
+}

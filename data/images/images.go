@@ -1,0 +1,53 @@
+// Package images reads a plain folder of images, without any labels.
+package images
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"must/data"
+	"must/data/imagefile"
+)
+
+// Open returns all images in the folder src.Path and the folders in it, sorted by path. Its samples
+// carry no labels; their keys are the paths relative to src.Path without extension (with it where
+// names differ in nothing else). With src.Split, only that part of a split by the hash of the key
+// (imagefile.InSplit). No file is opened yet.
+func Open(src data.Source) (data.Dataset, error) {
+	if src.Set != "" {
+		return nil, fmt.Errorf("a folder of images has no sets, but set is %q: leave it out", src.Set)
+	}
+	if err := imagefile.CheckSplit(src.Split); err != nil {
+		return nil, err
+	}
+	files, err := imagefile.List(src.Path)
+	if err != nil {
+		return nil, err
+	}
+	d := &dataset{folder: src.Path}
+	for i, key := range imagefile.Keys(files) {
+		if src.Split == "" || imagefile.InSplit(key, src.Split) {
+			d.files, d.keys = append(d.files, files[i]), append(d.keys, key)
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s: no images in it (names ending in .jpg, .png, …)", src.Path)
+	}
+	if len(d.files) == 0 {
+		return nil, fmt.Errorf("%s: none of its %d images falls into the %s part", src.Path, len(files), src.Split)
+	}
+	return d, nil
+}
+
+type dataset struct {
+	folder      string
+	files, keys []string
+}
+
+func (d *dataset) Len() int            { return len(d.files) }
+func (d *dataset) Labels() data.Labels { return data.Labels{} }
+func (d *dataset) Key(i int) string    { return d.keys[i] }
+
+func (d *dataset) Sample(i int) (*data.Sample, error) {
+	return imagefile.Sample(d.keys[i], filepath.Join(d.folder, filepath.FromSlash(d.files[i])))
+}
