@@ -371,7 +371,7 @@ func (l *Loader) read(j *job, i int) error {
 		}
 		j.Samples[i] = s
 		plane := j.Size * j.Size
-		planar(j.Images[i*3*plane:][:3*plane], s.Image.Pix)
+		Planar(j.Images[i*3*plane:][:3*plane], s.Image.Pix)
 		return nil
 	}
 	if d.replace {
@@ -445,8 +445,8 @@ func (l *Loader) compact(b *Batch) {
 	}
 }
 
-// planar copies RGBA pixels into three planes.
-func planar(dst, rgba []uint8) {
+// Planar copies RGBA pixels into three planes.
+func Planar(dst, rgba []uint8) {
 	n := len(dst) / 3
 	r, g, b := dst[:n], dst[n:][:n], dst[2*n:][:n]
 	rgba = rgba[:4*n]

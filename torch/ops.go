@@ -39,6 +39,9 @@ func (t *Tensor) AddInPlace(o *Tensor) *Tensor {
 	return t
 }
 
+// Lerp moves t towards o by a weight, in place: t + w·(o − t).
+func (t *Tensor) Lerp(o, w *Tensor) { NoGrad(func() { call1("lerp_.Tensor", t, o, w).Free() }) }
+
 // Div returns t / o.
 func (t *Tensor) Div(o *Tensor) *Tensor { return call1("div.Tensor", t, o) }
 
@@ -130,6 +133,11 @@ func (t *Tensor) Transpose(a, b int) *Tensor { return call1("transpose.int", t, 
 
 // Narrow returns the elements start to start+n of a dimension.
 func (t *Tensor) Narrow(dim int, start, n int64) *Tensor { return call1("narrow", t, dim, start, n) }
+
+// Slice returns every step-th element of a dimension.
+func (t *Tensor) Slice(dim int, step int64) *Tensor {
+	return call1("slice.Tensor", t, dim, nil, nil, step)
+}
 
 // Select returns one index of a dimension, which disappears.
 func (t *Tensor) Select(dim int, index int64) *Tensor { return call1("select.int", t, dim, index) }

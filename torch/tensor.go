@@ -298,13 +298,16 @@ func fromOn[T Element](dev Device, v []T, shape []int64) *Tensor {
 	return t
 }
 
-// Scalar returns a 0-dimensional float32 tensor on the CPU, which operators combine with tensors of
+// Number returns a 0-dimensional float32 tensor on the CPU, which operators combine with tensors of
 // any device and floating type without changing that type.
+func Number(v float64) *Tensor { return fromOn(CPU, []float32{float32(v)}, nil) }
+
+// Scalar is Number for a constant of the program, such as a threshold: it is made once and shared.
 func Scalar(v float64) *Tensor {
 	if t, ok := scalars[v]; ok {
 		return t
 	}
-	t := fromOn(CPU, []float32{float32(v)}, nil)
+	t := Number(v)
 	if len(scalars) < 256 && !math.IsNaN(v) { // the constants of a program; not its learning rates
 		scalars[v] = t.Keep()
 	}

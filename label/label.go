@@ -1,0 +1,238 @@
+// Package label runs teachers over a set of images and stores what they see as pseudo labels, by the
+// rules of MuST (§3.1): boxes of a score of at least 0.5, pixels under a confidence of 0.5 ignored,
+// whole class distributions, depth as predicted.
+package label
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"must/data"
+	"must/data/npy"
+	"must/label/shards"
+	"must/progress"
+	"must/task"
+)
+
+// A Teacher is a network that labels one task, or several.
+type Teacher struct {
+	Net   *task.Network
+	Path  string // of its checkpoint
+	Hash  string // its sha256
+	Tasks []string
+}
+
+// Options say how a set is labelled.
+type Options struct {
+	Name       string // of the set, for people
+	Thresholds map[string]float64
+	Batch      int // 0: 16
+	Workers    int
+	ShardSize  int // 0: shards.DefaultShardSize
+	Program    string
+	Display    *progress.Display
+}
+
+// DefaultThresholds are the published ones.
+func DefaultThresholds() map[string]float64 {
+	return map[string]float64{data.Detection: 0.5, data.Segmentation: 0.5}
+}
+
+// A Summary counts what was done.
+type Summary struct {
+	Images, Skipped int
+	Labels          map[string]int // objects, labelled pixels or images, by task, in this call
+}
+
+// Missing returns the tasks of the teachers that the set lacks: those are labelled, true labels stay.
+func Missing(have data.Labels, teachers []Teacher) []string {
+	var tasks []string
+	for _, t := range teachers {
+		for _, name := range t.Tasks {
+			if !have.Has(name) {
+				tasks = append(tasks, name)
+			}
+		}
+	}
+	return tasks
+}
+
+// Run labels what the set lacks and writes shards into dir. It streams: memory does not grow with
+// the set. Cut off at any moment, it goes on where it was; several processes may share the work.
+func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o Options) (*Summary, error) {
+	if o.Thresholds == nil {
+		o.Thresholds = DefaultThresholds()
+	}
+	tasks := Missing(ds.Labels(), teachers)
+	if len(tasks) == 0 {
+		return nil, fmt.Errorf("%s: nothing to label: the set has labels for every task of the teachers", o.Name)
+	}
+	provenance, uses, err := plan(ds, teachers, tasks, o)
+	if err != nil {
+		return nil, err
+	}
+	w, err := shards.NewWriter(dir, ds, provenance, shards.Options{ShardSize: o.ShardSize})
+	if err != nil {
+		return nil, err
+	}
+	r := &run{uses: uses, tasks: tasks, o: o, sum: &Summary{Labels: map[string]int{}}}
+	remaining, err := w.Remaining()
+	if err != nil {
+		return nil, err
+	}
+	r.bar = o.Display.Task("label "+o.Name, int64(ds.Len()), "images")
+	defer r.bar.Done()
+	r.bar.Set(int64(ds.Len() - remaining))
+	for {
+		s, ok, err := w.Claim(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return r.sum, w.Finish()
+		}
+		if err := r.shard(ctx, ds, s); err != nil {
+			s.Close()
+			return nil, err
+		}
+		if err := s.Commit(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// plan says what the labels will mean and which network makes which.
+func plan(ds data.Dataset, teachers []Teacher, tasks []string, o Options) (shards.Provenance, []task.Use, error) {
+	p := shards.Provenance{Program: o.Program, Dataset: shards.Identify(o.Name, ds), Tasks: map[string]shards.Task{}}
+	var uses []task.Use
+	for _, t := range teachers {
+		u := task.Use{Net: t.Net}
+		for _, name := range t.Tasks {
+			if !slices.Contains(tasks, name) {
+				continue
+			}
+			if t.Net.Head(name) == nil {
+				return p, nil, fmt.Errorf("teacher %s has no head for %s; it has %v", t.Path, name, t.Net.Tasks)
+			}
+			if _, twice := p.Tasks[name]; twice {
+				return p, nil, fmt.Errorf("two teachers for %s; name one", name)
+			}
+			p.Tasks[name] = describe(t, name, o)
+			u.Tasks = append(u.Tasks, name)
+		}
+		if u.Tasks != nil {
+			uses = append(uses, u)
+		}
+	}
+	return p, uses, nil
+}
+
+func describe(t Teacher, name string, o Options) shards.Task {
+	l := t.Net.Labels
+	d := shards.Task{Teacher: t.Path, SHA256: t.Hash, Threshold: o.Thresholds[name]}
+	settings, _ := json.Marshal(t.Net.Spec)
+	sum := sha256.Sum256(settings)
+	d.Settings = hex.EncodeToString(sum[:8])
+	switch name {
+	case data.Classification:
+		d.Classes, d.DType = l.Classification, npy.Float32
+	case data.Detection:
+		d.Classes, d.Masks = l.Detection, l.Masks
+	case data.Segmentation:
+		d.Classes = l.Segmentation
+	case data.Depth:
+		d.Units, d.DType = l.Depth, npy.Float16
+	case data.Normals:
+		d.DType = npy.Float16
+	}
+	return d
+}
+
+type run struct {
+	uses  []task.Use
+	tasks []string
+	o     Options
+	sum   *Summary
+	bar   *progress.Task
+}
+
+// shard labels one range of the set.
+func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error {
+	next := s.From
+	var mu sync.Mutex // the loader tells of broken samples from its own goroutines
+	broken := map[string]error{}
+	skipTo := func(index int) error {
+		for ; next < index; next++ {
+			key := ds.Key(next)
+			mu.Lock()
+			why := broken[key]
+			mu.Unlock()
+			if why == nil {
+				why = errors.New("unreadable")
+			}
+			if err := s.Skip(key, why); err != nil {
+				return err
+			}
+			r.sum.Skipped++
+			r.bar.Add(1)
+		}
+		return nil
+	}
+	o := task.PredictOptions{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Skipped: func(err error) {
+		var e *data.SampleError
+		if errors.As(err, &e) {
+			mu.Lock()
+			broken[e.Key] = err
+			mu.Unlock()
+		}
+		r.o.Display.Logf("skipped: %v", err)
+	}}
+	err := task.Predict(ctx, r.uses, ds, o, func(index int, _, pred *data.Sample) error {
+		if err := skipTo(index); err != nil {
+			return err
+		}
+		for _, u := range r.uses {
+			for _, name := range u.Tasks {
+				u.Net.Head(name).Pseudo(pred, r.o.Thresholds[name])
+			}
+		}
+		r.count(pred)
+		next = index + 1
+		return s.Add(pred)
+	})
+	if err != nil && !unreadable(err, len(broken), s) {
+		return err
+	}
+	return skipTo(s.To)
+}
+
+// unreadable reports whether a pass failed only because nothing of its range could be read: then all
+// of it is skipped and the next range may be better.
+func unreadable(err error, broken int, s *shards.Shard) bool {
+	var e *data.SampleError
+	return errors.As(err, &e) && broken == s.To-s.From
+}
+
+func (r *run) count(pred *data.Sample) {
+	r.sum.Images++
+	for _, t := range r.tasks {
+		switch t {
+		case data.Detection:
+			r.sum.Labels[t] += len(pred.Objects)
+		case data.Segmentation:
+			for _, c := range pred.Semantic.Pix {
+				if c != data.Ignore {
+					r.sum.Labels[t]++
+				}
+			}
+		default:
+			r.sum.Labels[t]++
+		}
+	}
+}

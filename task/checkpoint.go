@@ -1,0 +1,158 @@
+package task
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"must/torch"
+	"must/weights"
+)
+
+// Training says how a network came to be; it travels with the weights. Batch and LR enter the
+// student's loss weights (MuST §3.2).
+type Training struct {
+	Batch   int      `json:"batch"`
+	LR      float64  `json:"lr"`
+	Steps   int      `json:"steps"`
+	Seed    uint64   `json:"seed"`
+	Data    []string `json:"data,omitempty"`  // what it was trained on
+	Start   string   `json:"start,omitempty"` // sha256 of the weights it started from
+	Version string   `json:"version"`         // of the program
+}
+
+const (
+	specKey     = "must.spec"
+	trainingKey = "must.training"
+	formatKey   = "must.format"
+	format      = "1"
+)
+
+// A Checkpoint is a file of weights and all that is needed to use them; docs/weights.md has its
+// fields.
+type Checkpoint struct {
+	Spec     Spec
+	Training Training
+	State    map[string][]float32
+	SHA256   string // of the file
+}
+
+// Save writes weights in the layout of the network. State may differ from the network's own: the
+// moving average of its weights, say.
+func (n *Network) Save(path string, state map[string][]float32, t Training) error {
+	spec, err := json.Marshal(n.Spec)
+	if err != nil {
+		return err
+	}
+	training, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	var tensors []weights.Tensor
+	for _, p := range n.Set.All() {
+		tensors = append(tensors, weights.FromFloat32s(p.Name, p.Shape, state[p.Name]))
+	}
+	return weights.Write(path, map[string]string{formatKey: format, specKey: string(spec), trainingKey: string(training)}, tensors)
+}
+
+// ReadCheckpoint reads a file that Save wrote.
+func ReadCheckpoint(path string) (*Checkpoint, error) {
+	r, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	c := &Checkpoint{State: map[string][]float32{}}
+	switch f := r.Metadata[formatKey]; f {
+	case format:
+	case "":
+		return nil, fmt.Errorf("%s: safetensors, but not a checkpoint of this program (no %s in its metadata)", path, formatKey)
+	default:
+		return nil, fmt.Errorf("%s: checkpoint format %s; this program reads %s", path, f, format)
+	}
+	for key, to := range map[string]any{specKey: &c.Spec, trainingKey: &c.Training} {
+		if err := json.Unmarshal([]byte(r.Metadata[key]), to); err != nil {
+			return nil, fmt.Errorf("%s: metadata %s: %w", path, key, err)
+		}
+	}
+	for _, name := range r.Names() {
+		t, err := r.Read(name)
+		if err != nil {
+			return nil, err
+		}
+		if c.State[name], err = weights.Float32s(t); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if c.SHA256, err = hashFile(path); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Load builds the network of a checkpoint. The caller frees it.
+func Load(path string) (*Network, *Checkpoint, error) {
+	c, err := ReadCheckpoint(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var n *Network
+	err = torch.DoErr(func() error {
+		if n, err = New(c.Spec, 0); err != nil {
+			return err
+		}
+		missing, unused, err := n.Set.Load(c.State)
+		if err == nil && len(missing)+len(unused) > 0 {
+			err = fmt.Errorf("lacks %v and has unknown %v", missing, unused)
+		}
+		return err
+	})
+	if err != nil {
+		if n != nil {
+			torch.Do(n.Free)
+		}
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return n, c, nil
+}
+
+// Start copies what a checkpoint and the network have in common: the trunk, and with heads set also
+// the heads that have the same outputs. It returns the parameters that keep their fresh values. The
+// architectures of the trunks must agree. Call it in torch.Do.
+func (n *Network) Start(c *Checkpoint, heads bool) (fresh []string, err error) {
+	if c.Spec.Model.Depth != n.Model.Depth || c.Spec.Model.Width != n.Model.Width || c.Spec.Model.FPN != n.Model.FPN {
+		return nil, fmt.Errorf("the checkpoint has a ResNet-%d of width %v with %d pyramid channels; this model a ResNet-%d of width %v with %d",
+			c.Spec.Model.Depth, c.Spec.Model.Width, c.Spec.Model.FPN, n.Model.Depth, n.Model.Width, n.Model.FPN)
+	}
+	sizes := map[string]int64{}
+	for _, p := range n.Set.All() {
+		sizes[p.Name] = p.Len()
+	}
+	state := map[string][]float32{}
+	for name, v := range c.State {
+		if sizes[name] == int64(len(v)) && (heads || !strings.HasPrefix(name, "heads.")) {
+			state[name] = v
+		}
+	}
+	fresh, _, err = n.Set.Load(state)
+	slices.Sort(fresh)
+	return fresh, err
+}

@@ -1,0 +1,150 @@
+package task
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"must/data"
+	"must/metric"
+	"must/model"
+	"must/torch"
+)
+
+// depth is a pixel head with one output.
+//
+// Metric depth: the output is its logarithm, trained by the mean absolute error of the logarithm
+// (our choice; a relative error, so that near and far count alike).
+//
+// Inverse depth of unknown scale and shift: the output is trained by the scale-and-shift-invariant
+// loss of MiDaS (Ranftl et al. 2020): per image the prediction is aligned to the label by least
+// squares, then compared by the mean absolute error and by that of its gradients at four scales.
+type depth struct {
+	head  pixelHead
+	units string
+}
+
+func newDepth(b model.Builder, s *Spec) Task {
+	return &depth{newPixelHead(b, s.Model, 1), s.Labels.Depth}
+}
+
+func (*depth) Name() string { return data.Depth }
+
+func (d *depth) Targets(samples []*data.Sample, _ *rand.Rand) any {
+	t := &mapTargets{}
+	for i, s := range samples {
+		if s.Depth == nil {
+			continue
+		}
+		center, spread := 0., 1.
+		if d.units == data.Inverse {
+			center, spread = robustScale(s.Depth.Pix)
+		}
+		valid := 0.
+		for _, v := range s.Depth.Pix {
+			x := (float64(v) - center) / spread
+			if d.units == data.Metric {
+				x = math.Log(float64(v))
+			}
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				t.values, t.valid = append(t.values, 0), append(t.valid, 0)
+				continue
+			}
+			t.values, t.valid = append(t.values, float32(x)), append(t.valid, 1)
+			valid++
+		}
+		if valid == 0 {
+			n := len(s.Depth.Pix)
+			t.values, t.valid = t.values[:len(t.values)-n], t.valid[:len(t.valid)-n]
+			continue
+		}
+		t.labelled = append(t.labelled, int64(i))
+		t.count += valid
+	}
+	if t.labelled == nil {
+		return nil
+	}
+	return t
+}
+
+// robustScale returns the median of the valid values and their mean distance from it, which bring
+// labels of any scale and shift to one range.
+func robustScale(pix []float32) (median, spread float64) {
+	var v []float64
+	for _, p := range pix {
+		if x := float64(p); !math.IsNaN(x) && !math.IsInf(x, 0) {
+			v = append(v, x)
+		}
+	}
+	if len(v) == 0 {
+		return 0, 1
+	}
+	slices.Sort(v)
+	median = v[len(v)/2]
+	for _, x := range v {
+		spread += math.Abs(x-median) / float64(len(v))
+	}
+	if spread < 1e-9 {
+		spread = 1
+	}
+	return median, spread
+}
+
+func (d *depth) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
+	t := targets.(*mapTargets)
+	want, valid := t.tensors(f.Size)
+	got := d.head.forward(f, t.labelled).Squeeze(1)
+	if d.units == data.Inverse {
+		return []Loss{{"depth", invariantLoss(got, want, valid)}}
+	}
+	return []Loss{{"depth", got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.count)}}
+}
+
+// invariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image.
+func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
+	sum := func(x *torch.Tensor) *torch.Tensor { return x.Sum(1, 2).Unsqueeze(1).Unsqueeze(2) }
+	n := sum(valid)
+	meanGot, meanWant := sum(got.Mul(valid)).Div(n), sum(want.Mul(valid)).Div(n)
+	g, w := got.Sub(meanGot).Mul(valid), want.Sub(meanWant).Mul(valid)
+	scale := sum(g.Mul(w)).Div(sum(g.Mul(g)).AddScalar(1e-6))
+	residual := g.Mul(scale).Sub(w) // 0 where invalid
+	loss := residual.Abs().Sum().Div(valid.Sum())
+	for level := int64(1); level <= 8 && got.Size(1) > level && got.Size(2) > level; level *= 2 {
+		r, v := every(residual, level), every(valid, level)
+		for dim := 1; dim <= 2; dim++ {
+			n := r.Size(dim) - 1
+			if n < 1 {
+				continue
+			}
+			both := v.Narrow(dim, 0, n).Mul(v.Narrow(dim, 1, n))
+			step := r.Narrow(dim, 1, n).Sub(r.Narrow(dim, 0, n)).Abs().Mul(both)
+			loss = loss.Add(step.Sum().Div(v.Sum().AddScalar(1e-6)).Scale(0.5)) // 0.5 as in MiDaS
+		}
+	}
+	return loss
+}
+
+// every returns every n-th row and column of [N, H, W].
+func every(x *torch.Tensor, n int64) *torch.Tensor { return x.Slice(1, n).Slice(2, n) }
+
+func (d *depth) Predict(f *model.Features, preds []*data.Sample) {
+	out := d.head.forward(f, nil)
+	if d.units == data.Metric {
+		out = out.Exp()
+	}
+	v, n := torch.Values[float32](out), int(f.Size)
+	for i, p := range preds {
+		p.Depth = &data.Grid[float32]{W: n, H: n, Pix: v[i*n*n:][:n*n]}
+	}
+}
+
+// Pseudo keeps the prediction as it is.
+func (*depth) Pseudo(*data.Sample, float64) {}
+
+func (d *depth) Metric() metric.Metric {
+	o := metric.DepthOptions{}
+	if d.units == data.Inverse {
+		o.Align = metric.ScaleShift
+	}
+	return metric.NewDepth(o)
+}

@@ -1,0 +1,346 @@
+package task
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"must/data"
+	"must/detect"
+	"must/metric"
+	"must/model"
+	"must/torch"
+)
+
+// A DetectionConfig holds what a recipe sets of the detector. Everything else is torchvision's.
+type DetectionConfig struct {
+	AnchorScale float64 `yaml:"anchor_scale" json:"anchor_scale"` // anchor side over stride; 4 in the field, less for small images
+	RoIs        int     `yaml:"rois" json:"rois"`                 // per image that the second stage learns from; 512 in the field
+	PreNMS      int     `yaml:"pre_nms" json:"pre_nms"`           // proposals per level before suppression
+	PostNMS     int     `yaml:"post_nms" json:"post_nms"`         // proposals per image after it
+	MaxObjects  int     `yaml:"max_objects" json:"max_objects"`   // detections per image
+}
+
+// DefaultDetection returns torchvision's values.
+func DefaultDetection() DetectionConfig {
+	return DetectionConfig{AnchorScale: 4, RoIs: 512, PreNMS: 1000, PostNMS: 1000, MaxObjects: 100}
+}
+
+// Check tells what is wrong with a configuration.
+func (c DetectionConfig) Check() error {
+	if c.AnchorScale <= 0 || c.AnchorScale > 64 {
+		return fmt.Errorf("detection.anchor_scale is %v; it must be in (0, 64]", c.AnchorScale)
+	}
+	for name, v := range map[string]int{"rois": c.RoIs, "pre_nms": c.PreNMS, "post_nms": c.PostNMS, "max_objects": c.MaxObjects} {
+		if v < 1 || v > 100000 {
+			return fmt.Errorf("detection.%s is %d; it must be between 1 and 100000", name, v)
+		}
+	}
+	return nil
+}
+
+const (
+	boxSide  = 7  // of RoI features for boxes
+	maskSide = 14 // of RoI features for masks; the mask itself is twice as large
+	boxBeta  = 1. / 9
+)
+
+// detection is Mask R-CNN on P3–P7 (He et al. 2017, as MuST has it): an RPN with two hidden
+// convolutions, a box head of four convolutions and a fully connected layer and, where labels have
+// masks, a mask head of four convolutions and a deconvolution.
+type detection struct {
+	classes int
+	masks   bool
+	config  DetectionConfig
+
+	rpn       [2]*model.Conv
+	objects   *model.Conv // [N, A, H, W]
+	anchorBox *model.Conv // [N, 4A, H, W]
+
+	boxTower model.Tower
+	boxFC    *model.Linear
+	class    *model.Linear // [R, classes+1], background first
+	box      *model.Linear // [R, 4·(classes+1)]
+
+	maskTower model.Tower
+	deconv    *model.Deconv
+	maskOut   *model.Conv // [R, classes, 28, 28]
+}
+
+func newDetection(b model.Builder, s *Spec) Task {
+	c, n, ratios := s.Model, int64(len(s.Labels.Detection)), int64(len(detect.AnchorRatios))
+	d := &detection{classes: int(n), masks: s.Labels.Masks, config: s.Detection}
+	rpn := b.In("rpn")
+	d.rpn[0] = model.NewConv(rpn.In("conv0"), c.FPN, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
+	d.rpn[1] = model.NewConv(rpn.In("conv1"), c.Head, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
+	d.objects = model.NewConv(rpn.In("objectness"), c.Head, ratios, 1, 1, true, model.Normal(0.01))
+	d.anchorBox = model.NewConv(rpn.In("delta"), c.Head, 4*ratios, 1, 1, true, model.Normal(0.01))
+
+	box := b.In("box")
+	d.boxTower = model.NewTower(box.In("tower"), 4, c.FPN, c.Head)
+	d.boxFC = model.NewLinear(box.In("fc"), c.Head*boxSide*boxSide, c.BoxFC, model.Kaiming(c.Head*boxSide*boxSide))
+	d.class = model.NewLinear(box.In("class"), c.BoxFC, n+1, model.Normal(0.01))
+	d.box = model.NewLinear(box.In("delta"), c.BoxFC, 4*(n+1), model.Normal(0.001))
+
+	if d.masks {
+		mask := b.In("mask")
+		d.maskTower = model.NewTower(mask.In("tower"), 4, c.FPN, c.Head)
+		d.deconv = model.NewDeconv(mask.In("deconv"), c.Head, c.Head)
+		d.maskOut = model.NewConv(mask.In("linear"), c.Head, n, 1, 1, true, model.Normal(0.01))
+	}
+	return d
+}
+
+func (*detection) Name() string { return data.Detection }
+
+// pyramid lists the levels that an input of a size has: P3 to P7.
+func pyramid(size int) []detect.Level { return detect.Levels(size, size, 8, 16, 32, 64, 128) }
+
+func (d *detection) anchors(size int) []detect.Box {
+	levels := pyramid(size)
+	return detect.Anchors(levels, detect.AnchorSizes(levels, float32(d.config.AnchorScale)), detect.AnchorRatios)
+}
+
+type detectionTargets struct {
+	truths  []*detect.Truth // nil: unknown
+	objects [][]data.Object
+	rpn     *detect.RPNTargets
+}
+
+func (d *detection) Targets(samples []*data.Sample, rng *rand.Rand) any {
+	t := &detectionTargets{}
+	known := false
+	size := 0
+	for _, s := range samples {
+		size = s.Image.Rect.Dx()
+		t.truths = append(t.truths, detect.NewTruth(s.Objects, size, size))
+		t.objects = append(t.objects, s.Objects)
+		known = known || s.Objects != nil
+	}
+	if !known {
+		return nil
+	}
+	t.rpn = detect.DefaultRPN().Targets(d.anchors(size), t.truths, rng)
+	return t
+}
+
+// proposalNet runs the RPN: per level objectness [N, n] and deltas [N, n, 4] in the order of anchors.
+func (d *detection) proposalNet(f *model.Features) (objectness, deltas []*torch.Tensor) {
+	ratios := int64(len(detect.AnchorRatios))
+	for l := 3; l <= 7; l++ {
+		x := f.Level(l)
+		for _, c := range d.rpn {
+			x = c.Forward(x).ReluInPlace()
+		}
+		n, h, w := x.Size(0), x.Size(2), x.Size(3)
+		objectness = append(objectness, d.objects.Forward(x).As(torch.Float).Permute(0, 2, 3, 1).View(n, h*w*ratios))
+		deltas = append(deltas, d.anchorBox.Forward(x).As(torch.Float).View(n, ratios, 4, h, w).Permute(0, 3, 4, 1, 2).View(n, h*w*ratios, 4))
+	}
+	return objectness, deltas
+}
+
+// propose turns RPN outputs into the proposals of each image.
+func (d *detection) propose(f *model.Features, objectness, deltas []*torch.Tensor) [][]detect.Box {
+	size := int(f.Size)
+	anchors := d.anchors(size)
+	n := int(objectness[0].Size(0))
+	type level struct {
+		scores []float32
+		deltas []detect.Box
+		index  []int64 // into the level's anchors; nil: all
+		first  int     // of the level in anchors
+		k      int
+	}
+	var levels []level
+	first := 0
+	torch.NoGrad(func() {
+		torch.Scope(func() {
+			for l, o := range objectness {
+				all := o.Size(1)
+				lv := level{first: first, k: int(min(all, int64(d.config.PreNMS)))}
+				dl := deltas[l]
+				if all > int64(lv.k) {
+					top, index := o.TopK(int64(lv.k), 1)
+					o, dl = top, dl.Gather(1, index.Unsqueeze(2).Expand(int64(n), int64(lv.k), 4))
+					lv.index = torch.Values[int64](index)
+				}
+				lv.scores, lv.deltas = torch.Values[float32](o), detect.Boxes(torch.Values[float32](dl))
+				levels = append(levels, lv)
+				first += int(all)
+			}
+		})
+	})
+	rpn := detect.DefaultRPN()
+	rpn.Keep = d.config.PostNMS
+	proposals := make([][]detect.Box, n)
+	for i := range n {
+		var boxes []detect.Box
+		var scores []float32
+		var counts []int
+		for _, lv := range levels {
+			for j := range lv.k {
+				at := i*lv.k + j
+				a := lv.first + j
+				if lv.index != nil {
+					a = lv.first + int(lv.index[at])
+				}
+				boxes = append(boxes, detect.RPNCoder.Decode(detect.Delta(lv.deltas[at]), anchors[a]))
+			}
+			scores = append(scores, lv.scores[i*lv.k:][:lv.k]...)
+			counts = append(counts, lv.k)
+		}
+		proposals[i] = rpn.Proposals(boxes, scores, counts, size, size)
+	}
+	return proposals
+}
+
+// roiFeatures prepares P3–P7 for reading RoIs, once for all heads.
+func roiFeatures(f *model.Features) *detect.Pyramid {
+	return detect.NewPyramid(f.P[1:], detect.DefaultLevelMap())
+}
+
+// boxHead returns class logits [R, classes+1] and deltas [R, 4·(classes+1)].
+func (d *detection) boxHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) (class, deltas *torch.Tensor) {
+	x := d.boxTower.Forward(p.RoIAlign(boxes, images, boxSide), m).Flatten(1, 3)
+	x = d.boxFC.Forward(x).ReluInPlace()
+	return d.class.Forward(x).As(torch.Float), d.box.Forward(x).As(torch.Float)
+}
+
+// maskHead returns mask logits [R, classes, 28, 28].
+func (d *detection) maskHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) *torch.Tensor {
+	x := d.maskTower.Forward(p.RoIAlign(boxes, images, maskSide), m)
+	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).As(torch.Float)
+}
+
+// Loss is the sum of torchvision's: objectness and boxes of the RPN, classes and boxes of the second
+// stage, and masks of the positives whose objects have one.
+func (d *detection) Loss(f *model.Features, targets any, rng *rand.Rand) []Loss {
+	t := targets.(*detectionTargets)
+	objectness, deltas := d.proposalNet(f)
+	var losses []Loss
+	if n := int64(len(t.rpn.Index)); n > 0 {
+		index := torch.From(t.rpn.Index, n)
+		o := torch.Cat(1, objectness...).Flatten(0, 1).IndexSelect(0, index)
+		losses = append(losses, Loss{"rpn_objectness", o.BCEWithLogits(torch.From(t.rpn.Label, n), torch.Mean)})
+		if p := int64(t.rpn.Positive); p > 0 {
+			got := torch.Cat(1, deltas...).Flatten(0, 1).IndexSelect(0, index.Narrow(0, 0, p))
+			want := torch.From(detect.Flat(t.rpn.Delta), p, 4)
+			losses = append(losses, Loss{"rpn_box", got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n))})
+		}
+	}
+
+	rois := detect.DefaultRoIs()
+	rois.Sampler.PerImage = d.config.RoIs
+	r := rois.Targets(d.propose(f, objectness, deltas), t.truths, rng)
+	n, p := int64(len(r.Box)), int64(r.Positive)
+	if n == 0 {
+		return losses
+	}
+	features := roiFeatures(f)
+	class, delta := d.boxHead(features, f.Mode, r.Box, r.Image)
+	losses = append(losses, Loss{"box_class", class.CrossEntropy(torch.From(r.Class, n), torch.Mean, -100)})
+	if p == 0 {
+		return losses
+	}
+	// Of every positive the four outputs of its class.
+	own := make([]int64, p)
+	for i := range own {
+		own[i] = int64(i)*int64(d.classes+1) + r.Class[i]
+	}
+	got := delta.Narrow(0, 0, p).View(p*int64(d.classes+1), 4).IndexSelect(0, torch.From(own, p))
+	want := torch.From(detect.Flat(r.Delta), p, 4)
+	losses = append(losses, Loss{"box", got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n))})
+
+	if d.masks {
+		size := int(f.Size)
+		if masked, truth := r.MaskTargets(t.objects, size, size, 2*maskSide); len(masked) > 0 {
+			losses = append(losses, Loss{"mask", d.maskLoss(features, f.Mode, r, masked, truth)})
+		}
+	}
+	return losses
+}
+
+func (d *detection) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.RoITargets, rows []int64, truth []float32) *torch.Tensor {
+	var boxes []detect.Box
+	var images []int
+	var own []int64
+	for i, row := range rows {
+		boxes, images = append(boxes, r.Box[row]), append(images, r.Image[row])
+		own = append(own, int64(i*d.classes)+r.Class[row]-1)
+	}
+	n, side := int64(len(rows)), int64(2*maskSide)
+	got := d.maskHead(features, m, boxes, images).View(n*int64(d.classes), side, side).IndexSelect(0, torch.From(own, n))
+	return got.BCEWithLogits(torch.From(truth, n, side, side), torch.Mean)
+}
+
+func (d *detection) Predict(f *model.Features, preds []*data.Sample) {
+	objectness, deltas := d.proposalNet(f)
+	proposals := d.propose(f, objectness, deltas)
+	var boxes []detect.Box
+	var images []int
+	for i, p := range proposals {
+		boxes = append(boxes, p...)
+		for range p {
+			images = append(images, i)
+		}
+	}
+	for _, p := range preds {
+		p.Objects = []data.Object{}
+	}
+	if len(boxes) == 0 {
+		return
+	}
+	rois := detect.DefaultRoIs()
+	rois.Keep = d.config.MaxObjects
+	features := roiFeatures(f)
+	class, boxDeltas := d.boxHead(features, f.Mode, boxes, images)
+	probs, delta := torch.Values[float32](class.Softmax(1)), torch.Values[float32](boxDeltas)
+	size, c := int(f.Size), d.classes+1
+	at := 0
+	for i, p := range proposals {
+		n := len(p)
+		preds[i].Objects = rois.Detections(p, probs[at*c:][:n*c], delta[at*c*4:][:n*c*4], d.classes, size, size)
+		at += n
+	}
+	if d.masks {
+		d.predictMasks(features, f, preds)
+	}
+}
+
+// predictMasks adds the mask of its class to every detected object.
+func (d *detection) predictMasks(features *detect.Pyramid, f *model.Features, preds []*data.Sample) {
+	var boxes []detect.Box
+	var images []int
+	var own []int64
+	var objects []*data.Object
+	for i, p := range preds {
+		for k := range p.Objects {
+			o := &p.Objects[k]
+			boxes = append(boxes, detect.Box{float32(o.Box.X0), float32(o.Box.Y0), float32(o.Box.X1), float32(o.Box.Y1)})
+			images = append(images, i)
+			own = append(own, int64(len(objects)*d.classes+o.Class))
+			objects = append(objects, o)
+		}
+	}
+	if len(boxes) == 0 {
+		return
+	}
+	n, side := int64(len(boxes)), int64(2*maskSide)
+	logits := d.maskHead(features, f.Mode, boxes, images).View(n*int64(d.classes), side, side).IndexSelect(0, torch.From(own, n))
+	probs := torch.Values[float32](logits.Sigmoid())
+	for i, o := range objects {
+		o.Mask = detect.PasteMask(probs[int64(i)*side*side:][:side*side], int(side), boxes[i], int(f.Size), int(f.Size))
+	}
+}
+
+// Pseudo keeps the objects whose score reaches the threshold: the label is hard.
+func (*detection) Pseudo(pred *data.Sample, threshold float64) {
+	kept := []data.Object{}
+	for _, o := range pred.Objects {
+		if float64(o.Score) >= threshold {
+			kept = append(kept, o)
+		}
+	}
+	pred.Objects = kept
+}
+
+func (d *detection) Metric() metric.Metric { return metric.NewDetection(d.classes, d.masks) }

@@ -1,0 +1,174 @@
+package task
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"must/data"
+	"must/model"
+	"must/torch"
+)
+
+// A Spec says all that is needed to build a network and to feed it.
+type Spec struct {
+	Model     model.Config    `json:"model"`
+	Detection DetectionConfig `json:"detection"`
+	Tasks     []string        `json:"tasks"`
+	Labels    data.Labels     `json:"labels"` // what the outputs of the tasks mean
+	Size      int             `json:"size"`   // side of the input in pixels
+	Mean      [3]float64      `json:"mean"`   // of the input's channels, in 0…255
+	Std       [3]float64      `json:"std"`
+}
+
+// ImageNetMean and ImageNetStd normalise images as the field does.
+var (
+	ImageNetMean = [3]float64{123.675, 116.28, 103.53}
+	ImageNetStd  = [3]float64{58.395, 57.12, 57.375}
+)
+
+// A Network is a trunk and the heads of its tasks. A teacher has one head, the student several, a
+// transfer model an old trunk and a new head.
+type Network struct {
+	Spec
+	Set   *model.Set
+	Trunk *model.Trunk
+	Heads []Task
+
+	mean, std *torch.Tensor
+}
+
+// New builds a network with fresh parameters from a seed. The caller frees it. Call it in torch.Do.
+func New(s Spec, seed uint64) (*Network, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	set, b := model.NewSet()
+	n := &Network{Spec: s, Set: set}
+	pyramid := slices.ContainsFunc(s.Tasks, func(t string) bool { return t != data.Classification })
+	var err error
+	if n.Trunk, err = model.NewTrunk(b, s.Model, pyramid); err != nil {
+		return nil, err
+	}
+	for _, name := range s.Tasks {
+		head, err := build(name, b, &n.Spec, n.Trunk.Backbone.Channels[3])
+		if err != nil {
+			return nil, err
+		}
+		n.Heads = append(n.Heads, head)
+	}
+	set.Build(seed)
+	channel := func(v [3]float64) *torch.Tensor {
+		return torch.From([]float32{float32(v[0]), float32(v[1]), float32(v[2])}, 1, 3, 1, 1).Keep()
+	}
+	n.mean, n.std = channel(s.Mean), channel(s.Std)
+	return n, nil
+}
+
+// Check tells what is wrong with a specification.
+func (s Spec) Check() error {
+	if err := s.Model.Check(); err != nil {
+		return err
+	}
+	if err := s.Detection.Check(); err != nil {
+		return err
+	}
+	if s.Size < 32 || s.Size > 4096 {
+		return fmt.Errorf("size is %d; it must be between 32 and 4096", s.Size)
+	}
+	for _, v := range s.Std {
+		if !(v > 0) {
+			return fmt.Errorf("std is %v; it must be positive", s.Std)
+		}
+	}
+	if len(s.Tasks) == 0 {
+		return fmt.Errorf("a network needs at least one task of %v", data.Tasks)
+	}
+	return nil
+}
+
+// Free releases the network's memory.
+func (n *Network) Free() {
+	n.Set.Free()
+	n.mean.Free()
+	n.std.Free()
+}
+
+// Head returns the head of a task, nil if there is none.
+func (n *Network) Head(task string) Task {
+	for _, h := range n.Heads {
+		if h.Name() == task {
+			return h
+		}
+	}
+	return nil
+}
+
+// Features normalises a batch of planar images, [count, 3, Size, Size] bytes, and runs the trunk.
+func (n *Network) Features(images []uint8, count int, m model.Mode) *model.Features {
+	x := torch.From(images, int64(count), 3, int64(n.Size), int64(n.Size)).As(torch.Float)
+	x = x.Sub(n.mean).Div(n.std)
+	if m.BF16 {
+		x = x.As(torch.BFloat16)
+	}
+	return n.Trunk.Forward(x, m)
+}
+
+// Targets collates the labels of augmented samples for every task, in the order of Heads.
+func (n *Network) Targets(samples []*data.Sample, rng *rand.Rand) any {
+	targets := make([]any, len(n.Heads))
+	for i, h := range n.Heads {
+		targets[i] = h.Targets(samples, rng)
+	}
+	return targets
+}
+
+// A TaskLoss is the loss of one task on a batch.
+type TaskLoss struct {
+	Task  string
+	Parts []Loss
+	Total *torch.Tensor
+}
+
+// Losses runs a batch through trunk and heads. A task that no image of the batch has a label for is
+// left out.
+func (n *Network) Losses(f *model.Features, targets any, rng *rand.Rand) []TaskLoss {
+	var losses []TaskLoss
+	for i, t := range targets.([]any) {
+		if t == nil {
+			continue
+		}
+		l := TaskLoss{Task: n.Heads[i].Name(), Parts: n.Heads[i].Loss(f, t, rng)}
+		for _, p := range l.Parts {
+			if l.Total == nil {
+				l.Total = p.Value
+			} else {
+				l.Total = l.Total.Add(p.Value)
+			}
+		}
+		if l.Total != nil {
+			losses = append(losses, l)
+		}
+	}
+	return losses
+}
+
+// Predict returns what the tasks named see in a batch of images, in the frame of the input; no names
+// mean all tasks.
+func (n *Network) Predict(images []uint8, count int, tasks ...string) []*data.Sample {
+	preds := make([]*data.Sample, count)
+	for i := range preds {
+		preds[i] = &data.Sample{}
+	}
+	torch.NoGrad(func() {
+		torch.Scope(func() {
+			f := n.Features(images, count, model.Mode{})
+			for _, h := range n.Heads {
+				if len(tasks) == 0 || slices.Contains(tasks, h.Name()) {
+					h.Predict(f, preds)
+				}
+			}
+		})
+	})
+	return preds
+}

@@ -1,0 +1,76 @@
+package task
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"must/data"
+	"must/metric"
+	"must/model"
+	"must/torch"
+)
+
+// normals is a pixel head with three outputs, the direction of the surface, trained by 1 − cosine
+// over valid pixels.
+type normals struct{ head pixelHead }
+
+func newNormals(b model.Builder, s *Spec) Task { return &normals{newPixelHead(b, s.Model, 3)} }
+
+func (*normals) Name() string { return data.Normals }
+
+func (*normals) Targets(samples []*data.Sample, _ *rand.Rand) any {
+	t := &mapTargets{}
+	for i, s := range samples {
+		if s.Normals == nil {
+			continue
+		}
+		n, at := len(s.Normals.Pix), len(t.values)
+		planes, valid := make([]float32, 3*n), make([]float32, n)
+		some := 0.
+		for k, v := range s.Normals.Pix {
+			if v != [3]float32{} {
+				planes[k], planes[n+k], planes[2*n+k], valid[k] = v[0], v[1], v[2], 1
+				some++
+			}
+		}
+		if some == 0 {
+			t.values = t.values[:at]
+			continue
+		}
+		t.labelled = append(t.labelled, int64(i))
+		t.values, t.valid = append(t.values, planes...), append(t.valid, valid...)
+		t.count += some
+	}
+	if t.labelled == nil {
+		return nil
+	}
+	return t
+}
+
+func (h *normals) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
+	t := targets.(*mapTargets)
+	want, valid := t.tensors(f.Size, 3)
+	cos := torch.CosineSimilarity(h.head.forward(f, t.labelled), want, 1)
+	return []Loss{{"normals", valid.Sub(cos.Mul(valid)).Sum().Scale(1 / t.count)}}
+}
+
+func (h *normals) Predict(f *model.Features, preds []*data.Sample) {
+	v, n := torch.Values[float32](h.head.forward(f, nil)), int(f.Size)
+	for i, p := range preds {
+		p.Normals = data.NewGrid[[3]float32](n, n)
+		v := v[3*i*n*n:][:3*n*n]
+		for k := range p.Normals.Pix {
+			x, y, z := float64(v[k]), float64(v[n*n+k]), float64(v[2*n*n+k])
+			l := math.Sqrt(x*x + y*y + z*z)
+			if l == 0 {
+				x, y, z, l = 0, 0, -1, 1
+			}
+			p.Normals.Pix[k] = [3]float32{float32(x / l), float32(y / l), float32(z / l)}
+		}
+	}
+}
+
+// Pseudo keeps the prediction as it is.
+func (*normals) Pseudo(*data.Sample, float64) {}
+
+func (*normals) Metric() metric.Metric { return metric.NewNormals() }

@@ -1,0 +1,82 @@
+package task
+
+import (
+	"math/rand/v2"
+
+	"must/data"
+	"must/metric"
+	"must/model"
+	"must/torch"
+)
+
+// segmentation is a pixel head with one logit per class, trained by the mean cross entropy over the
+// pixels that are not data.Ignore.
+type segmentation struct {
+	head    pixelHead
+	classes int
+}
+
+func newSegmentation(b model.Builder, s *Spec) Task {
+	n := len(s.Labels.Segmentation)
+	return &segmentation{newPixelHead(b, s.Model, int64(n)), n}
+}
+
+func (*segmentation) Name() string { return data.Segmentation }
+
+type segmentTargets struct {
+	labelled []int64
+	classes  []int64 // [n, S, S]
+}
+
+func (s *segmentation) Targets(samples []*data.Sample, _ *rand.Rand) any {
+	t := &segmentTargets{}
+	for i, sample := range samples {
+		if sample.Semantic == nil {
+			continue
+		}
+		start, some := len(t.classes), false
+		for _, c := range sample.Semantic.Pix {
+			t.classes = append(t.classes, int64(c))
+			some = some || c != data.Ignore
+		}
+		if !some { // all unknown is no label
+			t.classes = t.classes[:start]
+			continue
+		}
+		t.labelled = append(t.labelled, int64(i))
+	}
+	if t.labelled == nil {
+		return nil
+	}
+	return t
+}
+
+func (s *segmentation) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
+	t := targets.(*segmentTargets)
+	want := torch.From(t.classes, int64(len(t.labelled)), f.Size, f.Size)
+	return []Loss{{"segmentation", s.head.forward(f, t.labelled).CrossEntropy(want, torch.Mean, data.Ignore)}}
+}
+
+func (s *segmentation) Predict(f *model.Features, preds []*data.Sample) {
+	logits := s.head.forward(f, nil)
+	for i, p := range preds { // one image at a time: probabilities at full size are large
+		torch.Scope(func() {
+			top, class := logits.Select(0, int64(i)).Softmax(0).MaxDim(0)
+			n := int(f.Size)
+			p.Confidence = &data.Grid[float32]{W: n, H: n, Pix: torch.Values[float32](top)}
+			p.Semantic = &data.Grid[uint8]{W: n, H: n, Pix: torch.Values[uint8](class.As(torch.Uint8))}
+		})
+	}
+}
+
+// Pseudo ignores pixels whose class is less probable than the threshold.
+func (*segmentation) Pseudo(pred *data.Sample, threshold float64) {
+	for i, c := range pred.Confidence.Pix {
+		if float64(c) < threshold {
+			pred.Semantic.Pix[i] = data.Ignore
+		}
+	}
+	pred.Confidence = nil
+}
+
+func (s *segmentation) Metric() metric.Metric { return metric.NewSegmentation(s.classes) }

@@ -1,0 +1,104 @@
+// Package train is the one trainer: teachers, students, transfer models and rivals all run through
+// it and differ by configuration only.
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"must/augment"
+)
+
+// A Config holds the hyper-parameters of a run. MuST publishes none of the values (only the rule for
+// the loss weights), so all defaults are ours.
+type Config struct {
+	Epochs float64 `yaml:"epochs" json:"epochs"` // passes over the data; Steps, where set, wins
+	Steps  int     `yaml:"steps" json:"steps"`
+	Batch  int     `yaml:"batch" json:"batch"` // images per step
+
+	Optimizer   string  `yaml:"optimizer" json:"optimizer"` // sgd or adamw
+	LR          float64 `yaml:"lr" json:"lr"`               // after warm-up
+	Momentum    float64 `yaml:"momentum" json:"momentum"`   // of SGD
+	WeightDecay float64 `yaml:"weight_decay" json:"weight_decay"`
+	Schedule    string  `yaml:"schedule" json:"schedule"` // cosine (to 0), step (÷10 at 2/3 and 11/12) or constant
+	Warmup      float64 `yaml:"warmup" json:"warmup"`     // share of the steps in which the rate rises from 0
+	Clip        float64 `yaml:"clip" json:"clip"`         // largest gradient norm; 0: any
+	EMA         float64 `yaml:"ema" json:"ema"`           // decay of the moving average of weights; 0: none
+
+	Weights map[string]float64 `yaml:"weights" json:"weights,omitempty"` // of the tasks' losses; absent: 1
+
+	Augment augment.Config `yaml:"augment" json:"augment"`
+	BF16    bool           `yaml:"bf16" json:"bf16"` // activations in bfloat16
+	Seed    uint64         `yaml:"seed" json:"seed"`
+
+	EvalEvery int `yaml:"eval_every" json:"eval_every"` // epochs between scores on the validation set; 0: at the end
+	SaveEvery int `yaml:"save_every" json:"save_every"` // seconds between states to resume from
+	Workers   int `yaml:"workers" json:"-"`             // goroutines that decode and augment; 0: all cores but one
+}
+
+// DefaultConfig returns SGD as detectors are trained with.
+func DefaultConfig() Config {
+	return Config{
+		Epochs: 12, Batch: 16, Optimizer: "sgd", LR: 0.02, Momentum: 0.9, WeightDecay: 1e-4,
+		Schedule: "cosine", Warmup: 0.05, Clip: 10, Augment: augment.DefaultConfig(), SaveEvery: 60,
+	}
+}
+
+// Check tells what is wrong with a configuration.
+func (c Config) Check() error {
+	switch {
+	case c.Steps < 0 || c.Epochs < 0 || c.Steps == 0 && c.Epochs == 0:
+		return fmt.Errorf("train: %v epochs and %d steps; one of them must be positive", c.Epochs, c.Steps)
+	case c.Batch < 1:
+		return fmt.Errorf("train.batch is %d; it must be at least 1", c.Batch)
+	case c.Optimizer != "sgd" && c.Optimizer != "adamw":
+		return fmt.Errorf("train.optimizer is %q; use sgd or adamw", c.Optimizer)
+	case c.Schedule != "cosine" && c.Schedule != "step" && c.Schedule != "constant":
+		return fmt.Errorf("train.schedule is %q; use cosine, step or constant", c.Schedule)
+	case !(c.LR > 0):
+		return fmt.Errorf("train.lr is %v; it must be positive", c.LR)
+	case !(c.Momentum >= 0 && c.Momentum < 1):
+		return fmt.Errorf("train.momentum is %v; it must be in [0, 1)", c.Momentum)
+	case !(c.EMA >= 0 && c.EMA < 1):
+		return fmt.Errorf("train.ema is %v; it must be in [0, 1)", c.EMA)
+	case !(c.Warmup >= 0 && c.Warmup <= 1):
+		return fmt.Errorf("train.warmup is %v; it is a share of the steps, in [0, 1]", c.Warmup)
+	case !(c.Clip >= 0) || !(c.WeightDecay >= 0):
+		return fmt.Errorf("train: clip %v and weight_decay %v must not be negative", c.Clip, c.WeightDecay)
+	}
+	for task, w := range c.Weights {
+		if !(w >= 0) {
+			return fmt.Errorf("train.weights.%s is %v; it must not be negative", task, w)
+		}
+	}
+	return c.Augment.Validate()
+}
+
+// TotalSteps returns the number of steps on a set of n samples.
+func (c Config) TotalSteps(n int) int {
+	if c.Steps > 0 {
+		return c.Steps
+	}
+	return max(1, int(math.Ceil(c.Epochs*float64(n)/float64(c.Batch))))
+}
+
+// Rate returns the learning rate of a step.
+func (c Config) Rate(step, total int) float64 {
+	warm := c.Warmup * float64(total)
+	if s := float64(step + 1); s < warm {
+		return c.LR * s / warm
+	}
+	done := (float64(step) - warm) / math.Max(1, float64(total)-warm)
+	switch c.Schedule {
+	case "cosine":
+		return c.LR * (1 + math.Cos(math.Pi*math.Max(0, done))) / 2
+	case "step":
+		switch {
+		case done >= 11./12:
+			return c.LR / 100
+		case done >= 2./3:
+			return c.LR / 10
+		}
+	}
+	return c.LR
+}

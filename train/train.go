@@ -1,0 +1,315 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"must/data"
+	"must/loader"
+	"must/model"
+	"must/progress"
+	"must/task"
+	"must/torch"
+)
+
+// A Job is one training run. Its folder holds model.safetensors when it is done, log.jsonl, and
+// state.safetensors while it is not.
+type Job struct {
+	Name    string // for people
+	Net     *task.Network
+	Train   data.Dataset
+	Val     data.Dataset // may be nil
+	Config  Config
+	Info    task.Training // Batch, LR, Steps and Seed are filled in
+	Dir     string
+	Display *progress.Display
+}
+
+// A Result is what a run ends with.
+type Result struct {
+	Steps   int
+	Seconds float64
+	Scores  task.Scores // on Val
+	Skipped loader.Skipped
+}
+
+// Files in a run's folder.
+const (
+	ModelFile = "model.safetensors"
+	stateFile = "state.safetensors"
+	logFile   = "log.jsonl"
+)
+
+// ErrStopped is returned, wrapped, when the context ends a run: its state is saved, and the same call
+// goes on from there.
+var ErrStopped = errors.New("stopped; the same command goes on from here")
+
+// Run trains until the configured number of steps, from the state in the folder if there is one.
+func Run(ctx context.Context, j Job) (*Result, error) {
+	c := j.Config
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	if c.Augment.Size != j.Net.Size {
+		return nil, fmt.Errorf("augment.size is %d but the network's input %d", c.Augment.Size, j.Net.Size)
+	}
+	if err := os.MkdirAll(j.Dir, 0o777); err != nil {
+		return nil, err
+	}
+	total := c.TotalSteps(j.Train.Len())
+	l, err := loader.New(j.Train, loader.Options{
+		Batch: c.Batch, Augment: c.Augment, Train: true, Shuffle: true, Seed: c.Seed, Workers: c.Workers,
+		Collate: j.Net.Targets, Skipped: func(err error) { j.Display.Logf("skipped: %v", err) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	t := &trainer{Job: j, total: total, started: time.Now()}
+	if err := torch.DoErr(t.begin); err != nil {
+		return nil, fmt.Errorf("%s: %w", j.Name, err)
+	}
+	defer torch.Do(t.free)
+	if t.log, err = openLog(filepath.Join(j.Dir, logFile), t.step); err != nil {
+		return nil, err
+	}
+	defer t.log.Close()
+
+	bar := j.Display.Task(j.Name, int64(total), "steps")
+	defer bar.Done()
+	bar.Set(int64(t.step))
+	saved := time.Now()
+	for b, err := range l.Steps(ctx, t.step, total) {
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: step %d: %w", j.Name, t.step, err)
+		}
+		if err := torch.DoErr(func() error { return t.train(b) }); err != nil {
+			return nil, fmt.Errorf("%s: step %d: %w", j.Name, t.step, err)
+		}
+		b.Release()
+		bar.Set(int64(t.step))
+		bar.Note(fmt.Sprintf("loss %.3f", t.smooth))
+		if c.SaveEvery > 0 && time.Since(saved) > time.Duration(c.SaveEvery)*time.Second && t.step < total {
+			if err := torch.DoErr(t.save); err != nil {
+				return nil, err
+			}
+			saved = time.Now()
+		}
+		if e := c.EvalEvery * j.Train.Len() / c.Batch; e > 0 && t.step%e == 0 && t.step < total && j.Val != nil {
+			if _, err := t.score(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		if err := torch.DoErr(t.save); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: step %d of %d: %w", j.Name, t.step, total, ErrStopped)
+	}
+
+	r := &Result{Steps: total, Skipped: l.Skipped()}
+	if j.Val != nil {
+		if r.Scores, err = t.score(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := torch.DoErr(t.finish); err != nil {
+		return nil, err
+	}
+	r.Seconds = t.seconds + time.Since(t.started).Seconds()
+	return r, nil
+}
+
+// A trainer is a run under way. Its tensors are flat buffers beside the network's own.
+type trainer struct {
+	Job
+	total   int
+	step    int // done
+	log     *logWriter
+	started time.Time
+	seconds float64 // spent before a resume
+	smooth  float64 // loss as shown
+
+	momentum *torch.Tensor // SGD's, or AdamW's first moment
+	square   *torch.Tensor // AdamW's second moment
+	average  *torch.Tensor // of the parameters
+	averageS *torch.Tensor // of the buffers
+}
+
+// begin allocates the optimizer's memory and reads the state of an earlier call.
+func (t *trainer) begin() error {
+	set := t.Net.Set
+	t.momentum = zerosLike(set.Flat.Data)
+	if t.Config.Optimizer == "adamw" {
+		t.square = zerosLike(set.Flat.Data)
+	}
+	if t.Config.EMA > 0 {
+		t.average, t.averageS = set.Flat.Data.Detach().Clone().Keep(), set.Stats.Data.Clone().Keep()
+	}
+	return t.load()
+}
+
+func zerosLike(x *torch.Tensor) *torch.Tensor { return torch.Zeros(torch.Float, x.Len()).Keep() }
+
+func (t *trainer) free() {
+	for _, x := range []*torch.Tensor{t.momentum, t.square, t.average, t.averageS} {
+		x.Free()
+	}
+}
+
+// train takes one step on a batch.
+func (t *trainer) train(b *loader.Batch) (err error) {
+	began := time.Now()
+	set, c := t.Net.Set, t.Config
+	set.Flat.Grad.Fill(0)
+	rec := record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
+	rng := rand.New(rand.NewPCG(c.Seed, uint64(t.step)+1<<40))
+
+	var sum *torch.Tensor
+	f := t.Net.Features(b.Images, b.N, model.Mode{Train: true, BF16: c.BF16})
+	losses := t.Net.Losses(f, b.Extra, rng)
+	for _, l := range losses {
+		x := l.Total
+		if w, ok := c.Weights[l.Task]; ok {
+			x = x.Scale(w)
+		}
+		if sum == nil {
+			sum = x
+		} else {
+			sum = sum.Add(x)
+		}
+	}
+	if sum == nil { // nothing in this batch is labelled
+		t.step++
+		rec.Unlabelled = true
+		return t.log.write(rec)
+	}
+	for _, l := range losses {
+		rec.Loss[l.Task] = l.Total.Item()
+		if len(l.Parts) > 1 {
+			for _, p := range l.Parts {
+				rec.Loss[l.Task+"."+p.Name] = p.Value.Item()
+			}
+		}
+	}
+	rec.Total = sum.Item()
+	if !finite(rec.Total) {
+		return t.diverged(b, "loss", rec)
+	}
+	sum.Backward()
+	rec.GradNorm = set.Flat.Grad.Norm().Item()
+	if !finite(rec.GradNorm) {
+		return t.diverged(b, "gradient", rec)
+	}
+	if c.Clip > 0 && rec.GradNorm > c.Clip {
+		set.Flat.Grad.MulInPlace(torch.Number(c.Clip / rec.GradNorm))
+	}
+	t.update(rec.LR)
+	t.follow()
+	t.step++
+	if t.smooth == 0 {
+		t.smooth = rec.Total
+	}
+	t.smooth += 0.05 * (rec.Total - t.smooth)
+	rec.Seconds = time.Since(began).Seconds()
+	return t.log.write(rec)
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// update moves the parameters. The first part of the flat buffer decays, the rest does not.
+func (t *trainer) update(lr float64) {
+	set, c := t.Net.Set, t.Config
+	n := set.Flat.Data.Len()
+	for _, part := range []struct {
+		from, n int64
+		decay   float64
+	}{{0, set.Decayed, c.WeightDecay}, {set.Decayed, n - set.Decayed, 0}} {
+		if part.n == 0 {
+			continue
+		}
+		cut := func(x *torch.Tensor) *torch.Tensor { return x.Narrow(0, part.from, part.n) }
+		if c.Optimizer == "adamw" {
+			torch.StepAdamW(cut(set.Flat.Data), cut(set.Flat.Grad), cut(t.momentum), cut(t.square),
+				torch.Number(float64(t.step)), lr, 0.9, 0.999, part.decay, 1e-8)
+		} else {
+			torch.StepSGD(cut(set.Flat.Data), cut(set.Flat.Grad), cut(t.momentum), lr, c.Momentum, part.decay, false, t.step == 0)
+		}
+	}
+}
+
+// follow moves the average towards the weights; early on faster, so that it forgets the start.
+func (t *trainer) follow() {
+	if t.average == nil {
+		return
+	}
+	s := float64(t.step)
+	d := torch.Number(1 - math.Min(t.Config.EMA, (1+s)/(10+s)))
+	t.average.Lerp(t.Net.Set.Flat.Data, d)
+	t.averageS.Lerp(t.Net.Set.Stats.Data, d)
+}
+
+// averaged runs f with the averaged weights in the network's place.
+func (t *trainer) averaged(f func() error) error {
+	if t.average == nil {
+		return f()
+	}
+	set := t.Net.Set
+	swap := func() {
+		torch.NoGrad(func() {
+			for _, p := range [][2]*torch.Tensor{{set.Flat.Data, t.average}, {set.Stats.Data, t.averageS}} {
+				keep := p[0].Clone()
+				p[0].Copy(p[1])
+				p[1].Copy(keep)
+			}
+		})
+	}
+	if err := torch.Do(swap); err != nil {
+		return err
+	}
+	err := f()
+	return errors.Join(err, torch.Do(swap))
+}
+
+// score evaluates the weights that would be saved now, and logs the scores.
+func (t *trainer) score(ctx context.Context) (s task.Scores, err error) {
+	err = t.averaged(func() error {
+		s, err = task.Evaluate(ctx, t.Net, t.Val, task.PredictOptions{Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score"})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, t.log.write(record{Step: t.step, Scores: s.ByName()})
+}
+
+// finish writes the trained model and removes the state.
+func (t *trainer) finish() error {
+	info := t.Info
+	info.Batch, info.LR, info.Steps, info.Seed = t.Config.Batch, t.Config.LR, t.total, t.Config.Seed
+	err := t.averaged(func() error {
+		return t.Net.Save(filepath.Join(t.Dir, ModelFile), t.Net.Set.State(), info)
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(t.Dir, stateFile)); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+// LossWeight is MuST's rule for the weight of a task in the student's loss (§3.2): w = (b_s·lr_i) /
+// (b_i·lr_s), with batch size and learning rate of the student and of the task's teacher.
+func LossWeight(student Config, teacher task.Training) float64 {
+	return float64(student.Batch) * teacher.LR / (float64(teacher.Batch) * student.LR)
+}
