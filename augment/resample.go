@@ -77,16 +77,21 @@ func resample(src *image.RGBA, v view) *image.RGBA {
 		return dst
 	}
 
+	filter(dst, content.Min, src, v.x.taps(), v.y.taps())
+	return dst
+}
+
+// filter writes the separable filter of xt columns and yt rows over src into dst at a point.
+func filter(dst *image.RGBA, at image.Point, src *image.RGBA, xt, yt []taps) {
 	// Rows first, those only that some target row needs; then columns.
-	xt, yt := v.x.taps(), v.y.taps()
-	top, bottom := v.y.n, 0
+	top, bottom := src.Rect.Dy(), 0
 	for _, t := range yt {
 		top, bottom = min(top, t.first), max(bottom, t.first+len(t.weights))
 	}
 	stride := 4 * len(xt)
 	rows := make([]uint8, stride*(bottom-top))
 	for y := top; y < bottom; y++ {
-		in := src.Pix[src.PixOffset(src.Rect.Min.X, src.Rect.Min.Y+y):][:4*v.x.n]
+		in := src.Pix[src.PixOffset(src.Rect.Min.X, src.Rect.Min.Y+y):][:4*src.Rect.Dx()]
 		out := rows[(y-top)*stride:][:stride]
 		for x, t := range xt {
 			binary.LittleEndian.PutUint32(out[4*x:], weigh(in[4*t.first:], 4, t.weights))
@@ -94,12 +99,11 @@ func resample(src *image.RGBA, v view) *image.RGBA {
 	}
 	for y, t := range yt {
 		in := rows[(t.first-top)*stride:]
-		out := dst.Pix[dst.PixOffset(content.Min.X, content.Min.Y+y):][:stride]
+		out := dst.Pix[dst.PixOffset(at.X, at.Y+y):][:stride]
 		for x := 0; x < stride; x += 4 {
 			binary.LittleEndian.PutUint32(out[x:], weigh(in[x:], stride, t.weights))
 		}
 	}
-	return dst
 }
 
 // fill paints the whole image with Fill.
