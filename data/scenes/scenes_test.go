@@ -1,0 +1,515 @@
+package scenes
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"image"
+	"math"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"must/data"
+)
+
+func open(t testing.TB, set, split string) data.Dataset {
+	t.Helper()
+	d, err := Open(data.Source{Set: set, Split: split, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func sample(t testing.TB, d data.Dataset, i int) *data.Sample {
+	t.Helper()
+	s, err := d.Sample(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// digest sums up the pixels and all labels of a sample.
+func digest(s *data.Sample) string {
+	h := sha256.New()
+	put := func(v any) {
+		if err := binary.Write(h, binary.LittleEndian, v); err != nil {
+			panic(err)
+		}
+	}
+	put(s.Image.Pix)
+	put(s.Class)
+	for _, o := range s.Objects {
+		put(o.Box)
+		put(int32(o.Class))
+		if o.Mask != nil {
+			put(o.Mask.Pix)
+		}
+	}
+	if s.Semantic != nil {
+		put(s.Semantic.Pix)
+	}
+	if s.Depth != nil {
+		for _, v := range s.Depth.Pix {
+			if v != v { // NaNs have many bit patterns
+				v = -1
+			}
+			put(v)
+		}
+	}
+	if s.Normals != nil {
+		for _, n := range s.Normals.Pix {
+			put([3]float32{n[0] + 0, n[1] + 0, n[2] + 0}) // no negative zeros
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// golden holds what every machine must render. A change here is a change of the embedded world:
+// say so in the change log.
+var golden = map[string]string{
+	"objects":      "6cabf802b349bf28 d3f2dffd743c4c88 1b596198d9b6416d",
+	"crowds":       "a0817a8e105c511f 809dc404385d3d50 aa4f01132ff99caf",
+	"stuff":        "c64ed7c17a0046e1 4add6b21f0c3d22b 18ac5a189b557211",
+	"ranges":       "af28325511686330 df8e58c527d22550 8881cb8a5cc6e386",
+	"unlabelled":   "a0153c1389e95d21 efa85912916d960d 860e3071fd5fb116",
+	"fine":         "69ae8eb74ddc3f00 2d26258486638dbb 3d1a386b17af6e39",
+	"boxes":        "1485ce5a8b6962d0 439fe1b28bafc1ce 5872438a76079d84",
+	"things":       "29770a2be99869b7 b1837d9e437c005f 2f4920ae0e36d77a",
+	"rooms":        "c81553aafbe118c1 54ffc3589952a479 43ab96f879cfa821",
+	"room-depth":   "291c98a5caa40d24 27b5450fc90d3ff7 77f3b73065e9aac7",
+	"room-normals": "2b216f493affdd2d 58690fd9c58dc7fc 619c74b39fcafeac",
+}
+
+func TestSamePixelsEverywhere(t *testing.T) {
+	for _, set := range Sets() {
+		d := open(t, set.Name, "train")
+		var sums []string
+		for _, i := range []int{0, 1, 7} {
+			sums = append(sums, digest(sample(t, d, i)))
+		}
+		if got := strings.Join(sums, " "); got != golden[set.Name] {
+			t.Errorf("%q: %q,", set.Name, got)
+		}
+	}
+}
+
+func TestEverySetHasItsLabelsOnly(t *testing.T) {
+	want := map[string]string{
+		"objects": data.Classification, "crowds": data.Detection, "stuff": data.Detection + data.Segmentation,
+		"ranges": data.Depth, "unlabelled": "", "fine": data.Classification, "boxes": data.Detection,
+		"things": data.Segmentation, "rooms": data.Segmentation, "room-depth": data.Depth, "room-normals": data.Normals,
+	}
+	for _, set := range Sets() {
+		d := open(t, set.Name, "val")
+		s := sample(t, d, 2)
+		var declared, found string
+		for _, task := range data.Tasks {
+			if d.Labels().Has(task) {
+				declared += task
+			}
+			if s.Has(task) {
+				found += task
+			}
+		}
+		if declared != want[set.Name] || found != want[set.Name] {
+			t.Errorf("%s: declares %q, has %q, want %q", set.Name, declared, found, want[set.Name])
+		}
+		if s.Key != d.Key(2) || s.Key != set.Name+"/val/000002" {
+			t.Errorf("%s: key %q and %q", set.Name, s.Key, d.Key(2))
+		}
+		for i := 3; i < len(s.Image.Pix); i += 4 {
+			if s.Image.Pix[i] != 255 {
+				t.Fatalf("%s: image is not opaque", set.Name)
+			}
+		}
+	}
+	if !reflect.DeepEqual(open(t, "crowds", "val").Labels().Detection, open(t, "stuff", "val").Labels().Detection) {
+		t.Error("crowds and stuff name different objects")
+	}
+}
+
+func TestObjectsAgreeWithMasksAndMap(t *testing.T) {
+	d := open(t, "stuff", "train")
+	l := d.Labels()
+	for i := range 40 {
+		s := sample(t, d, i)
+		owner := make([]int, 64*64)
+		for j, o := range s.Objects {
+			var tight image.Rectangle
+			area := 0
+			for y := range 64 {
+				for x := range 64 {
+					if !o.Mask.At(x, y) {
+						continue
+					}
+					tight = tight.Union(image.Rect(x, y, x+1, y+1))
+					area++
+					if owner[y*64+x] != 0 {
+						t.Fatalf("image %d: masks overlap at %d, %d", i, x, y)
+					}
+					owner[y*64+x] = j + 1
+				}
+			}
+			if box := (data.Box{X0: float64(tight.Min.X), Y0: float64(tight.Min.Y), X1: float64(tight.Max.X), Y1: float64(tight.Max.Y)}); box != o.Box || tight != o.Mask.Rect {
+				t.Errorf("image %d object %d: box %v, mask spans %v", i, j, o.Box, tight)
+			}
+			if area != int(o.Area) || area < 64*64/100 || o.Score != 1 {
+				t.Errorf("image %d object %d: area %v, mask has %d pixels, score %v", i, j, o.Area, area, o.Score)
+			}
+		}
+		for p, c := range s.Semantic.Pix {
+			if c == data.Ignore {
+				t.Fatalf("image %d: pixel %d has no class", i, p)
+			}
+			want := ""
+			if owner[p] > 0 {
+				want = l.Detection[s.Objects[owner[p]-1].Class]
+			} else if int(c) >= len(l.Segmentation)-len(l.Detection) {
+				t.Fatalf("image %d: pixel %d is %s but belongs to no object", i, p, l.Segmentation[c])
+			}
+			if want != "" && l.Segmentation[c] != want {
+				t.Fatalf("image %d: pixel %d is %s in the map, %s in the mask", i, p, l.Segmentation[c], want)
+			}
+		}
+	}
+}
+
+// everything is a set with all dense labels of the given scenes.
+func everything(compose func(rng, int) *stage) *set {
+	return &set{compose: compose, depth: true, normals: true}
+}
+
+func TestDepthMatchesGeometry(t *testing.T) {
+	for i := range 20 {
+		s := composeRange(newRNG(3, "depth", "test", i), i)
+		for j := range s.bodies {
+			s.bodies[j].frame(&s.cam)
+		}
+		sv := s.survey(64, func(kind) bool { return false })
+		var got data.Sample
+		s.label(&got, everything(nil), 64, sv)
+		for p, at := range sv.spots {
+			z := float64(got.Depth.Pix[p])
+			if at.kind == sky {
+				if z == z {
+					t.Fatalf("the sky has depth %v", z)
+				}
+				continue
+			}
+			onFloor := at.body < 0 && (!s.back.room || at.face == 2)
+			if !onFloor || z != z {
+				continue
+			}
+			// The camera's height over its drop per metre of depth.
+			ray := s.cam.ray(float64(2*(p%64)+1)/64-1, float64(2*(p/64)+1)/64-1)
+			if want := s.cam.pos.y / -ray.y; math.Abs(z-want) > 1e-5*want {
+				t.Fatalf("image %d pixel %d: floor at depth %v, want %v", i, p, z, want)
+			}
+		}
+	}
+}
+
+func TestNormalsAreTheSlopeOfDepth(t *testing.T) {
+	const size = 128
+	var angles []float64
+	for i := range 6 {
+		s := composeClutter(newRNG(4, "normals", "test", i), i)
+		for j := range s.bodies {
+			s.bodies[j].frame(&s.cam)
+		}
+		var got data.Sample
+		s.label(&got, everything(nil), size, s.survey(size, func(kind) bool { return false }))
+		point := func(x, y int) vec {
+			z := float64(got.Depth.At(x, y))
+			k := s.cam.tan * z
+			return vec{(float64(2*x+1)/size - 1) * k, (float64(2*y+1)/size - 1) * k, z}
+		}
+		for y := 1; y < size-1; y++ {
+			for x := 1; x < size-1; x++ {
+				n := got.Normals.At(x, y)
+				v := vec{float64(n[0]), float64(n[1]), float64(n[2])}
+				if math.Abs(v.len()-1) > 1e-5 {
+					t.Fatalf("normal %v is no unit vector", v)
+				}
+				if v.dot(point(x, y)) > 1e-4 {
+					t.Fatalf("normal %v at %d, %d faces away from the camera", v, x, y)
+				}
+				z := got.Depth.At(x, y)
+				bend := got.Depth.At(x-1, y) + got.Depth.At(x+1, y) + got.Depth.At(x, y-1) + got.Depth.At(x, y+1) - 4*z
+				if math.Abs(float64(bend)) > 0.002*float64(z) {
+					continue // an edge
+				}
+				slope := point(x+1, y).sub(point(x-1, y)).cross(point(x, y+1).sub(point(x, y-1))).unit().neg()
+				// The same holds in the mirror: x turns its sign in both.
+				angles = append(angles, math.Acos(min(1, v.dot(slope)))*180/math.Pi)
+			}
+		}
+	}
+	off := 0
+	for _, a := range angles {
+		if a > 5 {
+			off++
+		}
+	}
+	if len(angles) < 6*size*size/2 || off > len(angles)/50 {
+		t.Errorf("%d of %d normals differ from the slope of depth by more than 5°", off, len(angles))
+	}
+}
+
+func TestRaysMeetSolidsFromOutside(t *testing.T) {
+	for k := range kinds {
+		if makers[k] == nil {
+			continue
+		}
+		r := newRNG(5, kindNames[k], "test", 0)
+		hits := 0
+		for range 20 {
+			m := makers[k](r)
+			for range 50 {
+				from := vec{r.in(-1, 1), r.in(-1, 1), r.in(-1, 1)}.unit().scale(3)
+				to := vec{r.in(-0.5, 0.5), r.in(-0.5, 0.5), r.in(-0.5, 0.5)}
+				d := to.sub(from)
+				b := body{solid: m}
+				at, piece, face := b.hit(from, d, far)
+				if piece < 0 {
+					continue
+				}
+				hits++
+				p := from.along(at, d)
+				n := m.parts[piece].normal(face, p)
+				if n.dot(d) > 1e-3 || math.Abs(n.len()-1) > 1e-6 {
+					t.Fatalf("%s: normal %v along the ray %v", kindNames[k], n, d)
+				}
+				const eps = 1e-5
+				if p.len() > 1+eps || p != p.max(m.lo.sub(vec{eps, eps, eps})).min(m.hi.add(vec{eps, eps, eps})) {
+					t.Fatalf("%s: hit at %v, outside its bounds", kindNames[k], p)
+				}
+			}
+		}
+		if hits < 100 {
+			t.Errorf("%s: only %d of 1000 rays hit it", kindNames[k], hits)
+		}
+	}
+}
+
+func TestTrigonometry(t *testing.T) {
+	for x := -3.0; x < 3; x += 0.01 {
+		s, c := sincos(x)
+		if math.Abs(s-math.Sin(2*math.Pi*x)) > 1e-13 || math.Abs(c-math.Cos(2*math.Pi*x)) > 1e-13 {
+			t.Fatalf("sincos(%v) = %v, %v", x, s, c)
+		}
+	}
+}
+
+func TestImagesAreIndependent(t *testing.T) {
+	seen := map[string]string{}
+	for _, split := range Splits {
+		d := open(t, "crowds", split)
+		for i := range 10 {
+			s := sample(t, d, i)
+			key := string(s.Image.Pix)
+			if other, ok := seen[key]; ok {
+				t.Errorf("%s and %s are the same image", s.Key, other)
+			}
+			seen[key] = s.Key
+		}
+	}
+	few, err := Open(data.Source{Set: "crowds", Split: "train", Seed: 1, Count: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest(sample(t, few, 9)) != digest(sample(t, open(t, "crowds", "train"), 9)) {
+		t.Error("an image depends on the count")
+	}
+	other, err := Open(data.Source{Set: "crowds", Split: "train", Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest(sample(t, few, 9)) == digest(sample(t, other, 9)) {
+		t.Error("an image does not depend on the seed")
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	d := Cached(open(t, "stuff", "train"), 1<<20)
+	want := make([]string, 8)
+	for i := range want {
+		want[i] = digest(sample(t, open(t, "stuff", "train"), i))
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range want {
+				s, err := d.Sample(i)
+				if err != nil || digest(s) != want[i] {
+					t.Errorf("sample %d differs when read concurrently (%v)", i, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestClassesAreBalanced(t *testing.T) {
+	for _, name := range []string{"objects", "fine"} {
+		d := open(t, name, "train").(*dataset)
+		counts := make([]int, len(d.classes))
+		for i := range 2 * len(d.classes) {
+			for c, p := range sample(t, d, i).Class {
+				counts[c] += int(p)
+			}
+		}
+		for c, n := range counts {
+			if n != 2 {
+				t.Errorf("%s: class %s has %d images of %d", name, d.classes[c], n, 2*len(counts))
+			}
+		}
+	}
+	for _, name := range []string{"crowds", "boxes", "things"} {
+		d := open(t, name, "train").(*dataset)
+		of := d.detect
+		if of == nil {
+			of = d.segment[1:]
+		}
+		counts, total, empty := map[kind]int{}, 0, 0
+		const images = 300
+		for i := range images {
+			before := total
+			for _, b := range d.compose(newRNG(1, name, "train", i), i).bodies {
+				if b.kind >= ball && b.kind < table {
+					counts[b.kind]++
+					total++
+				}
+			}
+			if total == before {
+				empty++
+			}
+		}
+		for _, k := range of {
+			if share := float64(counts[k]*len(of)) / float64(total); share < 0.7 || share > 1.3 {
+				t.Errorf("%s: %s is %.2f times as frequent as the mean", name, kindNames[k], share)
+			}
+		}
+		if empty > images/20 {
+			t.Errorf("%s: %d of %d scenes are empty", name, empty, images)
+		}
+	}
+}
+
+func TestEverySegmentOccurs(t *testing.T) {
+	for _, name := range []string{"stuff", "things", "rooms"} {
+		d := open(t, name, "val")
+		classes := d.Labels().Segmentation
+		images := make([]int, 256)
+		const n = 60
+		for i := range n {
+			var here [256]bool
+			for _, c := range sample(t, d, i).Semantic.Pix {
+				here[c] = true
+			}
+			for c, ok := range here {
+				if ok {
+					images[c]++
+				}
+			}
+		}
+		for c, class := range classes {
+			if images[c] < n/12 {
+				t.Errorf("%s: %s is in %d of %d images", name, class, images[c], n)
+			}
+		}
+		if images[data.Ignore] > 0 {
+			t.Errorf("%s: pixels of %d images have no class", name, images[data.Ignore])
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, size := range []int{MinSize, 96} {
+		d, err := Open(data.Source{Set: "stuff", Split: "test", Size: size, Count: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := sample(t, d, 0)
+		if s.Image.Rect != image.Rect(0, 0, size, size) || s.Semantic.W != size || s.Semantic.H != size {
+			t.Errorf("size %d gave an image of %v", size, s.Image.Rect)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, c := range []struct {
+		src  data.Source
+		want string
+	}{
+		{data.Source{Set: "crowd", Split: "train"}, `no set "crowd"; use one of objects, crowds`},
+		{data.Source{Set: "crowds", Split: "valid"}, `no split "valid"; use one of train, val, test`},
+		{data.Source{Set: "crowds"}, `no split ""`},
+		{data.Source{Set: "crowds", Split: "val", Count: -1}, "count -1 is negative"},
+		{data.Source{Set: "crowds", Split: "val", Size: 8}, "size 8 is not between 16 and 1024"},
+		{data.Source{Set: "crowds", Split: "val", Size: 5000}, "size 5000 is not between"},
+	} {
+		if _, err := Open(c.src); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Open(%+v): %v, want %q", c.src, err, c.want)
+		}
+	}
+	for _, i := range []int{-1, 500} {
+		if _, err := Cached(open(t, "crowds", "val"), 1e6).Sample(i); err == nil {
+			t.Errorf("sample %d of 500 is no error", i)
+		}
+	}
+}
+
+func TestCachedGivesFreshCopies(t *testing.T) {
+	for _, set := range Sets() {
+		ds := open(t, set.Name, "val")
+		c := Cached(ds, 1<<20)
+		want := sample(t, ds, 3)
+		sample(t, c, 3).Image.Pix[0]++ // the first is the caller's, too
+		a, b := sample(t, c, 3), sample(t, c, 3)
+		if digest(a) != digest(want) || digest(b) != digest(want) || a.Key != want.Key {
+			t.Errorf("%s: the cached sample differs", set.Name)
+		}
+		clear(a.Image.Pix)
+		clear(a.Class)
+		for _, o := range a.Objects {
+			o.Mask = nil
+		}
+		if a.Semantic != nil {
+			clear(a.Semantic.Pix)
+		}
+		if a.Depth != nil {
+			clear(a.Depth.Pix)
+		}
+		if digest(b) != digest(want) || digest(sample(t, c, 3)) != digest(want) {
+			t.Errorf("%s: cached samples share memory", set.Name)
+		}
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	ds := open(t, "ranges", "val")
+	one := bytes(sample(t, ds, 0))
+	if one > 30<<10 {
+		t.Errorf("a depth sample takes %d bytes", one)
+	}
+	c := Cached(ds, 3*one).(*cached)
+	for range 2 {
+		for i := range 6 {
+			sample(t, c, i)
+		}
+	}
+	kept := 0
+	for i := range c.kept {
+		if c.kept[i].Load() != nil {
+			kept++
+		}
+	}
+	if kept != 3 || c.used != 3*one {
+		t.Errorf("%d samples and %d bytes kept, want 3 and %d", kept, c.used, 3*one)
+	}
+}
