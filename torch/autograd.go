@@ -1,6 +1,8 @@
 package torch
 
 import (
+	"slices"
+
 	"github.com/ebitengine/purego"
 )
 
@@ -31,13 +33,16 @@ func (t *Tensor) RequireGrad(on bool) *Tensor {
 	if on {
 		v = 1
 	}
-	r, _, _ := purego.SyscallN(lib.setRequiresGrad, t.h, v)
+	r, _, _ := purego.SyscallN(lib.setRequiresGrad, t.handle("requires_grad_"), v)
 	check(r, "requires_grad_", t)
 	return t
 }
 
 // SetGrad makes g the gradient of t: from now on Backward accumulates into g's memory.
 func (t *Tensor) SetGrad(g *Tensor) {
+	if !slices.Equal(t.Shape(), g.Shape()) || t.DType() != g.DType() {
+		panic(&Error{"set_grad", describeAll([]any{t, g}), "a gradient has the type and shape of its tensor"})
+	}
 	// A tensor handle points at a tensor, whose first word points at its TensorImpl.
 	impl := *(*uintptr)(pointer(t.h))
 	slot, _, _ := purego.SyscallN(lib.mutableGrad, impl)

@@ -3,6 +3,7 @@ package torch
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -67,7 +68,14 @@ func call1(name string, args ...any) *Tensor {
 }
 
 func dispatch(name string, args []any) {
+	inDo(name)
 	o := op(name)
+	// Handles made for arguments belong to the call; where it cannot take place they would leak.
+	for _, a := range args {
+		if dead(a) {
+			panic(&Error{o.name, describeAll(args), "an argument is nil or was freed"})
+		}
+	}
 	var words [24]uint64 // building an argument may call into libtorch, but never the dispatcher
 	for i, a := range args {
 		words[i] = word(a)
@@ -76,6 +84,29 @@ func dispatch(name string, args []any) {
 	r, _, _ := purego.SyscallN(lib.callDispatcher, uintptr(unsafe.Pointer(&o.cName[0])), uintptr(unsafe.Pointer(&o.cVariant[0])),
 		uintptr(unsafe.Pointer(&stack[0])), abi)
 	check(r, o.name, args...)
+}
+
+// inDo catches calls from other threads than the engine's, where there is no scope and perhaps no
+// library yet.
+func inDo(op string) {
+	if len(scopes) == 0 {
+		panic("torch: " + op + " called outside Do")
+	}
+}
+
+// dead reports whether an argument holds a tensor that is not there.
+func dead(a any) bool {
+	switch a := a.(type) {
+	case *Tensor:
+		return a == nil || a.h == 0
+	case []*Tensor:
+		return slices.ContainsFunc(a, func(t *Tensor) bool { return dead(t) })
+	case opt:
+		return dead(a.v)
+	case []any:
+		return slices.ContainsFunc(a, dead)
+	}
+	return false
 }
 
 // word turns an argument into its slot on the stack.
@@ -101,7 +132,7 @@ func word(a any) uint64 {
 	case string:
 		b := cstring(a)
 		r, _, _ := purego.SyscallN(lib.newString, uintptr(unsafe.Pointer(&b[0])), uintptr(len(a)), uintptr(unsafe.Pointer(&out[0])))
-		check(r, "string")
+		check(r, "new_string_handle", a)
 		return uint64(out[0])
 	case []int64:
 		l := newList(len(a))
@@ -129,12 +160,17 @@ func word(a any) uint64 {
 
 // handle returns a fresh handle on t for a call to consume.
 func handle(t *Tensor) uint64 {
-	if t == nil || t.h == 0 {
-		panic("torch: use of a tensor that was freed")
-	}
-	r, _, _ := purego.SyscallN(lib.newTensorHandle, t.h, uintptr(unsafe.Pointer(&out[0])))
+	r, _, _ := purego.SyscallN(lib.newTensorHandle, t.handle("new_tensor_handle"), uintptr(unsafe.Pointer(&out[0])))
 	check(r, "new_tensor_handle")
 	return uint64(out[0])
+}
+
+// handle is t's own handle, for calls that leave it alone.
+func (t *Tensor) handle(op string) uintptr {
+	if dead(t) {
+		panic(&Error{op, []string{"none"}, "the tensor is nil or was freed"})
+	}
+	return t.h
 }
 
 func newList(n int) uintptr {

@@ -12,16 +12,20 @@
 //
 // Inside Do operators panic with an [*Error] that names the operator and the shapes of its
 // arguments; Do returns it as an error. Every tensor made inside Do or a [Scope] is freed at its
-// end, except those that were kept; no Go value needs a finalizer.
+// end, except those that were kept; no Go value needs a finalizer. Nothing here but [Open], [Do] and
+// [Describe] may be called outside Do.
 package torch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -54,20 +58,18 @@ var lib struct {
 }
 
 var engine struct {
-	mu       sync.Mutex
-	opened   bool
-	err      error
-	work     chan func()
-	tid      int
-	library  libtorch.Library
-	cpu      int32
-	cuda     int32
-	device   Device
-	hasCUDA  bool
-	threads  int
-	dtypes   map[int32]DType
-	codes    [numDTypes]int32
-	elemSize [numDTypes]int
+	mu      sync.Mutex
+	opened  bool
+	err     error
+	work    chan func()
+	tid     atomic.Int64
+	library libtorch.Library
+	cpu     int32
+	cuda    int32
+	device  Device
+	threads int
+	dtypes  map[int32]DType
+	codes   [numDTypes]int32
 }
 
 // A Device is where a tensor lives.
@@ -86,12 +88,16 @@ func (d Device) String() string {
 // CPU is the host.
 var CPU = Device{}
 
-// Open finds and loads libtorch and starts the engine's thread. Calling it again returns the first
-// call's result; [Do] calls it with the defaults.
+// Open finds and loads libtorch and starts the engine's thread. A process opens it once: calling it
+// again returns the first call's result, or an error where another device is asked for. [Do] calls
+// it with the defaults.
 func Open(o Options) error {
 	engine.mu.Lock()
 	defer engine.mu.Unlock()
 	if engine.opened {
+		if d, err := parseDevice(o.Device); engine.err == nil && o.Device != "" && (err != nil || d != engine.device) {
+			return cmp.Or(err, fmt.Errorf("device %v: libtorch is already open in this process with device %v", d, engine.device))
+		}
 		return engine.err
 	}
 	engine.opened = true
@@ -99,21 +105,34 @@ func Open(o Options) error {
 		return engine.err
 	}
 	engine.work = make(chan func())
-	ready := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		engine.tid = syscall.Gettid()
-		close(ready)
-		for f := range engine.work {
-			f()
-		}
-	}()
-	<-ready
+	go serve()
 	return nil
 }
 
+// serve is the engine's thread. A function that ends its goroutine (as testing's FailNow does) takes
+// the thread with it, so another one takes over.
+func serve() {
+	runtime.LockOSThread()
+	defer func() {
+		engine.tid.Store(0)
+		go serve()
+	}()
+	engine.tid.Store(int64(syscall.Gettid()))
+	for f := range engine.work {
+		f()
+	}
+}
+
 func open(o Options) error {
-	l, err := libtorch.Find()
+	device, err := parseDevice(o.Device)
+	if err != nil {
+		return err
+	}
+	find := libtorch.Find
+	if device.CUDA {
+		find = libtorch.FindCUDA
+	}
+	l, err := find()
 	if err != nil {
 		return err
 	}
@@ -126,31 +145,25 @@ func open(o Options) error {
 	}
 	// libgomp reads the C environment when it is loaded; Go's own copy does not reach it.
 	setenv("OMP_NUM_THREADS", strconv.Itoa(threads))
-	device, err := parseDevice(o.Device)
-	if err != nil {
-		return err
-	}
 	for _, p := range l.Preload {
-		if _, err := purego.Dlopen(p, purego.RTLD_NOW|purego.RTLD_GLOBAL); err != nil {
-			return fmt.Errorf("load %s: %w\nthe libtorch in %s is incomplete: run `must doctor`", p, err, l.Dir)
+		if _, err := dlopen(p); err != nil {
+			return fmt.Errorf("load a part of the libtorch in %s: %w\n`make libtorch` fetches one that fits this machine; `must doctor` tells which are looked at", l.Dir, err)
 		}
 	}
-	c10, err := purego.Dlopen(l.C10, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	c10, err := dlopen(l.C10)
 	if err != nil {
-		return fmt.Errorf("load libtorch: %w\nrun `must doctor`, or `make libtorch` for a fresh one", err)
+		return fmt.Errorf("load libtorch: %w\n`make libtorch` fetches one that fits this machine; `must doctor` tells which are looked at", err)
 	}
-	h, err := purego.Dlopen(l.CPULib, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	h, err := dlopen(l.CPULib)
 	if err != nil {
-		return fmt.Errorf("load libtorch: %w\nrun `must doctor`, or `make libtorch` for a fresh one", err)
+		return fmt.Errorf("load libtorch: %w\n`make libtorch` fetches one that fits this machine; `must doctor` tells which are looked at", err)
 	}
-	if l.CUDALib != "" && device.CUDA {
-		if _, err := purego.Dlopen(l.CUDALib, purego.RTLD_NOW|purego.RTLD_GLOBAL); err != nil {
-			return fmt.Errorf("load CUDA libtorch: %w\nuse --device cpu, or set LIBTORCH to a CUDA build that this driver can run", err)
+	if device.CUDA {
+		for _, p := range append(l.PreloadCUDA, l.CUDALib) {
+			if _, err := dlopen(p); err != nil {
+				return fmt.Errorf("load the CUDA part of libtorch: %w\nuse --device cpu, or set LIBTORCH to a CUDA build that this machine's driver can run", err)
+			}
 		}
-		engine.hasCUDA = true
-	}
-	if device.CUDA && !engine.hasCUDA {
-		return fmt.Errorf("device %v: the libtorch in %s has no CUDA; set LIBTORCH to a CUDA build (`pip install torch` has one) or use --device cpu", device, l.Dir)
 	}
 	if err := bind(h, c10, l); err != nil {
 		return err
@@ -161,6 +174,11 @@ func open(o Options) error {
 		engine.threads = int(n)
 	}
 	return nil
+}
+
+// dlopen opens a library for those that follow to link to.
+func dlopen(path string) (uintptr, error) {
+	return purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 }
 
 func parseDevice(s string) (Device, error) {
@@ -281,26 +299,36 @@ func Describe() (Info, error) {
 }
 
 // Do runs f on the engine's thread, inside a scope, and returns the error of the operator that
-// failed in it, if one did. A call from within Do runs f at once. Panics that are not an [*Error]
-// pass through to the caller.
+// failed in it, if one did. A call from within Do runs f at once. What else f panics with reaches
+// the caller as a [*Panic]. Only one goroutine is served at a time: a function inside Do must not
+// wait for another that calls Do.
 func Do(f func()) error {
 	if err := Open(Options{}); err != nil {
 		return err
 	}
-	if syscall.Gettid() == engine.tid {
+	if int64(syscall.Gettid()) == engine.tid.Load() {
 		return try(f)
 	}
 	var err error
-	var other any
+	var other *Panic
+	returned := false
 	done := make(chan struct{})
 	engine.work <- func() {
 		defer close(done)
-		defer func() { other = recover() }()
+		defer func() {
+			if r := recover(); r != nil {
+				other, returned = &Panic{r, debug.Stack()}, true
+			}
+		}()
 		err = try(f)
+		returned = true
 	}
 	<-done
 	if other != nil {
 		panic(other)
+	}
+	if !returned {
+		runtime.Goexit()
 	}
 	return err
 }
@@ -314,31 +342,39 @@ func DoErr(f func() error) error {
 	return inner
 }
 
+// try runs f in a scope and turns its [*Error] into a result.
 func try(f func()) (err error) {
-	depth, grad := len(scopes), GradEnabled()
 	defer func() {
-		r := recover()
-		if r == nil {
-			return
-		}
-		for len(scopes) > depth {
-			closeScope()
-		}
-		setGrad(grad)
-		if e, ok := r.(*Error); ok {
+		if r := recover(); r != nil {
+			e, ok := r.(*Error)
+			if !ok {
+				panic(r)
+			}
 			err = e
-			return
 		}
-		panic(r)
 	}()
 	Scope(f)
 	return nil
 }
 
+// A Panic is a panic on the engine's thread, passed on to the goroutine that called [Do].
+type Panic struct {
+	Value any
+	Stack []byte // where it happened
+}
+
+func (p *Panic) Error() string { return fmt.Sprintf("%v\n\n%s", p.Value, p.Stack) }
+
+// Unwrap returns the value if it is an error.
+func (p *Panic) Unwrap() error {
+	err, _ := p.Value.(error)
+	return err
+}
+
 // An Error is a failed operator.
 type Error struct {
 	Op   string   // such as aten::conv2d
-	Args []string // shapes and values of its arguments
+	Args []string // types and shapes of its tensors, and the values of its other arguments
 	Text string   // what libtorch said
 }
 
@@ -355,13 +391,10 @@ func (e *Error) Error() string {
 
 // fail panics with what the last failed call left behind.
 func fail(op string, args ...any) {
-	e := &Error{Op: op, Text: "failed; libtorch before 2.13 prints the reason to stderr"}
+	e := &Error{Op: op, Args: describeAll(args), Text: "failed; libtorch before 2.13 prints the reason to stderr"}
 	if lib.exceptionWhat != 0 {
 		p, _, _ := purego.SyscallN(lib.exceptionWhat)
 		e.Text = gostring(p)
-	}
-	for _, a := range args {
-		e.Args = append(e.Args, describe(a))
 	}
 	panic(e)
 }

@@ -11,10 +11,18 @@ func (t *Tensor) Add(o *Tensor) *Tensor { return t.addScaled(o, 1) }
 func (t *Tensor) Sub(o *Tensor) *Tensor { return t.addScaled(o, -1) }
 
 // addScaled returns t + alpha·o. The stable ABI refuses Scalar arguments, which add.Tensor has; its
-// one arithmetic shim is subtract.
+// one arithmetic shim is subtract, whose alpha is a double, which integers refuse: they go by way of
+// doubles, exact up to 2⁵³.
 func (t *Tensor) addScaled(o *Tensor, alpha float64) *Tensor {
-
-	check(uintptr(lib.subtract(t.h, o.h, -alpha, unsafe.Pointer(&out[0]))), "aten::sub", t, o)
+	if a, b := t.DType(), o.DType(); a >= Uint8 && b >= Uint8 {
+		d := max(a, b)
+		if d == Bool {
+			d = min(a, b)
+		}
+		return Scoped(func() *Tensor { return t.As(Double).addScaled(o.As(Double), alpha).As(Int64).As(d) })
+	}
+	r := lib.subtract(t.handle("sub"), o.handle("sub"), -alpha, unsafe.Pointer(&out[0]))
+	check(uintptr(r), "add", t, o)
 	return wrap(out[0])
 }
 
@@ -35,7 +43,9 @@ func (t *Tensor) MulInPlace(o *Tensor) *Tensor {
 
 // AddInPlace adds o to t, in place.
 func (t *Tensor) AddInPlace(o *Tensor) *Tensor {
-	t.Copy(t.Add(o))
+	sum := t.Add(o)
+	t.Copy(sum)
+	sum.Free()
 	return t
 }
 
@@ -63,10 +73,8 @@ func (t *Tensor) Neg() *Tensor { return call1("neg", t) }
 // Sigmoid returns 1 / (1 + e^-t).
 func (t *Tensor) Sigmoid() *Tensor { return call1("sigmoid", t) }
 
-// Softplus returns log(1 + e^t) computed without overflow: max(t, 0) + log(1 + e^-|t|).
-func (t *Tensor) Softplus() *Tensor {
-	return t.Relu().Add(t.Abs().Neg().Exp().AddScalar(1).Log())
-}
+// Softplus returns log(1 + e^t), computed without overflow.
+func (t *Tensor) Softplus() *Tensor { return call1("logaddexp", t, Scalar(0)) }
 
 // Relu returns max(t, 0).
 func (t *Tensor) Relu() *Tensor { return call1("relu", t) }
@@ -79,7 +87,8 @@ func (t *Tensor) Gelu() *Tensor { return call1("gelu", t, "none") }
 
 // Clamp returns t limited to [lo, hi].
 func (t *Tensor) Clamp(lo, hi float64) *Tensor {
-	return call1("clamp.Tensor", t, opt{Scalar(lo)}, opt{Scalar(hi)})
+	d := t.Device()
+	return call1("clamp.Tensor", t, opt{scalarOn(d, lo)}, opt{scalarOn(d, hi)})
 }
 
 // Max returns the larger of t and o, element by element.
@@ -211,7 +220,10 @@ func (t *Tensor) MaxDim(dim int) (values, index *Tensor) {
 }
 
 // Norm returns the Euclidean norm of all elements.
-func (t *Tensor) Norm() *Tensor { return t.Mul(t).Sum().Sqrt() }
+func (t *Tensor) Norm() *Tensor {
+	// The general norm takes a Scalar, this one does not.
+	return call1("linalg_matrix_norm.str_ord", t.View(1, t.Len()), "fro", []int64{-2, -1}, false, nil)
+}
 
 // All reports whether all elements are true.
 func (t *Tensor) All() bool { return call1("all", t).Item() != 0 }

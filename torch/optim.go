@@ -11,11 +11,14 @@ func StepSGD(params, grads, momentum *Tensor, lr, beta, decay float64, nesterov,
 }
 
 // StepAdamW is one fused step of AdamW over flat buffers, as torch.optim.AdamW takes it. step is a
-// float32 scalar that counts the steps; it is incremented here.
+// float32 scalar that counts the steps, on any device; it is incremented here.
 func StepAdamW(params, grads, mean, square, step *Tensor, lr, beta1, beta2, decay, eps float64) {
 	NoGrad(func() {
-		Scope(func() { step.Copy(step.AddScalar(1)) })
-		dispatch("_fused_adamw_", []any{[]*Tensor{params}, []*Tensor{grads}, []*Tensor{mean}, []*Tensor{square}, []*Tensor{}, []*Tensor{step},
-			lr, beta1, beta2, decay, eps, false, false, nil, nil})
+		Scope(func() {
+			step.Copy(step.AddScalar(1))
+			n := step.To(params.Device()) // the kernel reads it there, unchecked
+			dispatch("_fused_adamw_", []any{[]*Tensor{params}, []*Tensor{grads}, []*Tensor{mean}, []*Tensor{square}, []*Tensor{}, []*Tensor{n},
+				lr, beta1, beta2, decay, eps, false, false, nil, nil})
+		})
 	})
 }

@@ -142,17 +142,21 @@ func (t *Tensor) ints(fn uintptr) []int64 {
 		return nil
 	}
 	r, _, _ := purego.SyscallN(fn, t.h, uintptr(unsafe.Pointer(&out[0])))
-	check(r, "shape")
+	check(r, "shape", t)
 	return append([]int64(nil), unsafe.Slice((*int64)(pointer(out[0])), n)...)
 }
 
 // Size returns the length of one dimension; a negative one counts from the end.
 func (t *Tensor) Size(dim int) int64 {
 	s := t.Shape()
-	if dim < 0 {
-		dim += len(s)
+	i := dim
+	if i < 0 {
+		i += len(s)
 	}
-	return s[dim]
+	if i < 0 || i >= len(s) {
+		panic(&Error{"size", describeAll([]any{t, dim}), "no such dimension"})
+	}
+	return s[i]
 }
 
 // Dim returns the number of dimensions.
@@ -173,17 +177,14 @@ func (t *Tensor) Device() Device {
 }
 
 func (t *Tensor) int(fn uintptr) int64 {
-	if t.h == 0 {
-		panic("torch: use of a tensor that was freed")
-	}
 	out[0] = 0
-	r, _, _ := purego.SyscallN(fn, t.h, uintptr(unsafe.Pointer(&out[0])))
-	check(r, "tensor")
+	r, _, _ := purego.SyscallN(fn, t.handle("shape"), uintptr(unsafe.Pointer(&out[0])))
+	check(r, "shape")
 	return int64(out[0])
 }
 
 func (t *Tensor) data() unsafe.Pointer {
-	r, _, _ := purego.SyscallN(lib.getDataPtr, t.h, uintptr(unsafe.Pointer(&out[0])))
+	r, _, _ := purego.SyscallN(lib.getDataPtr, t.handle("data_ptr"), uintptr(unsafe.Pointer(&out[0])))
 	check(r, "data_ptr", t)
 	return pointer(out[0])
 }
@@ -206,10 +207,22 @@ func describe(a any) string {
 			s = append(s, describe(t))
 		}
 		return "(" + strings.Join(s, ", ") + ")"
+	case opt:
+		return describe(a.v)
+	case dtypeArg:
+		return DType(a).String()
 	case nil:
 		return "none"
 	}
 	return fmt.Sprint(a)
+}
+
+func describeAll(args []any) []string {
+	s := make([]string, len(args))
+	for i, a := range args {
+		s[i] = describe(a)
+	}
+	return s
 }
 
 // String gives type and shape, such as "float32[2, 3]".
@@ -219,6 +232,7 @@ func (t *Tensor) String() string { return describe(t) }
 func Empty(d DType, shape ...int64) *Tensor { return empty(d, engine.device, shape) }
 
 func empty(d DType, dev Device, shape []int64) *Tensor {
+	inDo("empty")
 	n := len(shape)
 	strides := make([]int64, n+1)
 	sizes := append(make([]int64, 0, n+1), shape...)
@@ -234,7 +248,7 @@ func empty(d DType, dev Device, shape []int64) *Tensor {
 	}
 	r, _, _ := purego.SyscallN(lib.emptyStrided, uintptr(n), uintptr(unsafe.Pointer(&sizes[0])), uintptr(unsafe.Pointer(&strides[0])),
 		uintptr(engine.codes[d]), uintptr(kind), uintptr(dev.Index), uintptr(unsafe.Pointer(&out[0])))
-	check(r, "empty", shape)
+	check(r, "empty", d, shape)
 	return wrap(out[0])
 }
 
@@ -250,7 +264,7 @@ func Zeros(d DType, shape ...int64) *Tensor { return Full(d, 0, shape...) }
 
 // Fill sets every element of t, in place.
 func (t *Tensor) Fill(value float64) *Tensor {
-	check(uintptr(lib.fill(t.h, value)), "aten::fill_", t, value)
+	check(uintptr(lib.fill(t.handle("fill_"), value)), "fill_", t, value)
 	return t
 }
 
@@ -279,14 +293,11 @@ func dtypeOf[T Element]() DType {
 func From[T Element](v []T, shape ...int64) *Tensor { return fromOn(engine.device, v, shape) }
 
 func fromOn[T Element](dev Device, v []T, shape []int64) *Tensor {
-	n := int64(1)
-	for _, s := range shape {
-		n *= s
-	}
+	d, n := dtypeOf[T](), count(shape)
 	if n != int64(len(v)) {
-		panic(&Error{Op: "from", Args: []string{fmt.Sprint(shape)}, Text: fmt.Sprintf("%d values do not fill this shape", len(v))})
+		panic(&Error{"from", []string{fmt.Sprint(d, shape)}, fmt.Sprintf("%d values do not fill this shape", len(v))})
 	}
-	t := empty(dtypeOf[T](), CPU, shape)
+	t := empty(d, CPU, shape)
 	if n > 0 {
 		copy(unsafe.Slice((*T)(t.data()), n), v)
 	}
@@ -303,18 +314,26 @@ func fromOn[T Element](dev Device, v []T, shape []int64) *Tensor {
 func Number(v float64) *Tensor { return fromOn(CPU, []float32{float32(v)}, nil) }
 
 // Scalar is Number for a constant of the program, such as a threshold: it is made once and shared.
-func Scalar(v float64) *Tensor {
-	if t, ok := scalars[v]; ok {
+func Scalar(v float64) *Tensor { return scalarOn(CPU, v) }
+
+type constant struct {
+	dev Device
+	v   float64
+}
+
+var constants = map[constant]*Tensor{}
+
+func scalarOn(dev Device, v float64) *Tensor {
+	c := constant{dev, v}
+	if t := constants[c]; !dead(t) {
 		return t
 	}
-	t := Number(v)
-	if len(scalars) < 256 && !math.IsNaN(v) { // the constants of a program; not its learning rates
-		scalars[v] = t.Keep()
+	t := fromOn(dev, []float32{float32(v)}, nil)
+	if len(constants) < 256 && !math.IsNaN(v) { // a bound, should values that change come here after all
+		constants[c] = t.Keep()
 	}
 	return t
 }
-
-var scalars = map[float64]*Tensor{}
 
 // Values copies the elements of t into a Go slice, row-major. It panics with an [*Error] when T is
 // not the Go type of t's elements.
@@ -324,21 +343,28 @@ func Values[T Element](t *Tensor) []T {
 	return v
 }
 
-// CopyTo is Values into a slice of the caller.
+// CopyTo is Values into a slice of the caller, of t's length.
 func CopyTo[T Element](dst []T, t *Tensor) {
+	n := t.Len()
 	if d := t.DType(); d != dtypeOf[T]() && !(d == Bool && dtypeOf[T]() == Uint8) {
-		panic(&Error{Op: "values", Args: []string{t.String()}, Text: fmt.Sprintf("not a tensor of %v", dtypeOf[T]())})
+		panic(&Error{"values", []string{t.String()}, fmt.Sprintf("not a tensor of %v", dtypeOf[T]())})
+	}
+	if n != int64(len(dst)) {
+		panic(&Error{"values", []string{t.String()}, fmt.Sprintf("does not fill a slice of %d", len(dst))})
 	}
 	Scope(func() {
 		c := t.Detach().To(CPU).Contiguous()
-		if n := c.Len(); n > 0 {
+		if n > 0 {
 			copy(dst, unsafe.Slice((*T)(c.data()), n))
 		}
 	})
 }
 
-// Item returns the only element of t as a float64.
+// Item returns the only element of t, of whatever type, as a float64.
 func (t *Tensor) Item() (v float64) {
+	if t.Len() != 1 {
+		panic(&Error{"item", []string{t.String()}, "not a single element"})
+	}
 	Scope(func() { v = Values[float64](t.Detach().As(Double))[0] })
 	return v
 }
@@ -349,14 +375,14 @@ func (t *Tensor) To(dev Device) *Tensor {
 		return t
 	}
 	g := empty(t.DType(), dev, t.Shape())
-	g.Copy(t)
+	NoGrad(func() { g.Copy(t) })
 	return g
 }
 
 // Copy overwrites the elements of t by those of src, converting the type.
 func (t *Tensor) Copy(src *Tensor) *Tensor {
-	r, _, _ := purego.SyscallN(lib.copyTensor, t.h, src.h, 0)
-	check(r, "aten::copy_", t, src)
+	r, _, _ := purego.SyscallN(lib.copyTensor, t.handle("copy_"), src.handle("copy_"), 0)
+	check(r, "copy_", t, src)
 	return t
 }
 
