@@ -262,10 +262,13 @@ func TestReadingInSmallPieces(t *testing.T) {
 }
 
 func FuzzCOCO(f *testing.F) {
-	for _, c := range readCases(f)[:20] {
-		f.Add([]byte(c.Truth), []byte(c.Results))
-	}
 	f.Add([]byte(smallTruth), []byte(`[]`))
+	for _, shape := range []string{
+		`[[10,10,20,10,20.5,40]]`, `{"size":[100,100],"counts":[1005,20,8975]}`, `{"counts":"RT11SO;WR\\1","size":[100,100]}`,
+	} {
+		f.Add([]byte(strings.Replace(smallTruth, "null", shape, 1)),
+			[]byte(`[{"image_id":7,"category_id":90,"score":1e-1,"segmentation":`+shape+`}]`))
+	}
 	f.Fuzz(func(t *testing.T, truth, results []byte) {
 		for _, masks := range []bool{false, true} {
 			tf, err := newCOCOReader(bytes.NewReader(truth), masks).truth()
@@ -287,4 +290,22 @@ func FuzzCOCO(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkEvalCOCO runs on the files that testdata/compare_coco.py makes.
+func BenchmarkEvalCOCO(b *testing.B) {
+	folder := os.Getenv("COCO_FOLDER")
+	if folder == "" {
+		b.Skip("run testdata/compare_coco.py, which makes the files and times pycocotools beside this")
+	}
+	opt := COCOOptions{Masks: os.Getenv("COCO_KIND") == "segm"}
+	var table string
+	for b.Loop() {
+		r, err := EvalCOCO(filepath.Join(folder, "truth.json"), filepath.Join(folder, "results.json"), opt)
+		if err != nil {
+			b.Fatal(err)
+		}
+		table = r.Table()
+	}
+	b.Log("\n" + table)
 }

@@ -178,11 +178,14 @@ func maskIoU(det, truth *data.Object) float64 {
 			}
 		}
 	}
+	if both == 0 {
+		return 0
+	}
 	union := maskArea(det)
 	if !truth.Crowd {
 		union += maskArea(truth) - float64(both)
 	}
-	return ratio(float64(both), union)
+	return float64(both) / union
 }
 
 // maskRow returns the pixels of row y inside r.
