@@ -11,6 +11,8 @@ package detect
 import (
 	"math"
 	"unsafe"
+
+	"must/data"
 )
 
 // A Box is x0, y0, x1, y1 in pixels of the network's input image.
@@ -18,6 +20,16 @@ type Box [4]float32
 
 // A Delta is a box regression target or output: dx, dy, dw, dh.
 type Delta [4]float32
+
+// BoxOf converts a box of a sample.
+func BoxOf(b data.Box) Box {
+	return Box{float32(b.X0), float32(b.Y0), float32(b.X1), float32(b.Y1)}
+}
+
+// Data converts b into a box of a sample.
+func (b Box) Data() data.Box {
+	return data.Box{X0: float64(b[0]), Y0: float64(b[1]), X1: float64(b[2]), Y1: float64(b[3])}
+}
 
 // Area returns the area in px²; it is negative for a box inverted on one axis.
 func (b Box) Area() float32 { return float32((b[2] - b[0]) * (b[3] - b[1])) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -55,7 +56,13 @@ type golden struct {
 		Boxes, Targets []float32
 		Size           int
 	}
-	Paste struct{ Probs, Boxes, Images []float32 }
+	Paste    struct{ Probs, Boxes, Images []float32 }
+	RoIAlign struct {
+		Boxes          []float32
+		Images, Levels []int
+		Outputs        [][]float32
+		Grads          [][][]float32
+	}
 }
 
 var loadGolden = sync.OnceValue(func() *golden {
@@ -214,13 +221,42 @@ func TestNMS(t *testing.T) {
 	}
 }
 
+// The grid must find every pair that a comparison of all with all finds.
+func TestNMSComparesEnough(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for range 300 {
+		n, iou := 1+rng.IntN(120), rng.Float64()
+		boxes := make([]Box, n)
+		scores := make([]float32, n)
+		groups := make([]int32, n)
+		for i := range boxes {
+			x, y := rng.Float32()*40, rng.Float32()*rng.Float32()*400
+			w, h := rng.Float32()*30, rng.Float32()*rng.Float32()*90
+			boxes[i] = Box{x, y, x + w, y + h}
+			scores[i] = float32(rng.IntN(20)-10) / 10
+			groups[i] = int32(rng.IntN(3))
+		}
+		var want []int32
+	candidates:
+		for _, i := range byScore(scores) {
+			for _, k := range want {
+				if groups[k] == groups[i] && float64(IoU(boxes[k], boxes[i])) > iou {
+					continue candidates
+				}
+			}
+			want = append(want, i)
+		}
+		same(t, fmt.Sprintf("%d boxes, IoU %v", n, iou), NMS(boxes, scores, groups, iou, n), want)
+	}
+	negativeZero := float32(math.Copysign(0, -1))
+	same(t, "order", byScore([]float32{-2, negativeZero, 1, 0, -1, float32(math.Inf(-1)), 3}), []int32{6, 2, 1, 3, 4, 0, 5})
+}
+
 func TestNMSOfOddBoxes(t *testing.T) {
 	if got := NMS(nil, nil, nil, 0.5, 10); len(got) != 0 {
 		t.Errorf("nothing gives %v", got)
 	}
-	nan, inf := float32(0), float32(1)
-	nan /= nan
-	inf /= 0 * inf
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	boxes := []Box{{1, 1, 1, 1}, {1, 1, 1, 1}, {0, 0, inf, inf}, {nan, 0, 1, 1}, {0, 0, 2, 2}, {0, 0, 2, 2}}
 	same(t, "odd boxes", NMS(boxes, make([]float32, 6), nil, 0.5, 10), []int32{0, 1, 2, 3, 4})
 }
@@ -293,7 +329,8 @@ func TestDetections(t *testing.T) {
 	var boxes, scores []float32
 	var labels []int
 	for _, o := range got {
-		boxes = append(boxes, float32(o.Box.X0), float32(o.Box.Y0), float32(o.Box.X1), float32(o.Box.Y1))
+		b := BoxOf(o.Box)
+		boxes = append(boxes, b[:]...)
 		scores = append(scores, o.Score)
 		labels = append(labels, o.Class+1)
 	}

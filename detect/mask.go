@@ -2,7 +2,6 @@ package detect
 
 import (
 	"image"
-	"math"
 
 	"must/data"
 )
@@ -27,23 +26,22 @@ func (t *RoITargets) MaskTargets(objects [][]data.Object, w, h, size int) (rows 
 // (torchvision project_masks_on_boxes). Bilinear sampling of a grid of points and
 // averaging is separable: rows and columns are summed one after the other.
 func cropMask(m *data.Mask, b Box, w, h, size int) []float32 {
-	columns := sampleAxis(b[0], b[2], w, size)
-	rows := sampleAxis(b[1], b[3], h, size)
+	columns := sampleAxis(b[0], b[2], w, size, 0)
+	rows := sampleAxis(b[1], b[3], h, size, 0)
 	target := make([]float32, size*size)
 	line := make([]float32, size) // one row of the mask, sampled at the columns
-	ready := m.Rect.Min.Y - 1     // the row that line holds
+	ready := int32(-1)            // the row that line holds
 	for i, row := range rows {
-		for k, wy := range row.weight {
-			y := row.first + k
-			if wy == 0 || y < m.Rect.Min.Y || y >= m.Rect.Max.Y {
+		for k, y := range row.index {
+			if int(y) < m.Rect.Min.Y || int(y) >= m.Rect.Max.Y {
 				continue
 			}
 			if y != ready {
-				sampleLine(line, m, y, columns)
+				sampleLine(line, m, int(y), columns)
 				ready = y
 			}
 			for j, v := range line {
-				target[i*size+j] += float32(wy * v)
+				target[i*size+j] += float32(row.weight[k] * v)
 			}
 		}
 	}
@@ -55,59 +53,13 @@ func sampleLine(line []float32, m *data.Mask, y int, columns []taps) {
 	pix := m.Pix[(y-m.Rect.Min.Y)*m.Rect.Dx():][:m.Rect.Dx()]
 	for j, c := range columns {
 		var sum float32
-		for k, wx := range c.weight {
-			if x := c.first + k - m.Rect.Min.X; x >= 0 && x < len(pix) && pix[x] != 0 {
-				sum += wx
+		for k, x := range c.index {
+			if x := int(x) - m.Rect.Min.X; x >= 0 && x < len(pix) && pix[x] != 0 {
+				sum += c.weight[k]
 			}
 		}
 		line[j] = sum
 	}
-}
-
-// taps are the weights of consecutive pixels from first on.
-type taps struct {
-	first  int
-	weight []float32
-}
-
-// sampleAxis returns, for each of size bins of [v0, v1], the weights of the n pixels of an axis
-// in the mean of the bin's sample points, ceil(length/size) of them.
-func sampleAxis(v0, v1 float32, n, size int) []taps {
-	length := max(v1-v0, 1)
-	bin := length / float32(size)
-	points := max(int(math.Ceil(float64(bin))), 1)
-	bins := make([]taps, size)
-	weights := make([]float32, size*(points+2))
-	for i := range bins {
-		t := taps{first: -1, weight: weights[i*(points+2) : (i+1)*(points+2)]}
-		for p := range points {
-			v := v0 + float32(float32(i)*bin) + float32((float32(p)+0.5)*bin/float32(points))
-			if v < -1 || v > float32(n) || v != v {
-				continue
-			}
-			low, part := clampSample(v, n)
-			if t.first < 0 {
-				t.first = low
-			}
-			t.weight[low-t.first] += (1 - part) / float32(points)
-			if part > 0 {
-				t.weight[low+1-t.first] += part / float32(points)
-			}
-		}
-		bins[i] = t
-	}
-	return bins
-}
-
-// clampSample returns the pixel below coordinate v of an axis of n pixels and the weight of the
-// pixel after it. Outside the centres of the first and last pixel their values go on.
-func clampSample(v float32, n int) (low int, part float32) {
-	v = max(v, 0)
-	low = int(v)
-	if low >= n-1 {
-		return n - 1, 0
-	}
-	return low, v - float32(low)
 }
 
 // PasteMask puts a size×size map of mask probabilities, predicted for a box, into a w×h image and

@@ -24,7 +24,7 @@ func NewTruth(objects []data.Object, w, h int) *Truth {
 	}
 	t := &Truth{}
 	for i, o := range objects {
-		b := Box{float32(o.Box.X0), float32(o.Box.Y0), float32(o.Box.X1), float32(o.Box.Y1)}.Clip(w, h)
+		b := BoxOf(o.Box).Clip(w, h)
 		switch {
 		case !b.large(minObject):
 		case o.Crowd:

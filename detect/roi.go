@@ -89,12 +89,7 @@ func (r RoIs) Detections(rois []Box, probs, deltas []float32, classes, w, h int)
 	}
 	objects := []data.Object{}
 	for _, i := range NMS(boxes, scores, class, r.NMS, r.Keep) {
-		b := boxes[i]
-		objects = append(objects, data.Object{
-			Box:   data.Box{X0: float64(b[0]), Y0: float64(b[1]), X1: float64(b[2]), Y1: float64(b[3])},
-			Class: int(class[i]),
-			Score: scores[i],
-		})
+		objects = append(objects, data.Object{Box: boxes[i].Data(), Class: int(class[i]), Score: scores[i]})
 	}
 	return objects
 }

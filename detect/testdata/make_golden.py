@@ -5,7 +5,7 @@ python make_golden.py     (torch 2.15, torchvision 0.29)
 import gzip, json, os
 import torch
 from torchvision.models.detection import _utils as du, anchor_utils, roi_heads, rpn
-from torchvision.ops import boxes as ops, poolers
+from torchvision.ops import boxes as ops, poolers, roi_align
 
 torch.manual_seed(1)
 golden = {}
@@ -111,6 +111,25 @@ golden["mask"] = {"pix": flat(mask.to(torch.uint8)), "boxes": flat(b), "size": 1
 probs = torch.rand(5, 1, 7, 7)
 b = torch.tensor([[10.2, 5.5, 40.9, 33.3], [0, 0, 12, 9], [30, 20, 48, 40], [20, 20, 20.3, 20.2], [-0.0, 0, 48, 40]])
 golden["paste"] = {"probs": flat(probs), "boxes": flat(b), "images": flat(roi_heads.paste_masks_in_image(probs, b, (40, 48)))}
+
+# RoIAlign over the levels P3–P7 of two 96×64 images: boxes inside, over each border and corner, outside,
+# points, lines, and the whole image. Features and the gradient of the output come from a formula.
+features = [torch.sin(torch.arange(2 * 3 * h * w, dtype=torch.float64) * 0.37 + i).float().view(2, 3, h, w).requires_grad_() for i, (h, w) in enumerate(grids)]
+b = torch.cat([random_boxes(14, 96, 64, 70), torch.tensor([
+    [0, 0, 96, 64], [-30, -20, 130, 90], [90, 60, 96, 64], [95.5, 10, 96, 60], [40, 30, 40, 30], [10, 63.5, 70, 63.6],
+    [-9, -9, -3, -3], [-30, 10, -20, 20], [97, 65, 108, 80], [120, 10, 130, 20], [0, 0, 8, 8], [88, 56, 96, 64]])])
+image = torch.arange(len(b)) % 2
+golden["roialign"] = {"boxes": flat(b), "images": flat(image), "outputs": [], "grads": []}
+for size in 7, 2:
+    levels = poolers.LevelMapper(3, 7, canonical_scale=24)([b])
+    out = torch.zeros(len(b), 3, size, size)
+    for i, f in enumerate(features):
+        rois = torch.cat([image[:, None].float(), b], 1)[levels == i]
+        out[levels == i] = roi_align(f, rois, size, 1 / strides[i], 2)
+    grad = torch.cos(torch.arange(out.numel(), dtype=torch.float64) * 0.11).float().view_as(out)
+    golden["roialign"]["levels"] = flat(levels)
+    golden["roialign"]["outputs"].append(flat(out))
+    golden["roialign"]["grads"].append([flat(g) for g in torch.autograd.grad((out * grad).sum(), features)])
 
 with open(os.path.join(os.path.dirname(__file__), "golden.json.gz"), "wb") as f:
     f.write(gzip.compress(json.dumps(golden, separators=(",", ":")).encode(), 9, mtime=0))
