@@ -19,6 +19,7 @@ import (
 type Pyramid struct {
 	table  *torch.Tensor // [rows, C], float32
 	dtype  torch.DType
+	last   bool // channels-last features
 	levels []featureMap
 	choose LevelMap
 	images int
@@ -33,7 +34,7 @@ func NewPyramid(features []*torch.Tensor, m LevelMap) *Pyramid {
 	if len(features) != m.Max-m.Min+1 {
 		panic(fmt.Sprintf("detect: %d feature maps for the levels %d to %d", len(features), m.Min, m.Max))
 	}
-	p := &Pyramid{dtype: features[0].DType(), choose: m}
+	p := &Pyramid{dtype: features[0].DType(), last: features[0].Strides()[1] == 1, choose: m}
 	tables := make([]*torch.Tensor, len(features))
 	rows := 0
 	for i, f := range features {
@@ -48,7 +49,7 @@ func NewPyramid(features []*torch.Tensor, m LevelMap) *Pyramid {
 }
 
 // RoIAlign reads every box from the level that its size asks for and returns
-// [len(boxes), C, size, size] in the type of the features; images[i] is the image of box i in the
+// [len(boxes), C, size, size] in the type and memory layout of the features; images[i] is the image of box i in the
 // batch. Each cell is the mean of 2×2 bilinear samples (He et al. 2017, "Mask R-CNN"; torchvision
 // MultiScaleRoIAlign with sampling ratio 2, aligned false). Gradients flow into the features.
 func (p *Pyramid) RoIAlign(boxes []Box, images []int, size int) *torch.Tensor {
@@ -61,7 +62,11 @@ func (p *Pyramid) RoIAlign(boxes []Box, images []int, size int) *torch.Tensor {
 	return torch.Scoped(func() *torch.Tensor {
 		taps := int64(len(s.index))
 		cells := p.table.EmbeddingBag(torch.From(s.index, taps), torch.From(s.offset, n*k*k+1), torch.From(s.weight, taps))
-		return cells.View(n, k, k, c).Permute(0, 3, 1, 2).Contiguous().As(p.dtype)
+		r := cells.As(p.dtype).View(n, k, k, c).Permute(0, 3, 1, 2)
+		if p.last {
+			return r
+		}
+		return r.Contiguous()
 	})
 }
 

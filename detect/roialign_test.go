@@ -31,6 +31,7 @@ func TestRoIAlign(t *testing.T) {
 		for i, size := range []int{7, 2} {
 			var features []*torch.Tensor
 			var flats []*torch.Flat
+			var last [5]*torch.Tensor
 			for k, l := range Levels(96, 64, 8, 16, 32, 64, 128) {
 				f := torch.NewFlat([][]int64{{2, 3, int64(l.H), int64(l.W)}}, true)
 				defer f.Free()
@@ -39,6 +40,14 @@ func TestRoIAlign(t *testing.T) {
 			}
 			out := NewPyramid(features, chosen).RoIAlign(boxes, g.Images, size)
 			near(t, fmt.Sprint("output of size ", size), torch.Values[float32](out), g.Outputs[i], 1e-5)
+			for k, f := range features {
+				last[k] = f.ChannelsLast()
+			}
+			if out := NewPyramid(last[:], chosen).RoIAlign(boxes, g.Images, size); out.Strides()[1] != 1 {
+				t.Errorf("channels-last features give strides %v", out.Strides())
+			} else {
+				near(t, "channels last", torch.Values[float32](out), g.Outputs[i], 1e-5)
+			}
 			weights := torch.From(wave(out.Len(), math.Cos, 0.11, 0), out.Shape()...)
 			out.Mul(weights).Sum().Backward()
 			for k, f := range flats {
