@@ -1,0 +1,308 @@
+// Package recipe turns a recipe file into stages and runs them. A stage reads named inputs, writes one
+// folder, and is skipped when nothing it depends on has changed; so the same command resumes a run
+// that was cut off, and run twice it does the work once.
+package recipe
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"must/data"
+	"must/label"
+	"must/model"
+	"must/task"
+	"must/train"
+)
+
+// A Recipe says what is trained on what. docs/recipes.md explains every key.
+type Recipe struct {
+	Name      string               `yaml:"name"`
+	About     string               `yaml:"about,omitempty"`
+	Seed      uint64               `yaml:"seed"`
+	Size      int                  `yaml:"size"` // side of all networks' input in pixels
+	Model     model.Config         `yaml:"model"`
+	Detection task.DetectionConfig `yaml:"detection"`
+	Train     train.Config         `yaml:"train"` // what stages start from
+	Data      map[string]*Set      `yaml:"data"`
+	Stages    []*Stage             `yaml:"stages"`
+}
+
+// A Set is a dataset with its parts. Count limits each part.
+type Set struct {
+	data.Source `yaml:",inline"`
+	About       string            `yaml:"about,omitempty"`
+	Parts       map[string]int    `yaml:"parts,omitempty"`  // samples per split; absent or 0: all
+	Splits      map[string]string `yaml:"splits,omitempty"` // what the set calls train, val and test, where it has other names
+}
+
+// A Stage does one thing; exactly one of its fields besides Name is set.
+type Stage struct {
+	Name     string         `yaml:"name"`
+	Show     *ShowStage     `yaml:"show,omitempty"`
+	Train    *TrainStage    `yaml:"train,omitempty"`
+	Label    *LabelStage    `yaml:"label,omitempty"`
+	Score    *ScoreStage    `yaml:"score,omitempty"`
+	Transfer *TransferStage `yaml:"transfer,omitempty"`
+}
+
+// A ShowStage draws contact sheets of sets with their labels.
+type ShowStage struct {
+	Data   []string `yaml:"data"`
+	Images int      `yaml:"images,omitempty"` // per set; 0: 12
+}
+
+// A TrainStage trains a network on the union of the train parts of its sets.
+type TrainStage struct {
+	Data    []string           `yaml:"data"`
+	Tasks   []string           `yaml:"tasks"`
+	Labels  string             `yaml:"labels,omitempty"`  // label stage that fills in what is unknown
+	From    string             `yaml:"from,omitempty"`    // stage or checkpoint file whose trunk it starts from
+	Weights map[string]float64 `yaml:"weights,omitempty"` // of losses; what is absent follows MuST's rule where there are teachers, else 1
+	With    ast.Node           `yaml:"with,omitempty"`    // changes to the recipe's train settings
+}
+
+// A LabelStage has teachers label what sets lack.
+type LabelStage struct {
+	Data       []string           `yaml:"data"`
+	Teachers   []string           `yaml:"teachers"` // stages or checkpoint files
+	Thresholds map[string]float64 `yaml:"thresholds,omitempty"`
+	ShardSize  int                `yaml:"shard_size,omitempty"`
+}
+
+// A ScoreStage compares the student with each teacher on the test part of the teacher's set.
+type ScoreStage struct {
+	Student  string            `yaml:"student"`
+	Teachers map[string]string `yaml:"teachers"` // by task, the train stage
+}
+
+// A TransferStage fine-tunes starts on sets that they never saw.
+type TransferStage struct {
+	Sets  []*TransferSet    `yaml:"sets"`
+	From  map[string]string `yaml:"from"` // by name of the start, a train stage or checkpoint file; "": from scratch
+	Seeds []uint64          `yaml:"seeds,omitempty"`
+	With  ast.Node          `yaml:"with,omitempty"` // changes to the recipe's train settings, for all sets
+}
+
+// A TransferSet is one downstream task.
+type TransferSet struct {
+	Data string   `yaml:"data"`
+	Task string   `yaml:"task"`
+	With ast.Node `yaml:"with,omitempty"` // changes for this set, alike for all starts
+}
+
+// Kind names what a stage does.
+func (s *Stage) Kind() string {
+	var kinds []string
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{{"show", s.Show != nil}, {"train", s.Train != nil}, {"label", s.Label != nil}, {"score", s.Score != nil}, {"transfer", s.Transfer != nil}} {
+		if k.set {
+			kinds = append(kinds, k.name)
+		}
+	}
+	return strings.Join(kinds, " and ")
+}
+
+// defaults are the values of keys that a recipe leaves out.
+func defaults() *Recipe {
+	return &Recipe{Seed: 1, Size: 224, Model: model.DefaultConfig(), Detection: task.DefaultDetection(), Train: train.DefaultConfig()}
+}
+
+// Load reads a recipe file, or the embedded recipe of that name, and applies settings of the form
+// key=value, such as train.lr=0.1 or student.with.epochs=3 (the latter by a stage's name).
+func Load(path string, settings []string) (*Recipe, error) {
+	b, err := embedded.ReadFile("recipes/" + path + ".yaml")
+	if err != nil {
+		if b, err = os.ReadFile(path); err != nil {
+			return nil, fmt.Errorf("recipe %s: %w; embedded ones are %s", path, err, strings.Join(Embedded(), ", "))
+		}
+	}
+	r, err := Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("recipe %s: %w", path, err)
+	}
+	for _, s := range settings {
+		if err := r.set(s); err != nil {
+			return nil, fmt.Errorf("--set %s: %w", s, err)
+		}
+	}
+	if err := r.Check(); err != nil {
+		return nil, fmt.Errorf("recipe %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Check tells what is wrong with a recipe, before anything is opened or spent.
+func (r *Recipe) Check() error {
+	if r.Name == "" || strings.ContainsAny(r.Name, `/\`) || r.Name[0] == '.' {
+		return fmt.Errorf("name is %q; it names the output folder and must be a plain word", r.Name)
+	}
+	r.Train.Augment.Size = r.Size
+	if err := r.Train.Check(); err != nil {
+		return err
+	}
+	if err := r.Model.Check(); err != nil {
+		return err
+	}
+	if err := r.Detection.Check(); err != nil {
+		return err
+	}
+	for name, s := range r.Data {
+		if formats[s.Format] == nil {
+			return fmt.Errorf("data.%s: format is %q; there are %s", name, s.Format, strings.Join(Formats(), ", "))
+		}
+	}
+	before := map[string]*Stage{}
+	for i, s := range r.Stages {
+		if err := r.checkStage(s, before); err != nil {
+			return fmt.Errorf("stage %d (%s): %w", i+1, s.Name, err)
+		}
+		before[s.Name] = s
+	}
+	return nil
+}
+
+func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
+	if s.Name == "" || strings.ContainsAny(s.Name, `/\`) || s.Name[0] == '.' {
+		return fmt.Errorf("its name must be a plain word")
+	}
+	if before[s.Name] != nil {
+		return fmt.Errorf("there is an earlier stage of this name")
+	}
+	sets := func(names ...string) error {
+		for _, n := range names {
+			if r.Data[n] == nil {
+				return fmt.Errorf("no data set %q%s", n, suggest(n, keys(r.Data)))
+			}
+		}
+		return nil
+	}
+	// A start is an earlier train stage or a file.
+	start := func(name string) error {
+		if name == "" || strings.HasSuffix(name, ".safetensors") {
+			return nil
+		}
+		if e := before[name]; e == nil || e.Train == nil {
+			return fmt.Errorf("%q is neither an earlier train stage nor a .safetensors file%s", name, suggest(name, keys(before)))
+		}
+		return nil
+	}
+	tasks := func(names ...string) error {
+		for _, n := range names {
+			if !slices.Contains(data.Tasks, n) {
+				return fmt.Errorf("no task %q%s", n, suggest(n, data.Tasks))
+			}
+		}
+		return nil
+	}
+	switch k := s.Kind(); k {
+	case "show":
+		return sets(s.Show.Data...)
+	case "train":
+		t := s.Train
+		if len(t.Data) == 0 || len(t.Tasks) == 0 {
+			return fmt.Errorf("train needs data and tasks")
+		}
+		if t.Labels != "" && (before[t.Labels] == nil || before[t.Labels].Label == nil) {
+			return fmt.Errorf("labels: %q is no earlier label stage%s", t.Labels, suggest(t.Labels, keys(before)))
+		}
+		if _, err := r.trainConfig(t.With); err != nil {
+			return err
+		}
+		return first(sets(t.Data...), tasks(t.Tasks...), tasks(keys(t.Weights)...), start(t.From))
+	case "label":
+		if len(s.Label.Teachers) == 0 {
+			return fmt.Errorf("label needs teachers")
+		}
+		if s.Label.Thresholds == nil {
+			s.Label.Thresholds = label.DefaultThresholds()
+		}
+		for _, t := range s.Label.Teachers {
+			if err := start(t); err != nil {
+				return err
+			}
+		}
+		return sets(s.Label.Data...)
+	case "score":
+		if err := first(start(s.Score.Student), tasks(keys(s.Score.Teachers)...)); err != nil {
+			return err
+		}
+		for _, t := range s.Score.Teachers {
+			if before[t] == nil || before[t].Train == nil {
+				return fmt.Errorf("%q is no earlier train stage%s", t, suggest(t, keys(before)))
+			}
+		}
+		return nil
+	case "transfer":
+		t := s.Transfer
+		if len(t.Seeds) == 0 {
+			t.Seeds = []uint64{r.Seed}
+		}
+		for _, d := range t.Sets {
+			if err := first(sets(d.Data), tasks(d.Task)); err != nil {
+				return err
+			}
+			if _, err := r.trainConfig(t.With, d.With); err != nil {
+				return err
+			}
+		}
+		for _, from := range t.From {
+			if err := start(from); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "":
+		return fmt.Errorf("it does nothing; give it one of show, train, label, score, transfer")
+	default:
+		return fmt.Errorf("it has %s; a stage does one thing", k)
+	}
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keys[V any](m map[string]V) []string {
+	var k []string
+	for name := range m {
+		k = append(k, name)
+	}
+	slices.Sort(k)
+	return k
+}
+
+// trainConfig applies changes to the recipe's train settings.
+func (r *Recipe) trainConfig(changes ...ast.Node) (train.Config, error) {
+	c := r.Train
+	c.Seed = r.Seed
+	for _, n := range changes {
+		if n == nil {
+			continue
+		}
+		if err := decodeNode(n, &c); err != nil {
+			return c, fmt.Errorf("with: %w", err)
+		}
+	}
+	c.Augment.Size = r.Size
+	return c, c.Check()
+}
+
+// stage returns the stage of a name.
+func (r *Recipe) stage(name string) *Stage {
+	i := slices.IndexFunc(r.Stages, func(s *Stage) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return r.Stages[i]
+}

@@ -1,0 +1,314 @@
+package recipe
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"must/atomicfile"
+	"must/data"
+	"must/progress"
+	"must/task"
+	"must/torch"
+)
+
+// Version is the program's, set by the command.
+var Version = "unknown"
+
+// A Runner runs the stages of a recipe into a folder.
+type Runner struct {
+	*Recipe
+	Out     string   // folder; each stage has one of its name inside
+	Only    []string // stages to run; empty: all
+	Display *progress.Display
+
+	opened map[string]data.Dataset // by set and part, so that rendered images are cached once
+}
+
+// done is what a stage leaves in stage.json when it has ended.
+type done struct {
+	Key     string  `json:"key"` // hash of all that the stage depends on
+	Kind    string  `json:"kind"`
+	Seconds float64 `json:"seconds"`
+	PeakMB  float64 `json:"peak_rss_mb"` // of the process, so far
+	Version string  `json:"version"`
+}
+
+const doneFile = "stage.json"
+
+func (r *Runner) dir(stage string) string { return filepath.Join(r.Out, stage) }
+
+// checkpoint returns the file of a start: a train stage's model, or the file itself.
+func (r *Runner) checkpoint(start string) string {
+	if r.stage(start) != nil {
+		return filepath.Join(r.dir(start), "model.safetensors")
+	}
+	return start
+}
+
+// key hashes all that a stage depends on: its settings, its sets and, through theirs, the stages
+// whose results it reads.
+func (r *Runner) key(s *Stage) string {
+	h := sha256.New()
+	e := json.NewEncoder(h)
+	add := func(v ...any) {
+		for _, x := range v {
+			if err := e.Encode(x); err != nil {
+				panic(err) // only types that JSON knows are hashed
+			}
+		}
+	}
+	input := func(names ...string) {
+		for _, n := range names {
+			if i := r.stage(n); i != nil {
+				add(r.key(i))
+			} else {
+				add(n)
+			}
+		}
+	}
+	sets := func(names []string, parts ...string) {
+		for _, n := range names {
+			for _, p := range parts {
+				add(n, r.Data[n].source(p))
+			}
+		}
+	}
+	add(s.Kind(), r.Size, r.Model, r.Detection)
+	switch {
+	case s.Show != nil:
+		add(s.Show)
+		sets(s.Show.Data, "train")
+	case s.Train != nil:
+		c, _ := r.trainConfig(s.Train.With)
+		add(c, s.Train.Tasks, s.Train.Weights)
+		sets(s.Train.Data, "train", "val")
+		input(s.Train.Labels, s.Train.From)
+	case s.Label != nil:
+		add(s.Label.Thresholds, s.Label.ShardSize)
+		sets(s.Label.Data, "train")
+		input(s.Label.Teachers...)
+	case s.Score != nil:
+		input(s.Score.Student)
+		for _, t := range keys(s.Score.Teachers) {
+			add(t)
+			input(s.Score.Teachers[t])
+		}
+	case s.Transfer != nil:
+		for _, d := range s.Transfer.Sets {
+			c, _ := r.trainConfig(s.Transfer.With, d.With)
+			add(d.Task, c)
+			sets([]string{d.Data}, "train", "test")
+		}
+		add(s.Transfer.Seeds)
+		for _, f := range keys(s.Transfer.From) {
+			add(f)
+			input(s.Transfer.From[f])
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// finished reports what a stage left when it last ended, if nothing it depends on has changed since.
+func (r *Runner) finished(s *Stage) (done, bool) {
+	var d done
+	b, err := os.ReadFile(filepath.Join(r.dir(s.Name), doneFile))
+	if err != nil || json.Unmarshal(b, &d) != nil {
+		return done{}, false
+	}
+	return d, d.Key == r.key(s)
+}
+
+// Plan says what Run would do, a line per stage.
+func (r *Runner) Plan() []string {
+	var lines []string
+	for _, s := range r.Stages {
+		state := "runs"
+		if d, ok := r.finished(s); ok {
+			state = fmt.Sprintf("done (%s)", (time.Duration(d.Seconds) * time.Second).String())
+		} else if !r.wanted(s) {
+			state = "left out"
+		}
+		lines = append(lines, fmt.Sprintf("%-24s %-10s %s", s.Name, s.Kind(), state))
+	}
+	return lines
+}
+
+func (r *Runner) wanted(s *Stage) bool { return len(r.Only) == 0 || slices.Contains(r.Only, s.Name) }
+
+// Run runs all stages that are not done, in order.
+func (r *Runner) Run(ctx context.Context) error {
+	for _, n := range r.Only {
+		if r.stage(n) == nil {
+			var names []string
+			for _, s := range r.Stages {
+				names = append(names, s.Name)
+			}
+			return fmt.Errorf("no stage %q%s", n, suggest(n, names))
+		}
+	}
+	if err := os.MkdirAll(r.Out, 0o777); err != nil {
+		return err
+	}
+	for _, s := range r.Stages {
+		if d, ok := r.finished(s); ok {
+			r.Display.Logf("%s: done before, in %s", s.Name, time.Duration(d.Seconds)*time.Second)
+			continue
+		}
+		if !r.wanted(s) {
+			continue
+		}
+		if err := r.runStage(ctx, s); err != nil {
+			return fmt.Errorf("stage %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+func (r *Runner) runStage(ctx context.Context, s *Stage) error {
+	key := r.key(s)
+	began := time.Now()
+	if err := r.begin(s, key); err != nil {
+		return err
+	}
+	display := r.Display.Stage(s.Name)
+	var err error
+	switch {
+	case s.Show != nil:
+		err = r.show(ctx, s)
+	case s.Train != nil:
+		err = r.train(ctx, s, display)
+	case s.Label != nil:
+		err = r.label(ctx, s, display)
+	case s.Score != nil:
+		err = r.score(ctx, s, display)
+	case s.Transfer != nil:
+		err = r.transfer(ctx, s, display)
+	}
+	seconds := r.spent(s) + time.Since(began).Seconds()
+	if err != nil {
+		return errors.Join(err, writeJSON(filepath.Join(r.dir(s.Name), spentFile), spent{key, seconds}))
+	}
+	return writeJSON(filepath.Join(r.dir(s.Name), doneFile), done{key, s.Kind(), seconds, PeakMB(), Version})
+}
+
+// spent is the time that earlier, unfinished calls put into a stage.
+type spent struct {
+	Key     string  `json:"key"`
+	Seconds float64 `json:"seconds"`
+}
+
+const spentFile = "unfinished.json"
+
+func (r *Runner) spent(s *Stage) float64 {
+	var u spent
+	if b, err := os.ReadFile(filepath.Join(r.dir(s.Name), spentFile)); err == nil && json.Unmarshal(b, &u) == nil {
+		return u.Seconds
+	}
+	return 0
+}
+
+// begin prepares a stage's folder. What an earlier call with the same key left there is gone on with;
+// what came of other settings is removed.
+func (r *Runner) begin(s *Stage, key string) error {
+	dir := r.dir(s.Name)
+	path := filepath.Join(dir, spentFile)
+	var u spent
+	if b, err := os.ReadFile(path); err == nil && json.Unmarshal(b, &u) == nil && u.Key == key {
+		return nil
+	}
+	_, err := os.Stat(filepath.Join(dir, doneFile))
+	_, err2 := os.Stat(path)
+	if err == nil || err2 == nil {
+		r.Display.Logf("%s: its inputs or settings changed; starting it afresh", s.Name)
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return writeJSON(path, spent{key, 0})
+}
+
+func writeJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(path, append(b, '\n'))
+}
+
+// PeakMB returns the largest resident memory of this process so far, in MB of 10⁶ bytes; 0 where the
+// system does not tell.
+func PeakMB() float64 {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		var kb float64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &kb); n == 1 {
+			return kb * 1024 / 1e6
+		}
+	}
+	return 0
+}
+
+// open returns one part of a set.
+func (r *Runner) open(set, part string) (data.Dataset, error) {
+	if r.opened == nil {
+		r.opened = map[string]data.Dataset{}
+	}
+	name := set + "/" + part
+	if ds := r.opened[name]; ds != nil {
+		return ds, nil
+	}
+	ds, err := Open(r.Data[set].source(part))
+	if err != nil {
+		return nil, fmt.Errorf("data set %s, %s part: %w", set, part, err)
+	}
+	r.opened[name] = ds
+	return ds, nil
+}
+
+// spec describes a network of this recipe.
+func (r *Runner) spec(tasks []string, labels data.Labels) task.Spec {
+	return task.Spec{
+		Model: r.Model, Detection: r.Detection, Tasks: tasks, Labels: labels, Size: r.Size,
+		Mean: task.ImageNetMean, Std: task.ImageNetStd,
+	}
+}
+
+// network builds a network, from a checkpoint's trunk if a start is named.
+func (r *Runner) network(s task.Spec, seed uint64, start string) (net *task.Network, from string, err error) {
+	var c *task.Checkpoint
+	if start != "" {
+		if c, err = task.ReadCheckpoint(r.checkpoint(start)); err != nil {
+			return nil, "", err
+		}
+		from = c.SHA256
+	}
+	err = torch.DoErr(func() error {
+		if net, err = task.New(s, seed); err != nil || c == nil {
+			return err
+		}
+		_, err = net.Start(c, false)
+		return err
+	})
+	if err != nil {
+		if net != nil {
+			torch.Do(net.Free)
+		}
+		return nil, "", err
+	}
+	return net, from, nil
+}

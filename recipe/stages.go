@@ -1,0 +1,328 @@
+package recipe
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image/png"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"must/atomicfile"
+	"must/data"
+	"must/draw"
+	"must/label"
+	"must/label/shards"
+	"must/metric"
+	"must/progress"
+	"must/task"
+	"must/torch"
+	"must/train"
+)
+
+// show writes a contact sheet per set: <set>.png.
+func (r *Runner) show(ctx context.Context, s *Stage) error {
+	n := s.Show.Images
+	if n == 0 {
+		n = 12
+	}
+	for _, name := range s.Show.Data {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		ds, err := r.open(name, "train")
+		if err != nil {
+			return err
+		}
+		sheet, err := draw.ContactSheet(ds, n, draw.Options{})
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := png.Encode(&b, sheet); err != nil {
+			return err
+		}
+		if err := atomicfile.WriteFile(filepath.Join(r.dir(s.Name), name+".png"), b.Bytes()); err != nil {
+			return err
+		}
+	}
+	r.Display.Logf("%s: pictures of the sets are in %s", s.Name, r.dir(s.Name))
+	return nil
+}
+
+// train trains a network on the union of its sets' train parts, scored on that of their val parts
+// which carry its tasks' true labels.
+func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display) error {
+	t := s.Train
+	var parts, vals []data.Dataset
+	var names []string
+	for _, name := range t.Data {
+		ds, err := r.open(name, "train")
+		if err != nil {
+			return err
+		}
+		if t.Labels != "" && slices.Contains(r.stage(t.Labels).Label.Data, name) {
+			if ds, err = shards.Merge(ds, filepath.Join(r.dir(t.Labels), name)); err != nil {
+				return err
+			}
+		}
+		parts = append(parts, ds)
+		names = append(names, name)
+	}
+	set, err := data.Union(parts...)
+	if err != nil {
+		return err
+	}
+	for _, task := range t.Tasks {
+		if !set.Labels().Has(task) {
+			return fmt.Errorf("no set of %v has labels for %s", t.Data, task)
+		}
+	}
+	if len(t.Tasks) == 1 { // a teacher: its own set's val part tells how far it is
+		if v, err := r.open(t.Data[0], "val"); err == nil && v.Labels().Has(t.Tasks[0]) {
+			vals = append(vals, v)
+		}
+	}
+	c, err := r.trainConfig(t.With)
+	if err != nil {
+		return err
+	}
+	if c.Weights, err = r.weights(s, c); err != nil {
+		return err
+	}
+	net, from, err := r.network(r.spec(t.Tasks, set.Labels()), c.Seed, t.From)
+	if err != nil {
+		return err
+	}
+	defer torch.Do(net.Free)
+	job := train.Job{
+		Name: s.Name, Net: net, Train: set, Config: c, Dir: r.dir(s.Name), Display: r.Display,
+		Info: task.Training{Data: names, Start: from, Version: Version},
+	}
+	if len(vals) > 0 {
+		job.Val = vals[0]
+	}
+	result, err := train.Run(ctx, job)
+	if err != nil {
+		return err
+	}
+	for t, v := range result.Scores {
+		r.Display.Logf("%s: %s %s %.3f on the validation part", s.Name, t, v[0].Name, v[0].Value)
+	}
+	return writeJSON(filepath.Join(r.dir(s.Name), "results.json"), map[string]any{
+		"scores": result.Scores.ByName(), "seconds": result.Seconds, "steps": result.Steps, "skipped": result.Skipped.Count, "weights": c.Weights,
+	})
+}
+
+// weights returns the loss weights of a train stage: those given, and for other tasks that a teacher
+// labels MuST's rule (not for depth, whose weight is set by hand).
+func (r *Runner) weights(s *Stage, c train.Config) (map[string]float64, error) {
+	w := maps.Clone(c.Weights)
+	if w == nil {
+		w = map[string]float64{}
+	}
+	if s.Train.Labels != "" {
+		for _, t := range r.stage(s.Train.Labels).Label.Teachers {
+			teacher, err := task.ReadCheckpoint(r.checkpoint(t))
+			if err != nil {
+				return nil, err
+			}
+			for _, name := range teacher.Spec.Tasks {
+				if name != data.Depth {
+					w[name] = train.LossWeight(c, teacher.Training)
+				}
+			}
+		}
+	}
+	maps.Copy(w, s.Train.Weights)
+	return w, nil
+}
+
+// label has the teachers label what each set lacks: <set>/ is a set of shards.
+func (r *Runner) label(ctx context.Context, s *Stage, display *progress.Display) error {
+	teachers, err := r.Teachers(s.Label.Teachers)
+	if err != nil {
+		return err
+	}
+	defer torch.Do(func() {
+		for _, t := range teachers {
+			t.Net.Free()
+		}
+	})
+	for _, name := range s.Label.Data {
+		ds, err := r.open(name, "train")
+		if err != nil {
+			return err
+		}
+		sum, err := label.Run(ctx, ds, teachers, filepath.Join(r.dir(s.Name), name), label.Options{
+			Name: name, Thresholds: s.Label.Thresholds, ShardSize: s.Label.ShardSize, Program: "must " + Version, Display: r.Display,
+		})
+		if err != nil {
+			return err
+		}
+		if sum.Skipped > 0 {
+			r.Display.Logf("label %s: %d of %d images could not be read and were skipped", name, sum.Skipped, sum.Images+sum.Skipped)
+		}
+	}
+	return nil
+}
+
+// Teachers loads the networks of train stages or checkpoint files. The caller frees them.
+func (r *Runner) Teachers(starts []string) ([]label.Teacher, error) {
+	var teachers []label.Teacher
+	for _, t := range starts {
+		path := r.checkpoint(t)
+		net, c, err := task.Load(path)
+		if err != nil {
+			return nil, err
+		}
+		teachers = append(teachers, label.Teacher{Net: net, Path: path, Hash: c.SHA256, Tasks: net.Tasks})
+	}
+	return teachers, nil
+}
+
+// A Comparison is the score of teacher and student on the teacher's test set.
+type Comparison struct {
+	Task    string      `json:"task"`
+	Set     string      `json:"set"`
+	Teacher task.Scores `json:"teacher"`
+	Student task.Scores `json:"student"`
+}
+
+// score evaluates each teacher and the student on the test part of the teacher's set: scores.json.
+func (r *Runner) score(ctx context.Context, s *Stage, display *progress.Display) error {
+	student, _, err := task.Load(r.checkpoint(s.Score.Student))
+	if err != nil {
+		return err
+	}
+	defer torch.Do(student.Free)
+	var rows []Comparison
+	for _, name := range data.Tasks {
+		start, ok := s.Score.Teachers[name]
+		if !ok {
+			continue
+		}
+		set := r.stage(start).Train.Data[0]
+		ds, err := r.open(set, "test")
+		if err != nil {
+			return err
+		}
+		teacher, _, err := task.Load(r.checkpoint(start))
+		if err != nil {
+			return err
+		}
+		c := Comparison{Task: name, Set: set}
+		c.Teacher, err = task.Evaluate(ctx, teacher, ds, task.PredictOptions{Name: name + " of teacher", Display: display})
+		if err == nil {
+			c.Student, err = task.Evaluate(ctx, student, ds, task.PredictOptions{Name: name + " of student", Display: display})
+		}
+		torch.Do(teacher.Free)
+		if err != nil {
+			return err
+		}
+		t, u := c.Teacher[name][0], c.Student[name][0]
+		r.Display.Logf("%s: %s: teacher %.3f, student %.3f", name, t.Name, t.Value, u.Value)
+		rows = append(rows, c)
+	}
+	return writeJSON(filepath.Join(r.dir(s.Name), "scores.json"), rows)
+}
+
+// A Trial is one fine-tuning run of a transfer stage.
+type Trial struct {
+	Set     string       `json:"set"`
+	Task    string       `json:"task"`
+	Start   string       `json:"start"`
+	Seed    uint64       `json:"seed"`
+	Metric  metric.Value `json:"metric"` // on the test part, the ranking one
+	Scores  task.Scores  `json:"scores"`
+	Seconds float64      `json:"seconds"`
+	Config  train.Config `json:"config"`
+}
+
+// transfer fine-tunes every start on every set with every seed: <set>/<start>-<seed>/result.json.
+func (r *Runner) transfer(ctx context.Context, s *Stage, display *progress.Display) error {
+	t := s.Transfer
+	total := len(t.Sets) * len(t.From) * len(t.Seeds)
+	bar := display.Task("trials", int64(total), "trials")
+	defer bar.Done()
+	for _, set := range t.Sets {
+		for _, start := range keys(t.From) {
+			for _, seed := range t.Seeds {
+				dir := filepath.Join(r.dir(s.Name), set.Data, fmt.Sprintf("%s-%d", start, seed))
+				if _, err := ReadTrial(dir); err != nil {
+					if !errors.Is(err, os.ErrNotExist) {
+						return err
+					}
+					trial, err := r.trial(ctx, t, set, start, seed, dir)
+					if err != nil {
+						return fmt.Errorf("%s from %s: %w", set.Data, start, err)
+					}
+					if err := writeJSON(filepath.Join(dir, "result.json"), trial); err != nil {
+						return err
+					}
+					display.Logf("%s from %s: %s %.3f (%.0f s)", set.Data, start, trial.Metric.Name, trial.Metric.Value, trial.Seconds)
+				}
+				bar.Add(1)
+			}
+		}
+	}
+	return nil
+}
+
+// ReadTrial reads the result of a trial from its folder.
+func ReadTrial(dir string) (*Trial, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "result.json"))
+	if err != nil {
+		return nil, err
+	}
+	t := &Trial{}
+	if err := json.Unmarshal(b, t); err != nil {
+		return nil, fmt.Errorf("%s: %w; remove this folder to run the trial again", dir, err)
+	}
+	return t, nil
+}
+
+func (r *Runner) trial(ctx context.Context, t *TransferStage, set *TransferSet, start string, seed uint64, dir string) (*Trial, error) {
+	began := time.Now()
+	trainSet, err := r.open(set.Data, "train")
+	if err != nil {
+		return nil, err
+	}
+	test, err := r.open(set.Data, "test")
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.trainConfig(t.With, set.With)
+	if err != nil {
+		return nil, err
+	}
+	c.Seed = seed
+	net, from, err := r.network(r.spec([]string{set.Task}, trainSet.Labels()), seed, t.From[start])
+	if err != nil {
+		return nil, err
+	}
+	defer torch.Do(net.Free)
+	_, err = train.Run(ctx, train.Job{
+		Name: set.Data + " from " + start, Net: net, Train: trainSet, Config: c, Dir: dir, Display: r.Display,
+		Info: task.Training{Data: []string{set.Data}, Start: from, Version: Version},
+	})
+	if err != nil {
+		return nil, err
+	}
+	final, _, err := task.Load(filepath.Join(dir, train.ModelFile))
+	if err != nil {
+		return nil, err
+	}
+	defer torch.Do(final.Free)
+	scores, err := task.Evaluate(ctx, final, test, task.PredictOptions{})
+	if err != nil {
+		return nil, err
+	}
+	v := scores[set.Task][0]
+	return &Trial{set.Data, set.Task, start, seed, v, scores, time.Since(began).Seconds(), c}, nil
+}
