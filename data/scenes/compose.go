@@ -242,6 +242,7 @@ func furnished(r rng, fov float64) *stage {
 		b.decals = append(b.decals, decal{2, x - rw, z - rl, x + rw, z + rl, surface{rug, p}, p.b})
 	}
 	s.lamplight(r, r.in(1.4, 2.2))
+	s.fill = s.fill.scale(1.3) // walls all around
 	s.expose(r)
 
 	// Furniture along the walls, then a table with chairs.

@@ -79,9 +79,9 @@ var golden = map[string]string{
 	"fine":         "69ae8eb74ddc3f00 2d26258486638dbb 3d1a386b17af6e39",
 	"boxes":        "1485ce5a8b6962d0 439fe1b28bafc1ce 5872438a76079d84",
 	"things":       "29770a2be99869b7 b1837d9e437c005f 2f4920ae0e36d77a",
-	"rooms":        "c81553aafbe118c1 54ffc3589952a479 43ab96f879cfa821",
-	"room-depth":   "291c98a5caa40d24 27b5450fc90d3ff7 77f3b73065e9aac7",
-	"room-normals": "2b216f493affdd2d 58690fd9c58dc7fc 619c74b39fcafeac",
+	"rooms":        "f2a88857fc65034f 9fe10b3aaa4a6b8a 5598b738b12b9dad",
+	"room-depth":   "00301d9a5bcea17d 9edbc4fc812057ee d65943ea98bb097e",
+	"room-normals": "73600e579c0faed8 558035cf4d425f52 51e427e3c7d6e383",
 }
 
 func TestSamePixelsEverywhere(t *testing.T) {

@@ -170,7 +170,7 @@ func makeCross(r rng) *solid {
 }
 
 func makeTube(r rng) *solid {
-	h, in := r.in(0.9, 1.7), r.in(0.62, 0.78)
+	h, in := r.in(0.5, 0.95), r.in(0.66, 0.8)
 	return newSolid(rod(1, 0, 0, 0, h, 1).minus(rod(1, 0, 0, -1, h+1, in)))
 }
 
