@@ -2,10 +2,14 @@ package torch
 
 // StepSGD is one fused step of SGD over flat buffers, as torch.optim.SGD takes it: decay is added to
 // the gradient, the momentum buffer follows it, and the parameters follow the buffer. first says
-// that the buffer is not yet filled.
+// that the buffer is not yet filled; without momentum (beta 0) there need be none.
 func StepSGD(params, grads, momentum *Tensor, lr, beta, decay float64, nesterov, first bool) {
+	buffers := []*Tensor{momentum}
+	if beta == 0 {
+		buffers = nil
+	}
 	NoGrad(func() {
-		dispatch("_fused_sgd_", []any{[]*Tensor{params}, []*Tensor{grads}, []*Tensor{momentum},
+		dispatch("_fused_sgd_", []any{[]*Tensor{params}, []*Tensor{grads}, buffers,
 			decay, beta, lr, 0.0, nesterov, false, first, nil, nil})
 	})
 }
