@@ -58,7 +58,11 @@ func EvalCOCO(truth, results string, opt COCOOptions) (*COCOResult, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	r, err := e.evaluate(cmp.Or(opt.Workers, runtime.GOMAXPROCS(0)))
+	workers := opt.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	r, err := e.evaluate(workers)
 	if err != nil {
 		return nil, fmt.Errorf("comparing %s with %s: %w", results, truth, err)
 	}
