@@ -250,7 +250,7 @@ func TestFlat(t *testing.T) {
 
 // A network trains for thousands of steps, failing now and then, without holding on to anything.
 func TestMemoryStaysFlat(t *testing.T) {
-	const warm, steps = 300, 3000
+	const warm, steps = 300, 2300
 	do(t, func() {
 		f := NewFlat([][]int64{{8, 3, 3, 3}, {8}, {8}, {5, 8}, {5}}, true)
 		defer f.Free()
@@ -258,13 +258,13 @@ func TestMemoryStaysFlat(t *testing.T) {
 			Load(p.Detach(), floats(p.Len(), i))
 		}
 		momentum, mean, variance := Zeros(Float, f.Data.Len()), Zeros(Float, 8), Full(Float, 1, 8)
-		pixels := floats(2*3*16*16, 3)
+		pixels := floats(2*3*8*8, 3)
 		var live, resident int
 		var first, loss float64
 		for i := range steps {
 			Scope(func() {
 				p := f.Params
-				x := From(pixels, 2, 3, 16, 16)
+				x := From(pixels, 2, 3, 8, 8)
 				x = x.Conv2D(p[0], nil, 1, 1, 1, 1).BatchNorm(p[1], p[2], mean, variance, true, 0.1, 1e-5).ReluInPlace()
 				x = Cat(0, x.MaxPool2D(2, 2, 0).Narrow(0, 0, 1), x.AvgPool2D(2).Narrow(0, 1, 1)).Mean(2, 3)
 				top, _ := x.TopK(2, 1)
