@@ -56,6 +56,10 @@ func vector() string {
 	return "none"
 }
 
+// BFloat16 tells whether the processor multiplies bfloat16 itself; where it does not, libtorch's
+// bfloat16 is slower than its float32.
+func BFloat16() bool { return cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16 }
+
 func cpuName() string {
 	if name := procField("/proc/cpuinfo", "model name"); name != "" {
 		return name

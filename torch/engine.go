@@ -27,7 +27,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -49,7 +48,7 @@ var lib struct {
 	getDataPtr, getSizes, getStrides, getDim, getNumel, getDtype, getDeviceType,
 	assignTensors, copyTensor, gradModeSet, gradModeGet, deviceIndex,
 	newList, listPushBack, listGet, listSize, deleteList, newString,
-	exceptionWhat, newIValue, malloc, mutableGrad uintptr
+	exceptionWhat, newIValue, malloc, pthreadSelf, mutableGrad uintptr
 
 	abiVersion func() uint64
 	subtract   func(a, b uintptr, alpha float64, ret unsafe.Pointer) int32
@@ -63,7 +62,7 @@ var engine struct {
 	opened  bool
 	err     error
 	work    chan func()
-	tid     atomic.Int64
+	thread  atomic.Uint64 // the pthread that serves work
 	library libtorch.Library
 	cpu     int32
 	cuda    int32
@@ -115,10 +114,10 @@ func Open(o Options) error {
 func serve() {
 	runtime.LockOSThread()
 	defer func() {
-		engine.tid.Store(0)
+		engine.thread.Store(0)
 		go serve()
 	}()
-	engine.tid.Store(int64(syscall.Gettid()))
+	engine.thread.Store(uint64(thisThread()))
 	for f := range engine.work {
 		f()
 	}
@@ -239,7 +238,7 @@ func bind(cpu, c10 uintptr, l libtorch.Library) error {
 	}
 	// The one C++ symbol: .grad has no accessor in the stable ABI.
 	lib.mutableGrad = find(c10, "_ZN3c1010TensorImpl12mutable_gradEv")
-	lib.malloc = find(purego.RTLD_DEFAULT, "malloc")
+	lib.malloc, lib.pthreadSelf = find(purego.RTLD_DEFAULT, "malloc"), find(purego.RTLD_DEFAULT, "pthread_self")
 	for _, s := range []struct {
 		to   any
 		name string
@@ -322,7 +321,7 @@ func Do(f func()) error {
 	if err := Open(Options{}); err != nil {
 		return err
 	}
-	if int64(syscall.Gettid()) == engine.tid.Load() {
+	if uint64(thisThread()) == engine.thread.Load() {
 		return try(f)
 	}
 	var err error
@@ -356,6 +355,11 @@ func DoErr(f func() error) error {
 		return err
 	}
 	return inner
+}
+
+func thisThread() uintptr {
+	id, _, _ := purego.SyscallN(lib.pthreadSelf)
+	return id
 }
 
 // try runs f in a scope and turns its [*Error] into a result.

@@ -24,9 +24,10 @@ const MinMinor = 11
 
 // A Library is one libtorch: where its files are and in which order they are opened.
 type Library struct {
-	Dir     string // folder of the shared libraries
-	Version string // such as "2.15.0+cu132"; empty where no file beside the libraries tells
-	Reason  string // why this one: the place of the search order it was found at
+	Dir     string  // folder of the shared libraries
+	Version string  // such as "2.15.0+cu132"; empty where no file beside the libraries tells
+	Reason  string  // why this one: the place of the search order it was found at
+	Looked  []Place // the places before it, where there was none
 
 	CPULib  string // path of libtorch_cpu
 	C10     string // path of libc10
@@ -106,6 +107,7 @@ func find(cuda bool) (Library, error) {
 			err = errors.New("built for the CPU only")
 		}
 		if err == nil {
+			lib.Looked = missing.Looked
 			return lib, nil
 		}
 		missing.Looked = append(missing.Looked, Place{place.Dir + " (" + place.Reason + ")", err.Error()})
