@@ -22,7 +22,7 @@ var tiers = [][]string{
 	{"model"},
 	{"loader"},
 	{"augment", "data/", "draw"}, // data/: the formats, one folder each
-	{"detect", "metric"},
+	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights"},
 	{"torch/libtorch", "atomicfile", "machine", "progress"},
