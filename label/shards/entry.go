@@ -220,9 +220,12 @@ var Palette = func() color.Palette {
 	return p
 }()
 
+// Large areas of one class compress well at any level; the default takes ten times as long on them.
+var pngEncoder = png.Encoder{CompressionLevel: png.BestSpeed}
+
 // EncodeMap writes a class map as an 8-bit palette PNG: a pixel's index is its class, or data.Ignore.
 func EncodeMap(w io.Writer, m *data.Grid[uint8]) error {
-	return png.Encode(w, &image.Paletted{Pix: m.Pix, Stride: m.W, Rect: image.Rect(0, 0, m.W, m.H), Palette: Palette})
+	return pngEncoder.Encode(w, &image.Paletted{Pix: m.Pix, Stride: m.W, Rect: image.Rect(0, 0, m.W, m.H), Palette: Palette})
 }
 
 func encodeMap(buf *bytes.Buffer, t Task, m *data.Grid[uint8]) error {

@@ -1,0 +1,229 @@
+// Package export writes labels in the formats of the field: COCO JSON, YOLO, Pascal VOC, PNG maps and
+// NumPy arrays. Classes keep their order. Labels are streamed, so memory does not grow with the set.
+// docs/exports.md is the page of what is written.
+package export
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"must/data"
+	"must/data/imagefile"
+	"must/data/npy"
+	"must/label/shards"
+)
+
+// A Source is what is exported.
+type Source struct {
+	Labels  data.Labels
+	Records iter.Seq2[shards.Record, error]
+	File    func(key string) string // the image's file, relative to the folder of images; nil: key + ".jpg"
+}
+
+// FromSet returns a set of pseudo labels as a source.
+func FromSet(s *shards.Set) Source { return Source{Labels: s.Labels(), Records: s.All()} }
+
+// FromDataset returns the labels of a dataset as a source. Broken samples are left out and told to
+// skipped.
+func FromDataset(d data.Dataset, skipped func(error)) Source {
+	return Source{Labels: d.Labels(), Records: func(yield func(shards.Record, error) bool) {
+		for i := range d.Len() {
+			s, err := d.Sample(i)
+			if _, broken := errors.AsType[*data.SampleError](err); broken {
+				skipped(err)
+				continue
+			}
+			r := shards.Record{Sample: s}
+			if err == nil {
+				r.W, r.H = s.Image.Rect.Dx(), s.Image.Rect.Dy()
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}}
+}
+
+// Files returns a Source.File for the images in dir and the folders in it, whose keys are those of
+// the dataset of that folder.
+func Files(dir string) (func(key string) string, error) {
+	files, err := imagefile.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	of := make(map[string]string, len(files))
+	for i, key := range imagefile.Keys(files) {
+		of[key] = files[i]
+	}
+	return func(key string) string {
+		if f, ok := of[key]; ok {
+			return f
+		}
+		return key + ".jpg"
+	}, nil
+}
+
+func (s Source) file(key string) string {
+	if s.File != nil {
+		return s.File(key)
+	}
+	return key + ".jpg"
+}
+
+// need refuses a source without the task.
+func (s Source) need(task, format string) error {
+	if !s.Labels.Has(task) {
+		return fmt.Errorf("export as %s: the labels have no %s", format, task)
+	}
+	return nil
+}
+
+// A folder is written beside its name and gets it when it is whole.
+type folder struct {
+	path, temp string
+	root       *os.Root // no name climbs out of it
+	made       string   // the last subfolder made
+}
+
+func newFolder(dir string) (*folder, error) {
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return nil, fmt.Errorf("export to %s: it is not empty; delete it or name another folder", dir)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("export to %s: %w", dir, err)
+	}
+	dir = filepath.Clean(dir)
+	f := &folder{path: dir, temp: filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp")}
+	err := os.RemoveAll(f.temp) // left by an export that was killed
+	if err == nil {
+		err = os.MkdirAll(f.temp, 0o777)
+	}
+	if err == nil {
+		f.root, err = os.OpenRoot(f.temp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("export to %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+func (f *folder) write(name string, b []byte) error {
+	dir := path.Dir(name)
+	if dir != f.made {
+		if err := f.root.MkdirAll(dir, 0o777); err != nil {
+			return err
+		}
+		f.made = dir
+	}
+	return f.root.WriteFile(name, b, 0o666)
+}
+
+// close removes what was not committed.
+func (f *folder) close() {
+	f.root.Close()
+	os.RemoveAll(f.temp)
+}
+
+// fill makes a folder of what fn writes into it.
+func fill(dir string, fn func(*folder) error) error {
+	f, err := newFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	if err := fn(f); err != nil {
+		return fmt.Errorf("export to %s: %w", f.path, err)
+	}
+	if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty folder may be there
+		return fmt.Errorf("export to %s: %w", f.path, err)
+	}
+	if err := os.Rename(f.temp, f.path); err != nil {
+		return fmt.Errorf("export to %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// Maps writes the semantic maps as palette PNGs, KEY.png, and the names of the classes as
+// classes.txt. A pixel's index is its class, 255 is ignore.
+func Maps(s Source, dir string) error {
+	if err := s.need(data.Segmentation, "PNG maps"); err != nil {
+		return err
+	}
+	return fill(dir, func(f *folder) error {
+		if err := f.write("classes.txt", lines(s.Labels.Segmentation)); err != nil {
+			return err
+		}
+		for r, err := range s.Records {
+			if err != nil {
+				return err
+			}
+			if r.Semantic == nil {
+				continue
+			}
+			var b bytes.Buffer
+			if err := shards.EncodeMap(&b, r.Semantic); err != nil {
+				return fmt.Errorf("map of %s: %w", r.Key, err)
+			}
+			if err := f.write(r.Key+".png", b.Bytes()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Arrays writes float32 arrays: classification/KEY.npy [K], depth/KEY.npy [H, W] with NaN for
+// invalid, normals/KEY.npy [H, W, 3] with zeros for invalid; classification/classes.txt has the names.
+func Arrays(s Source, dir string) error {
+	if !s.Labels.Has(data.Classification) && !s.Labels.Has(data.Depth) && !s.Labels.Has(data.Normals) {
+		return errors.New("export as .npy: the labels have no classification, depth or normals")
+	}
+	return fill(dir, func(f *folder) error {
+		if s.Labels.Has(data.Classification) {
+			if err := f.write("classification/classes.txt", lines(s.Labels.Classification)); err != nil {
+				return err
+			}
+		}
+		for r, err := range s.Records {
+			if err != nil {
+				return err
+			}
+			if err := f.writeArrays(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (f *folder) writeArrays(r shards.Record) error {
+	array := func(task string, values []float32, shape ...int) error {
+		return f.write(task+"/"+r.Key+".npy", npy.Append(nil, npy.Float32, shape, values))
+	}
+	if r.Class != nil {
+		if err := array(data.Classification, r.Class, len(r.Class)); err != nil {
+			return err
+		}
+	}
+	if r.Depth != nil {
+		if err := array(data.Depth, r.Depth.Pix, r.H, r.W); err != nil {
+			return err
+		}
+	}
+	if r.Normals == nil {
+		return nil
+	}
+	v := make([]float32, 0, 3*len(r.Normals.Pix))
+	for _, n := range r.Normals.Pix {
+		v = append(v, n[:]...)
+	}
+	return array(data.Normals, v, r.H, r.W, 3)
+}
+
+func lines(names []string) []byte { return []byte(strings.Join(names, "\n") + "\n") }

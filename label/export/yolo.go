@@ -1,0 +1,60 @@
+package export
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+
+	"must/data"
+	"must/label/shards"
+)
+
+type yoloConfig struct {
+	Path  string   `yaml:"path"`
+	Train string   `yaml:"train"`
+	Val   string   `yaml:"val"`
+	Names []string `yaml:"names"`
+}
+
+// YOLO writes labels/KEY.txt with a line "class x y width height" for each object, center and size as
+// fractions of the image's, and data.yaml with the names. An image without objects has an empty file, one
+// whose objects are unknown has none. Crowds are left out. The images belong into images/ beside
+// labels/, under their keys.
+func YOLO(s Source, dir string) error {
+	if err := s.need(data.Detection, "YOLO"); err != nil {
+		return err
+	}
+	config, err := yaml.Marshal(yoloConfig{".", "images", "images", s.Labels.Detection})
+	if err != nil {
+		return err
+	}
+	return fill(dir, func(f *folder) error {
+		if err := f.write("data.yaml", config); err != nil {
+			return err
+		}
+		for r, err := range s.Records {
+			if err != nil {
+				return err
+			}
+			if r.Objects == nil {
+				continue
+			}
+			if err := f.write("labels/"+r.Key+".txt", yoloLines(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func yoloLines(r shards.Record) (b []byte) {
+	w, h := float64(r.W), float64(r.H)
+	for _, o := range r.Objects {
+		box := o.Box.Clip(r.W, r.H)
+		if o.Crowd || box.Area() == 0 {
+			continue
+		}
+		b = fmt.Appendf(b, "%d %.8g %.8g %.8g %.8g\n", o.Class, (box.X0+box.X1)/2/w, (box.Y0+box.Y1)/2/h, box.W()/w, box.H()/h)
+	}
+	return b
+}
