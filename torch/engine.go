@@ -106,7 +106,14 @@ func Open(o Options) error {
 	}
 	engine.work = make(chan func())
 	go serve()
-	return nil
+	if engine.device.CUDA { // whether its driver is there shows only in use
+		tried := make(chan error)
+		engine.work <- func() { tried <- try(func() { Zeros(Float, 1) }) }
+		if err := <-tried; err != nil {
+			engine.err = fmt.Errorf("device %v cannot be used: %w\n`must doctor` tells what this machine has; --device cpu works everywhere", engine.device, err)
+		}
+	}
+	return engine.err
 }
 
 // serve is the engine's thread. A function that ends its goroutine (as testing's FailNow does) takes

@@ -50,7 +50,11 @@ func (t *Tensor) AddInPlace(o *Tensor) *Tensor {
 }
 
 // Lerp moves t towards o by a weight, in place: t + w·(o − t).
-func (t *Tensor) Lerp(o, w *Tensor) { NoGrad(func() { call1("lerp_.Tensor", t, o, w).Free() }) }
+func (t *Tensor) Lerp(o, w *Tensor) {
+	NoGrad(func() {
+		Scope(func() { call1("lerp_.Tensor", t, o, w.To(t.Device())) })
+	})
+}
 
 // Div returns t / o.
 func (t *Tensor) Div(o *Tensor) *Tensor { return call1("div.Tensor", t, o) }
