@@ -4,7 +4,8 @@ import "math"
 
 // The label spaces.
 var (
-	sourceShapes = []kind{ball, box, cylinder, cone, ring, pyramid, capsule, wedge, cross, tube}
+	sourceShapes = []kind{ball, box, cylinder, cone, ring, pyramid, capsule, cross, wedge, tube}
+	classShapes  = sourceShapes[:8]
 	crowdShapes  = sourceShapes[:6]
 	stuffKinds   = append([]kind{sky, wall, floor, grass, sand, water, table}, crowdShapes...)
 	fineShapes   = []kind{star, bowl, hourglass, arch, diamond}
@@ -26,21 +27,38 @@ func pose(r rng, k kind) rot {
 		return yaw
 	}
 	switch x := r.float(); {
-	case x < 0.6:
+	case x < 0.7:
 		return yaw
-	case x < 0.8:
+	case x < 0.9:
 		return yaw.after(turnZ(0.25))
 	}
-	return yaw.after(turnZ(r.in(-0.2, 0.2))).after(turnX(r.in(-0.2, 0.2)))
+	return yaw.after(turnZ(r.in(-0.1, 0.1))).after(turnX(r.in(-0.1, 0.1)))
 }
 
-// thing draws a body of a kind and paints it.
-func thing(r rng, k kind, radius float64) body {
+// thing draws a body of a kind and paints it so that it stands out from the ground.
+func (s *stage) thing(r rng, k kind, radius float64) body {
 	b := newBody(k, makers[k](r), pose(r, k), radius)
 	for range b.solid.paints {
-		b.paints = append(b.paints, anyPaint(r))
+		b.paints = append(b.paints, anyPaint(r, s.groundColor()))
 	}
 	return b
+}
+
+// groundColor is the mean colour of what things stand on.
+func (s *stage) groundColor() vec {
+	p := &s.back.ground[0].paint
+	if s.back.room {
+		p = &s.back.faces[2].paint
+	}
+	for i := range s.bodies {
+		if s.base > 0 && s.bodies[i].kind == table {
+			p = &s.bodies[i].paints[0]
+		}
+	}
+	if p.pattern == plain {
+		return p.a
+	}
+	return p.a.mix(p.b, 0.5)
 }
 
 // portrait puts one thing before the camera so that its bounding sphere fills the given part of
@@ -60,7 +78,7 @@ func (s *stage) portrait(r rng, b body, fill float64) {
 func (s *stage) scatter(r rng, n int, of []kind, least, most float64) {
 	for range n {
 		k := pick(r, of...)
-		b := thing(r, k, 0)
+		b := s.thing(r, k, 0)
 		for range 60 {
 			u, v := r.in(-0.85, 0.85), r.in(-0.6, 0.9)
 			d := s.cam.ray(u, v)
@@ -140,8 +158,8 @@ func (s *stage) seen(b *body) bool {
 // composeObject is one solid of the class that is the index's turn.
 func composeObject(r rng, index int) *stage {
 	s := pick(r, outdoors, indoors, tabletop)(r)
-	k := sourceShapes[index%len(sourceShapes)]
-	s.portrait(r, thing(r, k, r.in(s.small, s.big)), r.in(0.55, 0.9))
+	k := classShapes[index%len(classShapes)]
+	s.portrait(r, s.thing(r, k, r.in(s.small, s.big)), r.in(0.65, 0.95))
 	return s
 }
 
@@ -164,18 +182,19 @@ func composeRange(r rng, _ int) *stage {
 }
 
 func composeAny(r rng, _ int) *stage {
-	return pick(r, composeObject, composeCrowd, composeStuff, composeRange)(r, r.intn(len(sourceShapes)))
+	return pick(r, composeObject, composeCrowd, composeStuff, composeRange)(r, r.intn(len(classShapes)))
 }
 
 func composeFine(r rng, index int) *stage {
 	class := index % (len(fineShapes) * len(finePatterns))
 	s := pick(r, plaza, studio, studio)(r)
-	b := thing(r, fineShapes[class/len(finePatterns)], r.in(s.small, s.big))
+	b := s.thing(r, fineShapes[class/len(finePatterns)], r.in(s.small, s.big))
 	// Seen from its edge or its base no shape could be told from another.
 	back := vec{s.cam.fwd.x, 0, s.cam.fwd.z}.unit().neg()
 	b.turn = turnY(r.in(-0.14, 0.14)).after(rot{vec{0, 1, 0}.cross(back), vec{0, 1, 0}, back}).after(turnZ(r.in(-0.04, 0.04)))
 	for i := range b.paints {
 		p := &b.paints[i]
+		p.b = unlike(r, p.a)
 		p.pattern, p.scale = finePatterns[class%len(finePatterns)].pattern, r.in(1.8, 2.8)
 	}
 	s.portrait(r, b, r.in(0.6, 0.95))

@@ -128,23 +128,31 @@ func anyColor(r rng) vec {
 	return hsv(r.float(), r.in(0.35, 0.9), r.in(0.4, 0.95))
 }
 
-// contrast draws two colours that can be told apart.
-func contrast(r rng) (a, b vec) {
+// unlike draws a colour that can be told from c.
+func unlike(r rng, c vec) vec {
 	for {
-		a, b = anyColor(r), anyColor(r)
-		if d := a.sub(b); d.dot(d) > 0.12 {
-			return a, b
+		a := anyColor(r)
+		if d := a.sub(c); d.dot(d) > 0.12 {
+			return a
 		}
 	}
 }
 
-// anyPaint draws the paint of a thing of bounding radius 1.
-func anyPaint(r rng) paint {
+// contrast draws two colours that can be told apart.
+func contrast(r rng) (a, b vec) {
+	a = anyColor(r)
+	return a, unlike(r, a)
+}
+
+// anyPaint draws the paint of a thing of bounding radius 1 that stands before the given colour.
+func anyPaint(r rng, ground vec) paint {
 	p := paint{pattern: plain, gloss: pick(r, 0, 0.1, 0.35, 0.8)}
-	if r.chance(0.6) {
+	p.a = unlike(r, ground)
+	p.b = unlike(r, p.a)
+	if r.chance(0.4) {
 		p.pattern = pick(r, striped, checked, dotted, mottled, mottled, grained)
+		p.b = p.a.mix(p.b, r.in(0.3, 1)) // the shape shall be plainer than its pattern
 	}
-	p.a, p.b = contrast(r)
 	p.scale = r.in(1.3, 3)
 	p.shift = vec{r.in(0, 50), r.in(0, 50), r.in(0, 50)}
 	return p
@@ -216,7 +224,7 @@ func stuff(r rng, k kind) paint {
 		h, s, v := r.float(), r.in(0.2, 0.8), r.in(0.3, 0.9)
 		shade(pick(r, plain, plain, mottled, checked), r.in(5, 9), h, s, v, h, s, float64(v*0.75))
 	default:
-		p = anyPaint(r)
+		p = anyPaint(r, vec{})
 	}
 	return p
 }

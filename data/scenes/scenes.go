@@ -37,7 +37,7 @@ type set struct {
 
 var sets = []*set{
 	{name: "objects", about: "one solid, its class (source; ImageNet's part)",
-		compose: composeObject, train: 4000, classes: names(sourceShapes)},
+		compose: composeObject, train: 4000, classes: names(classShapes)},
 	{name: "crowds", about: "several solids, boxes without masks (source; Objects365's part)",
 		compose: composeCrowd, train: 4000, detect: crowdShapes, tidy: true},
 	{name: "stuff", about: "solids and their surroundings: semantic map, boxes and masks (source; COCO's part)",

@@ -206,7 +206,7 @@ func (s *stage) view(r rng, target vec, distance, pitch, fov, spread float64) {
 func (s *stage) expose(r rng) {
 	s.exposure = r.in(0.95, 1.5)
 	s.tint = vec{r.in(0.93, 1.07), 1, r.in(0.93, 1.07)}
-	s.grain = r.in(0.002, 0.014)
+	s.grain = r.in(0.001, 0.01)
 }
 
 // daylight puts the sun up, mostly behind or beside the camera.
