@@ -89,20 +89,22 @@ func (b *backdrop) hit(o, d vec) spot {
 		}
 		return s
 	}
-	for axis := range 3 {
-		dir, from := d.axis(axis), o.axis(axis)
-		if dir == 0 {
-			continue
-		}
-		to, face := b.lo.axis(axis), 2*axis
+	exit := func(from, dir, lo, hi float64, face int) {
+		to := lo
 		if dir > 0 {
-			to, face = b.hi.axis(axis), 2*axis+1
+			to, face = hi, face+1
 		}
-		if t := (to - from) / dir; t < s.t {
+		if t := (to - from) / dir; dir != 0 && t < s.t {
 			s.t, s.face = t, face
 		}
 	}
+	exit(o.x, d.x, b.lo.x, b.hi.x, 0)
+	exit(o.y, d.y, b.lo.y, b.hi.y, 2)
+	exit(o.z, d.z, b.lo.z, b.hi.z, 4)
 	s.kind = b.faces[s.face].kind
+	if len(b.decals) == 0 {
+		return s
+	}
 	uv := b.uv(s.face, o.along(s.t, d))
 	for i := range b.decals {
 		if e := &b.decals[i]; e.face == s.face && uv.x >= e.u0 && uv.x < e.u1 && uv.y >= e.v0 && uv.y < e.v1 {
