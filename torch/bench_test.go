@@ -52,23 +52,6 @@ func BenchmarkView(b *testing.B) {
 	})
 }
 
-func BenchmarkNewList3(b *testing.B) {
-	benchmark(b, func() func() {
-		return func() { word([]int64{1, 2, 3}) }
-	})
-}
-func BenchmarkHandle(b *testing.B) {
-	benchmark(b, func() func() {
-		x := Zeros(Float, 2, 3, 4)
-		return func() { wrap(uintptr(handle(x))) }
-	})
-}
-func BenchmarkDim(b *testing.B) {
-	benchmark(b, func() func() {
-		x := Zeros(Float, 2, 3, 4)
-		return func() { x.Dim() }
-	})
-}
 func BenchmarkDo(b *testing.B) {
 	Do(func() {})
 	for b.Loop() {

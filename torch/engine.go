@@ -151,7 +151,9 @@ func open(o Options) error {
 		threads = runtime.GOMAXPROCS(0) // which knows a container's share
 	}
 	keepMemory()
-	// libgomp reads the C environment when it is loaded; Go's own copy does not reach it.
+	// libgomp reads the C environment when it is loaded; Go's own copy does not reach it. Its waiting
+	// is left as it is, a short spin: OMP_WAIT_POLICY=passive costs small networks 15 to 50 %, even
+	// with a busy loader beside them (BenchmarkTrain/loaded).
 	setenv("OMP_NUM_THREADS", strconv.Itoa(threads))
 	for _, p := range l.Preload {
 		if _, err := dlopen(p); err != nil {
