@@ -161,7 +161,6 @@ func (r rng) in(lo, hi float64) float64 { return lerp(lo, hi, r.float()) }
 func (r rng) intn(n int) int            { return int(r.pcg.Uint64() >> 33 % uint64(n)) }
 func (r rng) between(lo, hi int) int    { return lo + r.intn(hi-lo+1) }
 func (r rng) chance(p float64) bool     { return r.float() < p }
-func (r rng) sign() float64             { return float64(2*r.intn(2) - 1) }
 
 func pick[T any](r rng, of ...T) T { return of[r.intn(len(of))] }
 
