@@ -193,7 +193,8 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		}
 		r.o.Display.Logf("skipped: %v", err)
 	}}
-	err := task.Predict(ctx, r.uses, ds, o, func(index int, _, pred *data.Sample) error {
+	err := task.Predict(ctx, r.uses, ds, o, func(index int, sample, pred *data.Sample) error {
+		pred.Image = sample.Image // gives the frame
 		if err := skipTo(index); err != nil {
 			return err
 		}

@@ -2,36 +2,73 @@ package recipe
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"must/data"
 	"must/data/imagefolder"
 	"must/data/images"
 	"must/data/scenes"
 	"must/data/voc"
+	"must/data/webdataset"
 	"must/label/shards"
 )
 
-// formats maps the name of a format to what opens it.
-var formats = map[string]func(data.Source) (data.Dataset, error){
-	"scenes":      scenes.Open,
-	"imagefolder": imagefolder.Open,
-	"images":      images.Open,
-	"voc":         voc.Open,
+// A Format is a layout of datasets on disk.
+type Format struct {
+	Name, About string
+	open        func(data.Source) (data.Dataset, error)
+}
+
+// formats lists the formats that sets can have.
+var formats = []Format{
+	{"scenes", "the embedded world: set is one of its sets, no path", scenes.Open},
+	{"imagefolder", "<class>/image.jpg, or <split>/<class>/image.jpg", imagefolder.Open},
+	{"images", "any folder of images, without labels", images.Open},
+	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year of VOCdevkit", voc.Open},
+	{"webdataset", "tar shards of images and classes; the folder train, val or test in path, where there is one", openShards},
 }
 
 // Formats lists the formats that sets can have.
-func Formats() []string { return keys(formats) }
+func Formats() []Format { return slices.Clone(formats) }
+
+// format returns the format of a name; the error names those that there are.
+func format(name string) (Format, error) {
+	var names []string
+	for _, f := range formats {
+		if f.Name == name {
+			return f, nil
+		}
+		names = append(names, f.Name)
+	}
+	return Format{}, fmt.Errorf("format is %q%s", name, suggest(name, names))
+}
+
+// openShards opens the folder of a split, or the path itself as the train part.
+func openShards(s data.Source) (data.Dataset, error) {
+	if s.Split != "" {
+		folder := filepath.Join(s.Path, s.Split)
+		if info, err := os.Stat(folder); err == nil && info.IsDir() {
+			return webdataset.Open(folder)
+		}
+		if s.Split != "train" {
+			return nil, fmt.Errorf("%s: no folder %s in it for this part", s.Path, s.Split)
+		}
+	}
+	return webdataset.Open(s.Path)
+}
 
 // cacheLimit bounds the memory for rendered images, which are slower to make than to keep.
 const cacheLimit = 300 << 20
 
 // Open opens a source, with its pseudo labels if it names some.
 func Open(s data.Source) (data.Dataset, error) {
-	open := formats[s.Format]
-	if open == nil {
-		return nil, fmt.Errorf("format is %q%s", s.Format, suggest(s.Format, Formats()))
+	f, err := format(s.Format)
+	if err != nil {
+		return nil, err
 	}
-	ds, err := open(s)
+	ds, err := f.open(s)
 	if err != nil {
 		return nil, err
 	}

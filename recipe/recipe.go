@@ -122,14 +122,9 @@ func Load(path string, settings []string) (*Recipe, error) {
 			return nil, fmt.Errorf("recipe %s: %w; embedded ones are %s", path, err, strings.Join(Embedded(), ", "))
 		}
 	}
-	r, err := Parse(b)
+	r, err := Parse(b, settings...)
 	if err != nil {
 		return nil, fmt.Errorf("recipe %s: %w", path, err)
-	}
-	for _, s := range settings {
-		if err := r.set(s); err != nil {
-			return nil, fmt.Errorf("--set %s: %w", s, err)
-		}
 	}
 	if err := r.Check(); err != nil {
 		return nil, fmt.Errorf("recipe %s: %w", path, err)
@@ -139,22 +134,22 @@ func Load(path string, settings []string) (*Recipe, error) {
 
 // Check tells what is wrong with a recipe, before anything is opened or spent.
 func (r *Recipe) Check() error {
-	if r.Name == "" || strings.ContainsAny(r.Name, `/\`) || r.Name[0] == '.' {
+	if !plain(r.Name) {
 		return fmt.Errorf("name is %q; it names the output folder and must be a plain word", r.Name)
 	}
 	r.Train.Augment.Size = r.Size
 	if err := r.Train.Check(); err != nil {
 		return err
 	}
-	if err := r.Model.Check(); err != nil {
-		return err
-	}
-	if err := r.Detection.Check(); err != nil {
+	if err := r.spec(data.Tasks, data.Labels{}).Check(); err != nil {
 		return err
 	}
 	for name, s := range r.Data {
-		if formats[s.Format] == nil {
-			return fmt.Errorf("data.%s: format is %q; there are %s", name, s.Format, strings.Join(Formats(), ", "))
+		if !plain(name) {
+			return fmt.Errorf("data set %q: its name is that of a file or folder too and must be a plain word", name)
+		}
+		if _, err := format(s.Format); err != nil {
+			return fmt.Errorf("data.%s: %w", name, err)
 		}
 	}
 	before := map[string]*Stage{}
@@ -167,8 +162,13 @@ func (r *Recipe) Check() error {
 	return nil
 }
 
+// plain reports whether a name can name a file.
+func plain(name string) bool {
+	return name != "" && name[0] != '.' && !strings.ContainsAny(name, `/\`)
+}
+
 func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
-	if s.Name == "" || strings.ContainsAny(s.Name, `/\`) || s.Name[0] == '.' {
+	if !plain(s.Name) {
 		return fmt.Errorf("its name must be a plain word")
 	}
 	if before[s.Name] != nil {
@@ -243,15 +243,23 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 		if len(t.Seeds) == 0 {
 			t.Seeds = []uint64{r.Seed}
 		}
+		seen := map[string]bool{}
 		for _, d := range t.Sets {
 			if err := first(sets(d.Data), tasks(d.Task)); err != nil {
 				return err
 			}
+			if seen[d.Data] {
+				return fmt.Errorf("set %s is listed twice; give it a second name under data for another task", d.Data)
+			}
+			seen[d.Data] = true
 			if _, err := r.trainConfig(t.With, d.With); err != nil {
 				return err
 			}
 		}
-		for _, from := range t.From {
+		for name, from := range t.From {
+			if !plain(name) || name == imagePicture || name == truthPicture {
+				return fmt.Errorf("from: start %q: its name is that of a folder too; choose another plain word", name)
+			}
 			if err := start(from); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,10 +12,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"must/atomicfile"
 	"must/data"
+	"must/machine"
 	"must/progress"
 	"must/task"
 	"must/torch"
@@ -39,8 +44,33 @@ type done struct {
 	Kind    string  `json:"kind"`
 	Seconds float64 `json:"seconds"`
 	PeakMB  float64 `json:"peak_rss_mb"` // of the process, so far
-	Version string  `json:"version"`
+	environment
 }
+
+// environment is where a stage ran.
+type environment struct {
+	Version  string `json:"version"`
+	Libtorch string `json:"libtorch"`
+	Device   string `json:"device"`
+	Machine  string `json:"machine"`
+}
+
+// surroundings describes this process.
+var surroundings = sync.OnceValue(func() environment {
+	e := environment{Version: Version}
+	if t, err := torch.Describe(); err == nil {
+		e.Libtorch, e.Device = cmp.Or(t.Library.Version, t.ABI), fmt.Sprintf("%v, %d threads", t.Device, t.Threads)
+	}
+	m := machine.Probe()
+	e.Machine = fmt.Sprintf("%s, %d cores, %.1f GB", cmp.Or(m.CPU, "unknown processor"), m.Cores, float64(m.Memory)/1e9)
+	if m.Vector != "none" {
+		e.Machine += ", " + m.Vector
+	}
+	for _, g := range m.GPUs {
+		e.Machine += ", " + g.Name
+	}
+	return e
+})
 
 const doneFile = "stage.json"
 
@@ -101,6 +131,7 @@ func (r *Runner) key(s *Stage) string {
 		for _, t := range keys(s.Score.Teachers) {
 			add(t)
 			input(s.Score.Teachers[t])
+			sets(r.stage(s.Score.Teachers[t]).Train.Data[:1], "test")
 		}
 	case s.Transfer != nil:
 		for _, d := range s.Transfer.Sets {
@@ -136,6 +167,10 @@ func (r *Runner) Plan() []string {
 			state = fmt.Sprintf("done (%s)", (time.Duration(d.Seconds) * time.Second).String())
 		} else if !r.wanted(s) {
 			state = "left out"
+		} else if key := r.leftKey(s); key == r.key(s) {
+			state = "goes on"
+		} else if key != "" {
+			state = "runs afresh: its inputs or settings changed"
 		}
 		lines = append(lines, fmt.Sprintf("%-24s %-10s %s", s.Name, s.Kind(), state))
 	}
@@ -155,9 +190,11 @@ func (r *Runner) Run(ctx context.Context) error {
 			return fmt.Errorf("no stage %q%s", n, suggest(n, names))
 		}
 	}
-	if err := os.MkdirAll(r.Out, 0o777); err != nil {
+	release, err := r.claim()
+	if err != nil {
 		return err
 	}
+	defer release()
 	for _, s := range r.Stages {
 		if d, ok := r.finished(s); ok {
 			r.Display.Logf("%s: done before, in %s", s.Name, time.Duration(d.Seconds)*time.Second)
@@ -166,11 +203,77 @@ func (r *Runner) Run(ctx context.Context) error {
 		if !r.wanted(s) {
 			continue
 		}
-		if err := r.runStage(ctx, s); err != nil {
-			return fmt.Errorf("stage %s: %w", s.Name, err)
+		err := r.runStage(ctx, s)
+		if err != nil {
+			err = fmt.Errorf("stage %s: %w", s.Name, err)
+		}
+		if _, e := r.Report(); e != nil { // after every stage, so that people can look early
+			err = errors.Join(err, e)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return nil
+	_, err = r.Report()
+	return err
+}
+
+// recipeFile is the recipe as it was run, with all settings applied.
+const recipeFile = "recipe.yaml"
+
+// claim makes the folder this run's and keeps others out until it is released.
+func (r *Runner) claim() (release func(), err error) {
+	if err := os.MkdirAll(r.Out, 0o777); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(r.Out, ".lock"), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		lock.Close()
+		return nil, fmt.Errorf("%s: another process is running a recipe into this folder", r.Out)
+	}
+	path := filepath.Join(r.Out, recipeFile)
+	if b, err := os.ReadFile(path); err == nil {
+		if old, err := Parse(b); err == nil && old.Name != r.Name {
+			lock.Close()
+			return nil, fmt.Errorf("%s holds a run of the recipe %s, and this is %s; choose another folder", r.Out, old.Name, r.Name)
+		}
+	}
+	b, err := r.Text()
+	if err == nil {
+		err = atomicfile.WriteFile(path, b)
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return func() { lock.Close() }, nil
+}
+
+// Changed lists the stages whose folders hold what came of other inputs or settings; Run would start
+// them afresh.
+func (r *Runner) Changed() []string {
+	var names []string
+	for _, s := range r.Stages {
+		if key := r.leftKey(s); key != "" && key != r.key(s) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// leftKey returns the key of what a stage's folder holds, whether it ended or was cut off; "" where it
+// holds nothing.
+func (r *Runner) leftKey(s *Stage) string {
+	for _, file := range []string{doneFile, spentFile} {
+		var left struct{ Key string }
+		if b, err := os.ReadFile(filepath.Join(r.dir(s.Name), file)); err == nil && json.Unmarshal(b, &left) == nil {
+			return left.Key
+		}
+	}
+	return ""
 }
 
 func (r *Runner) runStage(ctx context.Context, s *Stage) error {
@@ -197,7 +300,7 @@ func (r *Runner) runStage(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return errors.Join(err, writeJSON(filepath.Join(r.dir(s.Name), spentFile), spent{key, seconds}))
 	}
-	return writeJSON(filepath.Join(r.dir(s.Name), doneFile), done{key, s.Kind(), seconds, PeakMB(), Version})
+	return writeJSON(filepath.Join(r.dir(s.Name), doneFile), done{key, s.Kind(), seconds, PeakMB(), surroundings()})
 }
 
 // spent is the time that earlier, unfinished calls put into a stage.
@@ -281,7 +384,7 @@ func (r *Runner) open(set, part string) (data.Dataset, error) {
 }
 
 // spec describes a network of this recipe.
-func (r *Runner) spec(tasks []string, labels data.Labels) task.Spec {
+func (r *Recipe) spec(tasks []string, labels data.Labels) task.Spec {
 	return task.Spec{
 		Model: r.Model, Detection: r.Detection, Tasks: tasks, Labels: labels, Size: r.Size,
 		Mean: task.ImageNetMean, Std: task.ImageNetStd,

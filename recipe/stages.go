@@ -1,19 +1,16 @@
 package recipe
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image/png"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"must/atomicfile"
 	"must/data"
 	"must/draw"
 	"must/label"
@@ -43,11 +40,7 @@ func (r *Runner) show(ctx context.Context, s *Stage) error {
 		if err != nil {
 			return err
 		}
-		var b bytes.Buffer
-		if err := png.Encode(&b, sheet); err != nil {
-			return err
-		}
-		if err := atomicfile.WriteFile(filepath.Join(r.dir(s.Name), name+".png"), b.Bytes()); err != nil {
+		if err := writePNG(filepath.Join(r.dir(s.Name), name+".png"), sheet); err != nil {
 			return err
 		}
 	}
@@ -83,7 +76,7 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 			return fmt.Errorf("no set of %v has labels for %s", t.Data, task)
 		}
 	}
-	if len(t.Tasks) == 1 { // a teacher: its own set's val part tells how far it is
+	if len(t.Tasks) == 1 || len(t.Data) == 1 { // a teacher: its own set's val part tells how far it is
 		if v, err := r.open(t.Data[0], "val"); err == nil && v.Labels().Has(t.Tasks[0]) {
 			vals = append(vals, v)
 		}
@@ -107,16 +100,67 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 	if len(vals) > 0 {
 		job.Val = vals[0]
 	}
-	result, err := train.Run(ctx, job)
+	result, err := trainOnce(ctx, job)
 	if err != nil {
 		return err
 	}
-	for t, v := range result.Scores {
-		r.Display.Logf("%s: %s %s %.3f on the validation part", s.Name, t, v[0].Name, v[0].Value)
+	for _, name := range t.Tasks {
+		if v, err := ranking(result.Scores, name); err == nil {
+			r.Display.Logf("%s: %s %s %.3f on the validation part", s.Name, name, v.Name, v.Value)
+		}
 	}
-	return writeJSON(filepath.Join(r.dir(s.Name), "results.json"), map[string]any{
-		"scores": result.Scores.ByName(), "seconds": result.Seconds, "steps": result.Steps, "skipped": result.Skipped.Count, "weights": c.Weights,
+	if job.Val != nil {
+		if err := r.trainedPictures(ctx, s, job.Val); err != nil {
+			return err
+		}
+	}
+	return writeJSON(filepath.Join(r.dir(s.Name), trainedFile), trained{
+		Scores: result.Scores, Seconds: result.Seconds, Steps: result.Steps, Skipped: int64(result.Skipped.Count), Weights: c.Weights,
 	})
+}
+
+// trainOnce trains, unless an earlier call did so to the end and was cut off after it.
+func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
+	net, c, err := task.Load(filepath.Join(job.Dir, train.ModelFile))
+	if err != nil {
+		return train.Run(ctx, job)
+	}
+	defer torch.Do(net.Free)
+	result := &train.Result{Steps: c.Training.Steps}
+	if job.Val != nil {
+		result.Scores, err = task.Evaluate(ctx, net, job.Val, task.PredictOptions{Name: job.Name + ": score", Display: job.Display})
+	}
+	return result, err
+}
+
+// trained is what a train stage ends with, in its results.json.
+type trained struct {
+	Scores  task.Scores        `json:"scores"` // on the validation part, by task
+	Seconds float64            `json:"seconds"`
+	Steps   int                `json:"steps"`
+	Skipped int64              `json:"skipped"` // images that could not be read
+	Weights map[string]float64 `json:"weights"` // of the losses
+}
+
+const trainedFile = "results.json"
+
+// trainedPictures draws what the weights that were saved see in the validation part.
+func (r *Runner) trainedPictures(ctx context.Context, s *Stage, val data.Dataset) error {
+	net, _, err := task.Load(r.checkpoint(s.Name))
+	if err != nil {
+		return err
+	}
+	defer torch.Do(net.Free)
+	for _, name := range s.Train.Tasks {
+		if !val.Labels().Has(name) {
+			continue
+		}
+		dir := filepath.Join(r.dir(s.Name), pictureFolder)
+		if err := pictures(ctx, dir, val, name, stageImages, stageSide, viewer{trainedPicture, net, shown}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // weights returns the loss weights of a train stage: those given, and for other tasks that a teacher
@@ -194,13 +238,20 @@ type Comparison struct {
 	Student task.Scores `json:"student"`
 }
 
-// score evaluates each teacher and the student on the test part of the teacher's set: scores.json.
+const scoresFile = "scores.json"
+
+// score evaluates each teacher and the student on the test part of the teacher's set: scores.json,
+// and draws what they see in some of its images: pictures/.
 func (r *Runner) score(ctx context.Context, s *Stage, display *progress.Display) error {
 	student, _, err := task.Load(r.checkpoint(s.Score.Student))
 	if err != nil {
 		return err
 	}
 	defer torch.Do(student.Free)
+	thresholds := label.DefaultThresholds()
+	if e := r.stage(s.Score.Student); e != nil && e.Train.Labels != "" {
+		thresholds = r.stage(e.Train.Labels).Label.Thresholds
+	}
 	var rows []Comparison
 	for _, name := range data.Tasks {
 		start, ok := s.Score.Teachers[name]
@@ -221,15 +272,23 @@ func (r *Runner) score(ctx context.Context, s *Stage, display *progress.Display)
 		if err == nil {
 			c.Student, err = task.Evaluate(ctx, student, ds, task.PredictOptions{Name: name + " of student", Display: display})
 		}
+		if err == nil {
+			err = pictures(ctx, filepath.Join(r.dir(s.Name), pictureFolder), ds, name, stageImages, stageSide,
+				viewer{teacherPicture, teacher, thresholds}, viewer{studentPicture, student, shown})
+		}
 		torch.Do(teacher.Free)
 		if err != nil {
 			return err
 		}
-		t, u := c.Teacher[name][0], c.Student[name][0]
+		t, err := ranking(c.Teacher, name)
+		if err != nil {
+			return fmt.Errorf("data set %s: %w", set, err)
+		}
+		u := c.Student[name][0]
 		r.Display.Logf("%s: %s: teacher %.3f, student %.3f", name, t.Name, t.Value, u.Value)
 		rows = append(rows, c)
 	}
-	return writeJSON(filepath.Join(r.dir(s.Name), "scores.json"), rows)
+	return writeJSON(filepath.Join(r.dir(s.Name), scoresFile), rows)
 }
 
 // A Trial is one fine-tuning run of a transfer stage.
@@ -253,7 +312,7 @@ func (r *Runner) transfer(ctx context.Context, s *Stage, display *progress.Displ
 	for _, set := range t.Sets {
 		for _, start := range keys(t.From) {
 			for _, seed := range t.Seeds {
-				dir := filepath.Join(r.dir(s.Name), set.Data, fmt.Sprintf("%s-%d", start, seed))
+				dir := r.trialDir(s, set, start, seed)
 				if _, err := ReadTrial(dir); err != nil {
 					if !errors.Is(err, os.ErrNotExist) {
 						return err
@@ -272,6 +331,10 @@ func (r *Runner) transfer(ctx context.Context, s *Stage, display *progress.Displ
 		}
 	}
 	return nil
+}
+
+func (r *Runner) trialDir(s *Stage, set *TransferSet, start string, seed uint64) string {
+	return filepath.Join(r.dir(s.Name), set.Data, fmt.Sprintf("%s-%d", start, seed))
 }
 
 // ReadTrial reads the result of a trial from its folder.
@@ -307,7 +370,7 @@ func (r *Runner) trial(ctx context.Context, t *TransferStage, set *TransferSet, 
 		return nil, err
 	}
 	defer torch.Do(net.Free)
-	_, err = train.Run(ctx, train.Job{
+	_, err = trainOnce(ctx, train.Job{
 		Name: set.Data + " from " + start, Net: net, Train: trainSet, Config: c, Dir: dir, Display: r.Display,
 		Info: task.Training{Data: []string{set.Data}, Start: from, Version: Version},
 	})
@@ -323,6 +386,15 @@ func (r *Runner) trial(ctx context.Context, t *TransferStage, set *TransferSet, 
 	if err != nil {
 		return nil, err
 	}
-	v := scores[set.Task][0]
+	v, err := ranking(scores, set.Task)
+	if err != nil {
+		return nil, err
+	}
+	if seed == t.Seeds[0] {
+		to := filepath.Join(filepath.Dir(dir), pictureFolder)
+		if err := pictures(ctx, to, test, set.Task, transferImages, transferSide, viewer{start, final, shown}); err != nil {
+			return nil, err
+		}
+	}
 	return &Trial{set.Data, set.Task, start, seed, v, scores, time.Since(began).Seconds(), c}, nil
 }

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -31,18 +32,96 @@ func Embedded() []string {
 // Text returns an embedded recipe as it is written.
 func Text(name string) ([]byte, error) { return embedded.ReadFile("recipes/" + name + ".yaml") }
 
-// Parse reads a recipe. A key that no field has is an error with its line and the nearest valid name.
-func Parse(b []byte) (*Recipe, error) {
+// Parse reads a recipe and applies settings, see [Load]. A key that no field has is an error with its
+// line and the nearest valid name.
+func Parse(b []byte, settings ...string) (*Recipe, error) {
+	f, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Docs) != 1 {
+		return nil, fmt.Errorf("%d documents in one file; a recipe is one", len(f.Docs))
+	}
+	root, ok := f.Docs[0].Body.(*ast.MappingNode)
+	if !ok {
+		return nil, errors.New("a recipe is a list of keys and their values")
+	}
+	r, err := decode(root)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range settings {
+		if err = set(root, s); err == nil {
+			r, err = decode(root)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--set %s: %w", s, err)
+		}
+	}
+	return r, nil
+}
+
+func decode(root ast.Node) (*Recipe, error) {
 	r := defaults()
-	if err := yaml.UnmarshalWithOptions(b, r, yaml.Strict()); err != nil {
-		return nil, explain(err)
+	if err := decodeNode(root, r); err != nil {
+		return nil, err
 	}
 	for name, s := range r.Data {
 		if s == nil {
 			return nil, fmt.Errorf("data.%s is empty", name)
 		}
 	}
+	for i, s := range r.Stages {
+		if s == nil {
+			return nil, fmt.Errorf("stage %d is empty", i+1)
+		}
+	}
 	return r, nil
+}
+
+// Text returns the recipe as a file that Load reads.
+func (r *Recipe) Text() ([]byte, error) {
+	c := *r
+	c.Stages = nil
+	for _, s := range r.Stages {
+		s := *s
+		var err error
+		if t := s.Train; t != nil {
+			t := *t
+			t.With, err = restyle(t.With)
+			s.Train = &t
+		}
+		if t := s.Transfer; t != nil {
+			t := *t
+			t.With, err = restyle(t.With)
+			t.Sets = nil
+			for _, set := range s.Transfer.Sets {
+				set := *set
+				var e error
+				set.With, e = restyle(set.With)
+				err = cmp.Or(err, e)
+				t.Sets = append(t.Sets, &set)
+			}
+			s.Transfer = &t
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.Stages = append(c.Stages, &s)
+	}
+	return yaml.Marshal(&c)
+}
+
+// restyle makes a node anew: those from several texts, or from another depth, do not print well.
+func restyle(n ast.Node) (ast.Node, error) {
+	if n == nil {
+		return nil, nil
+	}
+	var m yaml.MapSlice
+	if err := yaml.NodeToValue(n, &m); err != nil {
+		return nil, err
+	}
+	return yaml.ValueToNode(m)
 }
 
 func decodeNode(n ast.Node, to any) error { return explain(yaml.NodeToValue(n, to, yaml.Strict())) }
@@ -59,6 +138,16 @@ func explain(err error) error {
 
 // validKeys are the keys of all levels of a recipe.
 var validKeys = fieldKeys(reflect.TypeFor[Recipe](), map[reflect.Type]bool{})
+
+// ownKeys are those of the outermost level.
+var ownKeys = func() (names []string) {
+	t := reflect.TypeFor[Recipe]()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+		names = append(names, name)
+	}
+	return names
+}()
 
 func fieldKeys(t reflect.Type, seen map[reflect.Type]bool) []string {
 	switch t.Kind() {
@@ -119,70 +208,71 @@ func distance(a, b string) int {
 }
 
 // set applies one key=value. The key is a path of the recipe, or begins with a stage's name and goes
-// on inside what that stage does.
-func (r *Recipe) set(setting string) error {
-	key, value, ok := strings.Cut(setting, "=")
-	if !ok {
+// on inside what that stage does. A key of the recipe wins over a stage of the same name.
+func set(root *ast.MappingNode, setting string) error {
+	path, value, ok := strings.Cut(setting, "=")
+	if !ok || path == "" {
 		return errors.New("write key=value")
 	}
-	parts := strings.Split(key, ".")
-	var to any = r
-	var with *ast.Node
-	if s := r.stage(parts[0]); s != nil && len(parts) > 1 {
-		parts = parts[1:]
-		switch {
-		case s.Train != nil:
-			to, with = s.Train, &s.Train.With
-		case s.Label != nil:
-			to = s.Label
-		case s.Score != nil:
-			to = s.Score
-		case s.Transfer != nil:
-			to, with = s.Transfer, &s.Transfer.With
-		case s.Show != nil:
-			to = s.Show
+	keys := strings.Split(path, ".")
+	if !slices.Contains(ownKeys, keys[0]) && len(keys) > 1 {
+		if inside := stageNode(root, keys[0]); inside != nil {
+			root, keys = inside, keys[1:]
 		}
 	}
-	if with != nil && parts[0] == "with" {
-		return setWith(with, parts[1:], value)
-	}
-	if to == any(r) && parts[0] == "data" && len(parts) > 2 {
-		set := r.Data[parts[1]]
-		if set == nil {
-			return fmt.Errorf("no data set %q%s", parts[1], suggest(parts[1], keys(r.Data)))
-		}
-		to, parts = set, parts[2:]
-	}
-	n, err := nest(parts, value)
-	if err != nil {
-		return err
-	}
-	return decodeNode(n, to)
+	return put(root, keys, value)
 }
 
-// setWith changes one value of a "with" and keeps its others.
-func setWith(with *ast.Node, parts []string, value string) error {
-	n, err := nest(parts, value)
+// stageNode returns what the stage of a name does.
+func stageNode(root *ast.MappingNode, name string) *ast.MappingNode {
+	stages, _ := child(root, "stages").(*ast.SequenceNode)
+	if stages == nil {
+		return nil
+	}
+	for _, v := range stages.Values {
+		stage, _ := v.(*ast.MappingNode)
+		if stage == nil {
+			continue
+		}
+		if n := child(stage, "name"); n == nil || n.GetToken().Value != name {
+			continue
+		}
+		for _, kind := range []string{"show", "train", "label", "score", "transfer"} {
+			if does, ok := child(stage, kind).(*ast.MappingNode); ok {
+				return does
+			}
+		}
+	}
+	return nil
+}
+
+// child returns the value of a key, nil where it is absent.
+func child(m *ast.MappingNode, key string) ast.Node {
+	for _, v := range m.Values {
+		if v.Key.GetToken().Value == key {
+			return v.Value
+		}
+	}
+	return nil
+}
+
+// put sets the value at a path and keeps everything beside it.
+func put(m *ast.MappingNode, keys []string, value string) error {
+	if inner, ok := child(m, keys[0]).(*ast.MappingNode); ok && len(keys) > 1 {
+		return put(inner, keys[1:], value)
+	}
+	n, err := nest(keys, value)
 	if err != nil {
 		return err
 	}
-	if *with == nil {
-		*with = n
-		return nil
-	}
-	old, ok := (*with).(*ast.MappingNode)
-	if !ok {
-		return errors.New("with is not a list of keys")
-	}
 	added := n.(*ast.MappingNode).Values[0]
-	at := slices.IndexFunc(old.Values, func(v *ast.MappingValueNode) bool { return v.Key.String() == added.Key.String() })
-	if at >= 0 && len(parts) == 1 {
-		old.Values[at] = added
-	} else if at >= 0 {
-		return setWith(&old.Values[at].Value, parts[1:], value)
-	} else {
-		old.Values = append(old.Values, added)
+	for i, v := range m.Values {
+		if v.Key.GetToken().Value == keys[0] {
+			m.Values[i] = added
+			return nil
+		}
 	}
+	m.Values = append(m.Values, added)
 	return nil
 }
 

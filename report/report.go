@@ -42,9 +42,11 @@ type Report struct {
 	Figures  []Chart      // evidence: scaling curves and comparisons, with error bars
 	Curves   []Chart      // training curves, see ReadCurve
 	Pictures []PictureRow // grouped by task in the order in which tasks first come
-	Sheets   []Sheet
-	Runs     []Run  // grouped by set
-	Facts    []Fact // machine, seed, recipe; the time, memory and versions of Results come by themselves
+	Sheets   []Sheet      // of data sets with their labels
+	Runs     []Run        // grouped by set
+	Facts    []Fact       // machine, seed, recipe; the time, memory and versions of Results come by themselves
+
+	Predictions []Sheet // what other networks than teachers and student see
 }
 
 // A PictureRow shows one image with what is known and predicted about it for one task, each drawn
@@ -100,6 +102,7 @@ type page struct {
 	Figures, Curves []figure
 	Pictures        []pictureGroup
 	Sheets          []sheet
+	Predictions     []sheet
 	Runs            []runGroup
 	Facts           []Fact
 }
@@ -182,14 +185,26 @@ func (r *Report) page() (*page, error) {
 	if err := p.addPictures(r.Pictures); err != nil {
 		return nil, err
 	}
-	for _, s := range r.Sheets {
+	var err error
+	if p.Sheets, err = sheetsOf(r.Sheets); err != nil {
+		return nil, err
+	}
+	if p.Predictions, err = sheetsOf(r.Predictions); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// sheetsOf prepares sheets for the page.
+func sheetsOf(in []Sheet) (out []sheet, err error) {
+	for _, s := range in {
 		config, err := png.DecodeConfig(bytes.NewReader(s.PNG))
 		if err != nil {
 			return nil, fmt.Errorf("sheet %q: %w; give it a PNG file", s.Title, err)
 		}
-		p.Sheets = append(p.Sheets, sheet{s.Title, s.Text, inline(s.PNG, config.Width, config.Height, s.Title)})
+		out = append(out, sheet{s.Title, s.Text, inline(s.PNG, config.Width, config.Height, s.Title)})
 	}
-	return p, nil
+	return out, nil
 }
 
 // addRuns groups the runs by set and returns where the first run of each set and start is.
@@ -320,7 +335,8 @@ func encode(img image.Image, alt string) (picture, error) {
 		img, b = to, to.Bounds()
 	}
 	var file bytes.Buffer
-	if err := png.Encode(&file, img); err != nil {
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed} // the page is written again and again
+	if err := encoder.Encode(&file, img); err != nil {
 		return picture{}, err
 	}
 	return inline(file.Bytes(), b.Dx(), b.Dy(), alt), nil

@@ -31,9 +31,9 @@ type Config struct {
 	BF16    bool           `yaml:"bf16" json:"bf16"` // activations in bfloat16
 	Seed    uint64         `yaml:"seed" json:"seed"`
 
-	EvalEvery int `yaml:"eval_every" json:"eval_every"` // epochs between scores on the validation set; 0: at the end
-	SaveEvery int `yaml:"save_every" json:"save_every"` // seconds between states to resume from
-	Workers   int `yaml:"workers" json:"-"`             // goroutines that decode and augment; 0: all cores but one
+	EvalEvery int     `yaml:"eval_every" json:"eval_every"` // epochs between scores on the validation set; 0: at the end
+	SaveEvery float64 `yaml:"save_every" json:"save_every"` // seconds between states to resume from; 0: only when stopped
+	Workers   int     `yaml:"workers" json:"-"`             // goroutines that decode and augment; 0: all cores but one
 }
 
 // DefaultConfig returns SGD as detectors are trained with.

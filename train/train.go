@@ -43,7 +43,7 @@ type Result struct {
 const (
 	ModelFile = "model.safetensors"
 	stateFile = "state.safetensors"
-	logFile   = "log.jsonl"
+	LogFile   = "log.jsonl"
 )
 
 // ErrStopped is returned, wrapped, when the context ends a run: its state is saved, and the same call
@@ -75,7 +75,7 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 		return nil, fmt.Errorf("%s: %w", j.Name, err)
 	}
 	defer torch.Do(t.free)
-	if t.log, err = openLog(filepath.Join(j.Dir, logFile), t.step); err != nil {
+	if t.log, err = openLog(filepath.Join(j.Dir, LogFile), t.step); err != nil {
 		return nil, err
 	}
 	defer t.log.Close()
@@ -97,7 +97,7 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 		b.Release()
 		bar.Set(int64(t.step))
 		bar.Note(fmt.Sprintf("loss %.3f", t.smooth))
-		if c.SaveEvery > 0 && time.Since(saved) > time.Duration(c.SaveEvery)*time.Second && t.step < total {
+		if c.SaveEvery > 0 && time.Since(saved) > time.Duration(c.SaveEvery*float64(time.Second)) && t.step < total {
 			if err := torch.DoErr(t.save); err != nil {
 				return nil, err
 			}

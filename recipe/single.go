@@ -1,0 +1,65 @@
+package recipe
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"must/data"
+	"must/task"
+)
+
+// Single is the name of the train stage of a recipe that [Training] makes.
+const Single = "train"
+
+// Training makes the recipe of one training run: a contact sheet of the set, and a network for the
+// tasks (none named: all that the set has labels for). With from, a checkpoint file, it starts from
+// its trunk and takes size and architecture from it. Settings are as for [Load].
+func Training(name string, set data.Source, tasks []string, from string, settings []string) (*Recipe, error) {
+	r := defaults()
+	r.Name = name
+	if set.Path != "" { // the run can be gone on with, and reported on, from another folder
+		path, err := filepath.Abs(set.Path)
+		if err != nil {
+			return nil, err
+		}
+		set.Path = path
+	}
+	if from != "" {
+		c, err := task.ReadCheckpoint(from)
+		if err != nil {
+			return nil, err
+		}
+		r.Size, r.Model, r.Detection = c.Spec.Size, c.Spec.Model, c.Spec.Detection
+		if from, err = filepath.Abs(from); err != nil {
+			return nil, err
+		}
+	}
+	s := &Set{Source: set}
+	if len(tasks) == 0 {
+		ds, err := Open(s.source("train"))
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range data.Tasks {
+			if ds.Labels().Has(t) {
+				tasks = append(tasks, t)
+			}
+		}
+		if len(tasks) == 0 {
+			return nil, fmt.Errorf("%s: the set has no labels to learn from; label it first with must label", set.Path)
+		}
+	}
+	r.Data = map[string]*Set{"data": s}
+	r.Stages = []*Stage{
+		{Name: "show", Show: &ShowStage{Data: []string{"data"}}},
+		{Name: Single, Train: &TrainStage{Data: []string{"data"}, Tasks: tasks, From: from}},
+	}
+	text, err := r.Text()
+	if err != nil {
+		return nil, err
+	}
+	if r, err = Parse(text, settings...); err != nil {
+		return nil, err
+	}
+	return r, r.Check()
+}
