@@ -107,7 +107,8 @@ func (n *Network) Head(task string) Task {
 // Features normalises a batch of planar images, [count, 3, Size, Size] bytes, and runs the trunk.
 func (n *Network) Features(images []uint8, count int, m model.Mode) *model.Features {
 	x := torch.From(images, int64(count), 3, int64(n.Size), int64(n.Size)).As(torch.Float)
-	x = x.Sub(n.mean).Div(n.std)
+	// Convolutions are a third faster on channels-last memory, which every layer passes on.
+	x = x.Sub(n.mean).Div(n.std).ChannelsLast()
 	if m.BF16 {
 		x = x.As(torch.BFloat16)
 	}
