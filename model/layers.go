@@ -5,6 +5,7 @@ import "must/torch"
 // A Mode says how a forward pass runs.
 type Mode struct {
 	Train bool // batch statistics, and running ones follow
+	BF16  bool // activations in bfloat16; parameters, statistics and losses stay float32
 }
 
 // A Conv is a 2-D convolution, [N, in, H, W] → [N, out, H/stride, W/stride].
