@@ -69,9 +69,9 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 	if o.Thresholds == nil {
 		o.Thresholds = DefaultThresholds()
 	}
-	tasks := Missing(ds.Labels(), teachers)
-	if len(tasks) == 0 {
-		return nil, fmt.Errorf("%s: nothing to label: the set has labels for every task of the teachers", o.Name)
+	tasks, err := toLabel(ds, teachers, o)
+	if err != nil {
+		return nil, err
 	}
 	provenance, uses, err := plan(ds, teachers, tasks, o)
 	if err != nil {
@@ -105,6 +105,14 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 			return nil, err
 		}
 	}
+}
+
+func toLabel(ds data.Dataset, teachers []Teacher, o Options) ([]string, error) {
+	tasks := Missing(ds.Labels(), teachers)
+	if len(tasks) == 0 {
+		return nil, fmt.Errorf("%s: nothing to label: the set has labels for every task of the teachers", o.Name)
+	}
+	return tasks, nil
 }
 
 // plan says what the labels will mean and which network makes which.
@@ -227,11 +235,13 @@ func (r *run) count(pred *data.Sample) {
 		case data.Detection:
 			r.sum.Labels[t] += len(pred.Objects)
 		case data.Segmentation:
+			kept := 0
 			for _, c := range pred.Semantic.Pix {
 				if c != data.Ignore {
-					r.sum.Labels[t]++
+					kept++
 				}
 			}
+			r.sum.Labels[t] += kept
 		default:
 			r.sum.Labels[t]++
 		}

@@ -159,7 +159,10 @@ func (r *Runner) finished(s *Stage) (done, bool) {
 }
 
 // Plan says what Run would do, a line per stage.
-func (r *Runner) Plan() []string {
+func (r *Runner) Plan() ([]string, error) {
+	if err := r.checkOnly(); err != nil {
+		return nil, err
+	}
 	var lines []string
 	for _, s := range r.Stages {
 		state := "runs"
@@ -174,13 +177,11 @@ func (r *Runner) Plan() []string {
 		}
 		lines = append(lines, fmt.Sprintf("%-24s %-10s %s", s.Name, s.Kind(), state))
 	}
-	return lines
+	return lines, nil
 }
 
-func (r *Runner) wanted(s *Stage) bool { return len(r.Only) == 0 || slices.Contains(r.Only, s.Name) }
-
-// Run runs all stages that are not done, in order.
-func (r *Runner) Run(ctx context.Context) error {
+// checkOnly tells which of the stages asked for there is not.
+func (r *Runner) checkOnly() error {
 	for _, n := range r.Only {
 		if r.stage(n) == nil {
 			var names []string
@@ -189,6 +190,16 @@ func (r *Runner) Run(ctx context.Context) error {
 			}
 			return fmt.Errorf("no stage %q%s", n, suggest(n, names))
 		}
+	}
+	return nil
+}
+
+func (r *Runner) wanted(s *Stage) bool { return len(r.Only) == 0 || slices.Contains(r.Only, s.Name) }
+
+// Run runs all stages that are not done, in order.
+func (r *Runner) Run(ctx context.Context) error {
+	if err := r.checkOnly(); err != nil {
+		return err
 	}
 	release, err := r.claim()
 	if err != nil {

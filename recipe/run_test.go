@@ -62,7 +62,7 @@ func passed(said string) (names []string) {
 func TestWholeMethod(t *testing.T) {
 	out := t.TempDir()
 	r := &Runner{Recipe: parse(t, tiny), Out: out}
-	for _, line := range r.Plan() {
+	for _, line := range must(r.Plan()) {
 		if !strings.HasSuffix(line, " runs") {
 			t.Errorf("plan of a new run: %s", line)
 		}
@@ -188,7 +188,7 @@ func TestKilledRun(t *testing.T) {
 	}
 
 	r := &Runner{Recipe: rec, Out: killed}
-	if plan := r.Plan(); !strings.HasSuffix(plan[0], "goes on") {
+	if plan := must(r.Plan()); !strings.HasSuffix(plan[0], "goes on") {
 		t.Errorf("plan: %s", plan[0])
 	}
 	run(t, r)

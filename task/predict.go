@@ -72,7 +72,7 @@ func Predict(ctx context.Context, uses []Use, ds data.Dataset, o PredictOptions,
 			}
 			for i, p := range preds {
 				at := b.Originals[i].Image.Rect.Size()
-				merge(merged[i], frames[i].Restore(p, at.X, at.Y))
+				Merge(merged[i], frames[i].Restore(p, at.X, at.Y))
 			}
 		}
 		for i, p := range merged {
@@ -102,8 +102,8 @@ func letterbox(samples []*data.Sample, size int) ([]uint8, []augment.Frame) {
 	return images, frames
 }
 
-// merge adds what src has to dst.
-func merge(dst, src *data.Sample) {
+// Merge adds the labels that src has to dst, in place of dst's own.
+func Merge(dst, src *data.Sample) {
 	if src.Class != nil {
 		dst.Class = src.Class
 	}

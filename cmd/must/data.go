@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+
+	"must/atomicfile"
+	"must/data/scenes"
+	"must/draw"
+	"must/recipe"
+)
+
+type dataCmd struct {
+	List dataListCmd `cmd:"" help:"List the formats, and the sets of the embedded world."`
+	Show dataShowCmd `cmd:"" help:"Draw a contact sheet of a set with all its labels."`
+}
+
+func (dataCmd) Help() string {
+	return `Examples:
+
+    must data list
+    must data show crowds`
+}
+
+type dataListCmd struct{}
+
+func (dataListCmd) Run(a *app) error {
+	a.printf("Formats (--format, or format: in a recipe):\n")
+	for _, f := range recipe.Formats() {
+		a.printf("  %-14s %s\n", f.Name, f.About)
+	}
+	a.printf("Sets of the embedded world (must data show SET):\n")
+	for _, s := range scenes.Sets() {
+		a.printf("  %-14s %s\n", s.Name, s.About)
+	}
+	return nil
+}
+
+type dataShowCmd struct {
+	Name string `arg:"" optional:"" name:"set" help:"A set of the embedded world; for other data give --format and --data."`
+	source
+	Split  string `help:"Part of the data." default:"train" placeholder:"NAME"`
+	Images int    `help:"How many." default:"12" placeholder:"N"`
+	Out    string `help:"PNG file to write; default: out/show/NAME.png." placeholder:"FILE"`
+}
+
+func (dataShowCmd) Help() string {
+	return `Examples:
+
+    must data show stuff
+    must data show --format voc --data VOCdevkit --subset 2007 --split val --out voc.png
+    must data show --format images --data photos --labels photos-labels`
+}
+
+func (c *dataShowCmd) Run(a *app) error {
+	if c.Name != "" {
+		if c.Format != "" && c.Format != "scenes" || c.Data != "" {
+			return fmt.Errorf("set %s is one of the embedded world; for other data leave it out, or name it by --subset", c.Name)
+		}
+		c.Format, c.Subset = "scenes", c.Name
+	}
+	src, err := c.at(c.Split)
+	if err != nil {
+		return err
+	}
+	ds, err := recipe.Open(src)
+	if err != nil {
+		return err
+	}
+	name := c.name()
+	sheet, err := draw.ContactSheet(ds, c.Images, draw.Options{Title: fmt.Sprintf("%s, %s part", name, c.Split)})
+	if err != nil {
+		return err
+	}
+	out := c.Out
+	if out == "" {
+		out = filepath.Join("out", "show", name+".png")
+	}
+	if err := writePNG(out, sheet); err != nil {
+		return err
+	}
+	a.printf("%s\n", out)
+	return nil
+}
+
+// writePNG writes a picture and the folder it lies in.
+func writePNG(path string, img image.Image) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return atomicfile.WriteFile(path, b.Bytes())
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"must/data"
+	"must/metric"
+	"must/recipe"
+	"must/task"
+	"must/torch"
+)
+
+type evalCmd struct {
+	Network evalNetworkCmd `cmd:"" default:"withargs" help:"Score a network on a data set (the verb may be left out)."`
+	COCO    evalCOCOCmd    `cmd:"" name:"coco" help:"Score a COCO results file, as pycocotools does."`
+}
+
+func (evalCmd) Help() string {
+	return `Examples:
+
+    must eval student.safetensors --format imagefolder --data flowers --split test
+    must eval coco --truth instances_val2017.json --results detections.json`
+}
+
+type evalNetworkCmd struct {
+	Checkpoint string `arg:"" help:"The network." type:"existingfile"`
+	source
+	Split string `help:"Part of the data; default test." default:"test" placeholder:"NAME"`
+	Batch int    `help:"Images at once; default 16." placeholder:"N"`
+}
+
+func (evalNetworkCmd) Help() string {
+	return `Scores every task that the network and the data both have, in the frame of the original images.
+
+Examples:
+
+    must eval out/flowers/train/model.safetensors --format imagefolder --data flowers --split test
+    must eval student.safetensors --format scenes --subset ranges`
+}
+
+func (c *evalNetworkCmd) Run(a *app) error {
+	src, err := c.at(c.Split)
+	if err != nil {
+		return err
+	}
+	ds, err := recipe.Open(src)
+	if err != nil {
+		return err
+	}
+	if err := a.engine(); err != nil {
+		return err
+	}
+	net, _, err := task.Load(c.Checkpoint)
+	if err != nil {
+		return err
+	}
+	defer torch.Do(net.Free)
+	skipped := 0
+	scores, err := task.Evaluate(a.ctx, net, ds, task.PredictOptions{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
+		skipped++
+		a.display.Logf("skipped: %v", err)
+	}})
+	if err != nil {
+		return err
+	}
+	for _, t := range data.Tasks {
+		for _, v := range scores[t] {
+			better := "lower is better"
+			if v.HigherIsBetter {
+				better = "higher is better"
+			}
+			a.printf("%-16s %-14s %8.4f  %s\n", t, v.Name, v.Value, better)
+		}
+	}
+	a.printf("%d images, %d unreadable\n", ds.Len()-skipped, skipped)
+	return nil
+}
+
+type evalCOCOCmd struct {
+	Truth   string `help:"Instances file." type:"existingfile" required:"" placeholder:"FILE"`
+	Results string `help:"Results file: a list of detections." type:"existingfile" required:"" placeholder:"FILE"`
+	Masks   bool   `help:"Compare masks instead of boxes."`
+}
+
+func (evalCOCOCmd) Help() string {
+	return `Prints the twelve numbers of pycocotools' COCOeval, and the same values.
+
+Examples:
+
+    must eval coco --truth instances_val2017.json --results detections.json
+    must eval coco --truth instances_val2017.json --results segments.json --masks`
+}
+
+func (c *evalCOCOCmd) Run(a *app) error {
+	res, err := metric.EvalCOCO(c.Truth, c.Results, metric.COCOOptions{Masks: c.Masks})
+	if err != nil {
+		return err
+	}
+	for _, w := range res.Warnings {
+		a.display.Logf("warning: %s", w)
+	}
+	a.printf("%s", res.Table())
+	return nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"must/data"
+	"must/label"
+	"must/label/export"
+	"must/label/shards"
+	"must/recipe"
+	"must/torch"
+)
+
+type labelCmd struct {
+	source
+	Split     string             `help:"Part of the data to label; default: all of a folder, train of other formats." placeholder:"NAME"`
+	Teacher   []string           `help:"Checkpoint that labels (repeatable)." type:"existingfile" required:"" placeholder:"FILE"`
+	Out       string             `help:"Folder of the labels; labelling that is under way there goes on." required:"" placeholder:"DIR"`
+	Threshold map[string]float64 `help:"Least score of a box, confidence of a pixel; default: detection=0.5, segmentation=0.5." placeholder:"TASK=X"`
+	Batch     int                `help:"Images at once; default 16." placeholder:"N"`
+	ShardSize int                `help:"Images per shard; default 1000." placeholder:"N"`
+	Preview   int                `help:"Only draw the first N images with their labels into DIR/preview.png." placeholder:"N"`
+	Export    []string           `help:"Write the labels in these formats too, into DIR/export: coco, yolo, voc, png, npy." enum:"coco,yolo,voc,png,npy" placeholder:"FORMAT"`
+}
+
+func (labelCmd) Help() string {
+	return `Labels what the images lack, by the rules of MuST: boxes of a score of at least 0.5, pixels under a confidence
+of 0.5 ignored, whole class distributions, depth as predicted. True labels stay. It streams, goes on where it was
+cut off, and several processes may share one DIR. docs/formats-shards.md describes what is written.
+
+Examples:
+
+    must label --teacher teacher.safetensors --data photos --out photos-labels --preview 9
+    must label --teacher teacher.safetensors --data photos --out photos-labels
+    must label --teacher boxes.safetensors --teacher depth.safetensors --data photos --out labels --threshold detection=0.7 --export coco`
+}
+
+func (c *labelCmd) Run(a *app) error {
+	if c.Format == "" {
+		c.Format = "images"
+	}
+	split := c.Split
+	if split == "" && c.Format == "scenes" {
+		split = "train"
+	}
+	set, err := c.at(split)
+	if err != nil {
+		return err
+	}
+	thresholds := label.DefaultThresholds()
+	for t := range c.Threshold {
+		if _, ok := thresholds[t]; !ok {
+			return fmt.Errorf("--threshold %s: only detection and segmentation have one", t)
+		}
+	}
+	maps.Copy(thresholds, c.Threshold)
+	ds, err := recipe.Open(set)
+	if err != nil {
+		return err
+	}
+	if err := a.engine(); err != nil {
+		return err
+	}
+	teachers, err := (&recipe.Runner{Recipe: &recipe.Recipe{}}).Teachers(c.Teacher)
+	if err != nil {
+		return err
+	}
+	defer torch.Do(func() {
+		for _, t := range teachers {
+			t.Net.Free()
+		}
+	})
+	o := label.Options{
+		Name: c.name(), Thresholds: thresholds, Batch: c.Batch, ShardSize: c.ShardSize, Program: "must " + recipe.Version, Display: a.display,
+	}
+	if c.Preview > 0 {
+		img, err := label.Preview(a.ctx, ds, teachers, c.Preview, o)
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(c.Out, "preview.png")
+		if err := writePNG(path, img); err != nil {
+			return err
+		}
+		a.printf("preview: %s\n", path)
+		return nil
+	}
+	sum, err := label.Run(a.ctx, ds, teachers, c.Out, o)
+	if err != nil {
+		return err
+	}
+	a.printf("labels:  %s (%d images now", c.Out, sum.Images)
+	for _, t := range data.Tasks {
+		if n, ok := sum.Labels[t]; ok {
+			a.printf(", %d %s", n, map[string]string{
+				data.Classification: "classes", data.Detection: "objects", data.Segmentation: "pixels with a class", data.Depth: "depth maps", data.Normals: "maps of normals",
+			}[t])
+		}
+	}
+	a.printf(")\n")
+	if sum.Skipped > 0 {
+		a.printf("skipped: %d images could not be read; %s says why\n", sum.Skipped, filepath.Join(c.Out, "manifest"))
+	}
+	return c.export(a)
+}
+
+// export writes the finished labels in other formats.
+func (c *labelCmd) export(a *app) error {
+	if len(c.Export) == 0 {
+		return nil
+	}
+	set, err := shards.Open(c.Out)
+	if err != nil {
+		return err
+	}
+	source := export.FromSet(set)
+	if c.Format == "images" || c.Format == "imagefolder" {
+		if source.File, err = export.Files(c.Data); err != nil {
+			return err
+		}
+	}
+	slices.Sort(c.Export)
+	for _, format := range slices.Compact(c.Export) {
+		path := filepath.Join(c.Out, "export", format)
+		write := map[string]func(export.Source, string) error{
+			"yolo": export.YOLO, "voc": export.VOC, "png": export.Maps, "npy": export.Arrays,
+			"coco": func(s export.Source, path string) error {
+				if err := os.MkdirAll(path, 0o777); err != nil {
+					return err
+				}
+				return export.COCO(s, filepath.Join(path, "instances.json"))
+			},
+		}[format]
+		if err := write(source, path); err != nil {
+			return fmt.Errorf("export %s: %w", format, err)
+		}
+		a.printf("%-8s %s\n", format+":", path)
+	}
+	return nil
+}

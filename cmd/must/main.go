@@ -1,0 +1,139 @@
+// Command must is the whole of MuST on the command line; each verb reads its flags, calls one
+// function and prints.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"must/progress"
+	"must/recipe"
+	"must/torch"
+)
+
+var version string // set by the linker
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// A cli is what can be typed.
+type cli struct {
+	Device  string `help:"Where to compute: cpu, cuda or cuda:N." default:"cpu" placeholder:"DEVICE"`
+	Threads int    `help:"CPU threads; 0: one per core." placeholder:"N"`
+	Quiet   bool   `help:"Show no progress." short:"q"`
+
+	Demo    demoCmd    `cmd:"" help:"Run the whole method in small, on rendered images."`
+	Run     runCmd     `cmd:"" help:"Run a recipe: its stages that are not done yet."`
+	Train   trainCmd   `cmd:"" help:"Train a network on one data set, without a recipe."`
+	Label   labelCmd   `cmd:"" help:"Label images with trained networks."`
+	Eval    evalCmd    `cmd:"" help:"Score a network on a data set, or a COCO results file."`
+	Predict predictCmd `cmd:"" help:"Show what a network sees in images."`
+	Report  reportCmd  `cmd:"" help:"Write the report of a run again."`
+	Data    dataCmd    `cmd:"" help:"Look at data sets."`
+	Recipes recipesCmd `cmd:"" help:"List the recipes inside the program."`
+	Recipe  recipeCmd  `cmd:"" help:"Show a recipe inside the program."`
+	Doctor  doctorCmd  `cmd:"" help:"Tell whether this machine can train, and what mends it."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+const about = `Multi-task self-training: specialists label images, one student learns everything from them.
+
+    must demo                         the whole method in small
+    must run recipe.yaml              your own recipe
+    must predict model.safetensors photo.jpg`
+
+// An app is what a verb has besides its flags.
+type app struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+	display        *progress.Display // nil: quiet
+	options        torch.Options
+}
+
+// engine opens libtorch; verbs that compute call it first.
+func (a *app) engine() error { return torch.Open(a.options) }
+
+// printf writes to standard output, under what the display has written.
+func (a *app) printf(format string, args ...any) {
+	a.display.Close()
+	fmt.Fprintf(a.stdout, format, args...)
+}
+
+// A status ends the program without a message.
+type status int
+
+func (s status) Error() string { return fmt.Sprint("exit status ", int(s)) }
+
+const interrupted = 130 // the shell's status for a program that Ctrl-C ended
+
+// run runs one command line and returns its exit status.
+func run(args []string, stdout, stderr io.Writer) (code int) {
+	if version != "" {
+		recipe.Version = version
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	defer func() { // kong's --help exits in the middle of parsing
+		switch p := recover().(type) {
+		case nil:
+		case status:
+			code = int(p)
+		default:
+			panic(p)
+		}
+	}()
+	var c cli
+	parser := kong.Must(&c, kong.Name("must"), kong.Description(about), kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(status(code)) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+	k, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "must: %v\n`must --help` lists the verbs, `must VERB --help` shows one with examples\n", err)
+		return 1
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	still := context.AfterFunc(ctx, func() {
+		stop() // the next one kills
+		fmt.Fprintln(stderr, "must: stopping: the current step is finished and the state saved; Ctrl-C again quits at once")
+	})
+	defer still()
+
+	a := &app{ctx: ctx, stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}}
+	if !c.Quiet {
+		a.display = progress.New(stderr)
+	}
+	err = k.Run(a)
+	a.display.Close()
+	s, quiet := errors.AsType[status](err)
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		fmt.Fprintf(stderr, "must: stopped; this goes on from here:\n  must %s\n", commandLine(args))
+		return interrupted
+	case quiet:
+		return int(s)
+	}
+	fmt.Fprintf(stderr, "must: %v\n", err)
+	return 1
+}
+
+// commandLine writes arguments as one types them.
+func commandLine(args []string) string {
+	words := make([]string, len(args))
+	for i, a := range args {
+		if words[i] = a; a == "" || strings.ContainsAny(a, " \t\n'\"$&|;<>()*?[]{}`\\") {
+			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}

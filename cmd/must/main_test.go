@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"must/data"
+	"must/recipe"
+	"must/torch"
+)
+
+func TestMain(m *testing.M) {
+	if err := torch.Open(torch.Options{Threads: 1}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// must runs a command line that is to succeed, and returns what it printed.
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, err bytes.Buffer
+	if code := run(args, &out, &err); code != 0 {
+		t.Fatalf("must %s: exit status %d\n%s%s", strings.Join(args, " "), code, out.String(), err.String())
+	}
+	return out.String()
+}
+
+// fails runs a command line that is to fail with a message that says all of want.
+func fails(t *testing.T, args []string, want ...string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	if code := run(args, &out, &err); code != 1 {
+		t.Errorf("must %s: exit status %d\n%s%s", strings.Join(args, " "), code, out.String(), err.String())
+	}
+	for _, w := range want {
+		if !strings.Contains(err.String(), w) {
+			t.Errorf("must %s: the error does not say %q:\n%s", strings.Join(args, " "), w, err.String())
+		}
+	}
+}
+
+func says(t *testing.T, text string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("it does not say %q:\n%s", w, text)
+		}
+	}
+}
+
+func exists(t *testing.T, paths ...string) {
+	t.Helper()
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	says(t, must(t), "must demo", "predict")
+	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "report", "data", "data show", "recipe show", "doctor"} {
+		says(t, must(t, append(strings.Fields(verb), "--help")...), "Examples:", "must "+strings.Fields(verb)[0])
+	}
+	says(t, must(t, "version"), "must "+recipe.Version)
+}
+
+func TestMistypedCommandLines(t *testing.T) {
+	fails(t, []string{"rnu", "demo"}, `"run"`)
+	fails(t, []string{"demo", "--sett", "a=b"}, "--set")
+	fails(t, []string{"run"}, "<recipe>")
+	fails(t, []string{"run", "missing.yaml"}, "missing.yaml", "demo")
+	fails(t, []string{"run", "demo", "--set", "train.lrr=3", "--dry-run"}, "train.lrr", `"lr"`)
+	fails(t, []string{"run", "demo", "--stage", "studen", "--dry-run"}, "studen", `"student"`)
+	fails(t, []string{"data", "show", "crowd"}, "crowds")
+	fails(t, []string{"data", "show", "--format", "imagefolders", "--data", "."}, `"imagefolder"`)
+	fails(t, []string{"data", "show"}, "--format", "must data list")
+	fails(t, []string{"predict", "missing.safetensors", "a.png"}, "missing.safetensors")
+	fails(t, []string{"recipe", "show", "dem"}, "dem", "must recipes")
+	fails(t, []string{"report", t.TempDir()}, "holds no run")
+	fails(t, []string{"train", "--format", "images", "--data", t.TempDir(), "--out", t.TempDir()}, "no images")
+}
+
+func TestLooking(t *testing.T) {
+	t.Chdir(t.TempDir())
+	says(t, must(t, "data", "list"), "imagefolder", "voc", "room-normals")
+	says(t, must(t, "data", "show", "stuff", "--images", "2"), filepath.Join("out", "show", "stuff.png"))
+	exists(t, "out/show/stuff.png")
+	says(t, must(t, "recipes"), "demo")
+	says(t, must(t, "recipe", "show", "demo"), "name: demo", "stages:")
+	says(t, must(t, "demo", "--dry-run"), "student", "transfer", "runs")
+	if _, err := os.Stat("out/demo"); err == nil {
+		t.Error("a dry run makes a folder")
+	}
+}
+
+const tiny = `
+name: tiny
+size: 32
+model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+train: {batch: 4, epochs: 1}
+data:
+  objects: {format: scenes, set: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
+  fine: {format: scenes, set: fine, size: 32, parts: {train: 8, test: 4}}
+stages:
+  - name: teacher
+    train: {data: [objects], tasks: [classification]}
+  - name: transfer
+    transfer: {from: {scratch: "", must: teacher}, sets: [{data: fine, task: classification}]}
+`
+
+func TestRecipe(t *testing.T) {
+	t.Chdir(t.TempDir())
+	os.WriteFile("tiny.yaml", []byte(tiny), 0o666)
+	says(t, must(t, "run", "tiny.yaml"), filepath.Join("out", "tiny", "report.html"), filepath.Join("out", "tiny", "results.json"), "scratch")
+	says(t, must(t, "run", "tiny.yaml", "--dry-run"), "done")
+	os.Remove("out/tiny/report.html")
+	must(t, "report", "out/tiny")
+	exists(t, "out/tiny/report.html")
+	says(t, must(t, "run", "tiny.yaml", "--dry-run", "--set", "teacher.with.epochs=2"), "afresh")
+}
+
+// One network goes through all verbs that take one.
+func TestNetwork(t *testing.T) {
+	t.Chdir(t.TempDir())
+	train := []string{"train", "--format", "scenes", "--subset", "stuff", "--out", "net", "--size", "32", "--depth", "18", "--width", "0.125",
+		"--batch", "4", "--epochs", "1", "--set", "model.fpn=8", "--set", "model.head=8", "--set", "model.box_fc=16", "--set", "data.data.parts={train: 8, val: 4}"}
+	says(t, must(t, append(train, "--dry-run")...), "width: 0.125", "set: stuff")
+	model := filepath.Join("net", "train", "model.safetensors")
+	says(t, must(t, train...), model, filepath.Join("net", "report.html"))
+	exists(t, model, "net/report.html", "net/train/pictures/detection-0-prediction.png")
+	must(t, train...) // done before
+	fails(t, append(train, "--lr", "0.3"), "net holds a run", "--out")
+
+	says(t, must(t, "eval", model, "--format", "scenes", "--subset", "stuff", "--count", "3"), "segmentation", "mIoU", "3 images, 0 unreadable")
+	fails(t, []string{"eval", model, "--format", "scenes", "--subset", "fine"}, "nothing to score")
+
+	ds, err := recipe.Open(data.Source{Format: "scenes", Set: "unlabelled", Split: "test", Count: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Mkdir("photos", 0o777)
+	for i := range ds.Len() {
+		s, err := ds.Sample(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		png.Encode(&b, s.Image)
+		os.WriteFile(fmt.Sprintf("photos/%d.png", i), b.Bytes(), 0o666)
+	}
+	must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels", "--preview", "2")
+	exists(t, "labels/preview.png")
+	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels", "--export", "coco,png"), "4 images", "pixels", filepath.Join("labels", "export", "coco"))
+	exists(t, "labels/index.json", "labels/export/coco/instances.json", "labels/export/png/0.png")
+	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels"), "0 images now")
+	fails(t, []string{"label", "--teacher", model, "--data", "photos", "--out", "labels", "--threshold", "segmentation=0.9"}, "labels")
+	fails(t, []string{"label", "--teacher", model, "--data", "photos", "--out", "other", "--threshold", "depth=0.9"}, "depth")
+	must(t, "data", "show", "--format", "images", "--data", "photos", "--labels", "labels", "--out", "sheet.png")
+	exists(t, "sheet.png")
+
+	must(t, "predict", model, "photos/0.png", "photos")
+	exists(t, "out/predict/0.png", "out/predict/0-2.json", "out/predict/3.segmentation.png")
+	var p recipe.Prediction
+	b, _ := os.ReadFile("out/predict/0.json")
+	if err := json.Unmarshal(b, &p); err != nil || p.Width != 64 || p.Image != "photos/0.png" || p.Detection == nil || p.Segmentation == nil || p.Depth != nil {
+		t.Errorf("%v: %s", err, b)
+	}
+	os.WriteFile("photos/broken.png", []byte("no picture"), 0o666)
+	fails(t, []string{"predict", model, "photos"}, "broken.png", "1 of 5 images")
+	fails(t, []string{"predict", model, "missing.png"}, "missing.png")
+}
+
+func TestEvalCOCO(t *testing.T) {
+	t.Chdir(t.TempDir())
+	os.WriteFile("truth.json", []byte(`{"images":[{"id":1,"width":10,"height":10}],"categories":[{"id":1,"name":"a"}],
+		"annotations":[{"id":1,"image_id":1,"category_id":1,"bbox":[1,1,4,4],"area":16,"iscrowd":0}]}`), 0o666)
+	os.WriteFile("results.json", []byte(`[{"image_id":1,"category_id":1,"bbox":[1,1,4,4],"score":0.9}]`), 0o666)
+	says(t, must(t, "eval", "coco", "--truth", "truth.json", "--results", "results.json"), "Average Precision", "1.000")
+	fails(t, []string{"eval", "coco", "--truth", "truth.json", "--results", "truth.json"}, "truth.json")
+}
+
+// onText calls a function once, when a text is first written.
+type onText struct {
+	mu   sync.Mutex
+	text string
+	do   func()
+	all  bytes.Buffer
+}
+
+func (w *onText) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all.Write(b)
+	if w.do != nil && bytes.Contains(w.all.Bytes(), []byte(w.text)) {
+		w.do()
+		w.do = nil
+	}
+	return len(b), nil
+}
+
+// Ctrl-C ends with status 130, and the same command goes on.
+func TestInterrupt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	os.WriteFile("tiny.yaml", []byte(tiny), 0o666)
+	stderr := &onText{text: "teacher: 0/", do: func() { syscall.Kill(os.Getpid(), syscall.SIGINT) }}
+	var out bytes.Buffer
+	args := []string{"run", "tiny.yaml", "--stage", "teacher", "--set", "teacher.with.steps=400"}
+	if code := run(args, &out, stderr); code != interrupted {
+		t.Errorf("exit status %d", code)
+	}
+	says(t, stderr.all.String(), "Ctrl-C again", "must run tiny.yaml --stage teacher")
+	exists(t, "out/tiny/teacher/state.safetensors")
+	args[len(args)-1] = "teacher.with.steps=400"
+	says(t, must(t, append(args, "--dry-run")...), "goes on")
+}
+
+func TestCommandLine(t *testing.T) {
+	if got := commandLine([]string{"run", "a b.yaml", "--set", "x=[1, 2]", "it's", ""}); got != `run 'a b.yaml' --set 'x=[1, 2]' 'it'\''s' ''` {
+		t.Error(got)
+	}
+}

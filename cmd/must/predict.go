@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+
+	"must/recipe"
+)
+
+type predictCmd struct {
+	Checkpoint string   `arg:"" help:"The network." type:"existingfile"`
+	Image      []string `arg:"" help:"Images, or folders of them."`
+	Out        string   `help:"Folder to write to." default:"out/predict" placeholder:"DIR"`
+	Threshold  float64  `help:"Least score of an object; default 0.5." default:"0.5" placeholder:"X"`
+}
+
+func (predictCmd) Help() string {
+	return `Writes NAME.png (every task drawn in) and NAME.json for each image, and maps beside them: NAME.segmentation.png,
+NAME.depth.npy, NAME.normals.npy. docs/formats-predictions.md describes the JSON.
+
+Examples:
+
+    must predict out/demo/student/model.safetensors photo.jpg
+    must predict student.safetensors photos/ --out predictions --threshold 0.3`
+}
+
+func (c *predictCmd) Run(a *app) error {
+	if !(c.Threshold >= 0 && c.Threshold <= 1) {
+		return fmt.Errorf("--threshold is %v; it is a score, in [0, 1]", c.Threshold)
+	}
+	images, err := recipe.Images(c.Image)
+	if err != nil {
+		return err
+	}
+	if err := a.engine(); err != nil {
+		return err
+	}
+	broken, err := recipe.Predict(a.ctx, c.Checkpoint, images, c.Out, c.Threshold, a.display)
+	if err != nil {
+		return err
+	}
+	a.printf("%d images: pictures and JSON are in %s\n", images.Len()-broken, c.Out)
+	if broken > 0 {
+		return fmt.Errorf("%d of %d images could not be read", broken, images.Len())
+	}
+	return nil
+}

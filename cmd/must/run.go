@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"must/recipe"
+	"must/report"
+)
+
+// runFlags are those of all verbs that run a recipe.
+type runFlags struct {
+	Out    string   `help:"Folder of the run; a run that is there goes on. Default: out/NAME." placeholder:"DIR"`
+	Stage  []string `help:"Run only this stage (repeatable)." placeholder:"NAME"`
+	Set    []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
+	DryRun bool     `help:"Print what would be done, and do nothing."`
+}
+
+type demoCmd struct{ runFlags }
+
+func (demoCmd) Help() string {
+	return `Four specialists learn, label what lacks labels, and one student learns from all of them; then six
+tasks that it never saw, beside its rivals. It needs no data. Cut off at any moment, the same command goes on.
+
+Examples:
+
+    must demo
+    must demo --dry-run
+    must demo --out out/quick --set train.batch=8 --set student.with.epochs=2
+    must recipe show demo`
+}
+
+func (c *demoCmd) Run(a *app) error { return c.runFlags.run(a, "demo") }
+
+type runCmd struct {
+	Recipe string `arg:"" help:"A recipe file, or the name of one inside the program."`
+	runFlags
+}
+
+func (runCmd) Help() string {
+	return `A stage is skipped when nothing that it depends on has changed, and goes on where it was cut off.
+The folder holds one folder per stage, report.html and results.json, both written anew after each stage.
+
+Examples:
+
+    must run recipes/cifar10.yaml
+    must run recipe.yaml --dry-run
+    must run recipe.yaml --set train.lr=0.02 --set teacher-depth.with.epochs=20
+    must run recipe.yaml --stage labels --stage student
+    must run recipe.yaml --device cuda --out /data/run1`
+}
+
+func (c *runCmd) Run(a *app) error { return c.runFlags.run(a, c.Recipe) }
+
+func (c *runFlags) run(a *app, name string) error {
+	r, err := recipe.Load(name, c.Set)
+	if err != nil {
+		return err
+	}
+	out := c.Out
+	if out == "" {
+		out = filepath.Join("out", r.Name)
+	}
+	runner := &recipe.Runner{Recipe: r, Out: out, Only: c.Stage, Display: a.display}
+	if c.DryRun {
+		return printPlan(a, runner)
+	}
+	if err := a.engine(); err != nil {
+		return err
+	}
+	if err := runner.Run(a.ctx); err != nil {
+		return err
+	}
+	return printRun(a, out)
+}
+
+func printPlan(a *app, r *recipe.Runner) error {
+	plan, err := r.Plan()
+	if err != nil {
+		return err
+	}
+	a.printf("%s into %s:\n", r.Name, r.Out)
+	for _, line := range plan {
+		a.printf("  %s\n", line)
+	}
+	return nil
+}
+
+// printRun ends a run with what people want to know of it.
+func printRun(a *app, out string) error {
+	res, err := report.ReadResults(filepath.Join(out, recipe.ResultsFile))
+	if err != nil {
+		return err
+	}
+	for _, f := range res.Verdict() {
+		mark := map[report.Outcome]string{report.Holds: "✓", report.Fails: "✗", report.Note: "·"}[f.Outcome]
+		a.printf("%s %s\n", mark, f.Text)
+	}
+	a.printf("report:  %s\nresults: %s\n", filepath.Join(out, recipe.ReportFile), filepath.Join(out, recipe.ResultsFile))
+	return nil
+}
+
+type reportCmd struct {
+	Out string `arg:"" help:"Folder of a run."`
+}
+
+func (reportCmd) Help() string {
+	return `Nothing is computed: report.html and results.json are made of what the stages have left in the folder.
+
+Examples:
+
+    must report out/demo`
+}
+
+func (c *reportCmd) Run(a *app) error {
+	r, err := recipe.OpenRun(c.Out)
+	if err != nil {
+		return err
+	}
+	if _, err := r.Report(); err != nil {
+		return err
+	}
+	return printRun(a, c.Out)
+}
+
+type recipesCmd struct{}
+
+func (recipesCmd) Run(a *app) error {
+	for _, name := range recipe.Embedded() {
+		r, err := recipe.Load(name, nil)
+		if err != nil {
+			return err
+		}
+		a.printf("%-12s %s\n", name, r.About)
+	}
+	a.printf("`must recipe show NAME` prints one, `must run NAME` runs it\n")
+	return nil
+}
+
+type recipeCmd struct {
+	Show recipeShowCmd `cmd:"" help:"Print a recipe, to start your own from."`
+}
+
+type recipeShowCmd struct {
+	Name string `arg:"" help:"Its name, see must recipes."`
+}
+
+func (recipeShowCmd) Help() string {
+	return `Examples:
+
+    must recipe show demo > my.yaml`
+}
+
+func (c *recipeShowCmd) Run(a *app) error {
+	text, err := recipe.Text(c.Name)
+	if err != nil {
+		return fmt.Errorf("no recipe %q inside the program; `must recipes` lists them", c.Name)
+	}
+	a.printf("%s", text)
+	return nil
+}

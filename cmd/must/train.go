@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"must/data"
+	"must/recipe"
+	"must/train"
+)
+
+// A source names a data set on the command line.
+type source struct {
+	Format string  `help:"Format of the data, see must data list." placeholder:"NAME"`
+	Data   string  `help:"Folder or file of the data." placeholder:"PATH"`
+	Subset string  `help:"Which set of a family: one of the scenes, a VOC year." name:"subset" placeholder:"NAME"`
+	Count  int     `help:"Use only the first N images; 0: all." placeholder:"N"`
+	Scale  float64 `help:"Depth units per stored unit, where the format cannot know." placeholder:"X"`
+	Labels string  `help:"Folder of pseudo labels to fill in what is unknown." placeholder:"DIR"`
+}
+
+// at returns the source of one part of the set; "" is what the format takes for all of it.
+func (s *source) at(split string) (data.Source, error) {
+	if s.Format == "" {
+		return data.Source{}, fmt.Errorf("name the format of the data by --format; `must data list` shows them")
+	}
+	return data.Source{Format: s.Format, Path: s.Data, Set: s.Subset, Split: split, Count: s.Count, Scale: s.Scale, Labels: s.Labels}, nil
+}
+
+// name is what people call the set.
+func (s *source) name() string {
+	if s.Data == "" {
+		return s.Subset
+	}
+	return filepath.Base(s.Data)
+}
+
+type trainCmd struct {
+	source
+	Out   string   `help:"Folder of the run; the same run that is there goes on." required:"" placeholder:"DIR"`
+	Task  []string `help:"Task to learn (repeatable); default: all that the data has labels for." placeholder:"TASK"`
+	From  string   `help:"Checkpoint whose trunk to start from; size and architecture are its." type:"existingfile" placeholder:"FILE"`
+	Size  int      `help:"Side of the network's input in pixels; default 224." placeholder:"PX"`
+	Depth int      `help:"Of the ResNet: 18, 34, 50, 101 or 152; default 50." placeholder:"N"`
+	Width float64  `help:"Factor on its channels; default 1." placeholder:"X"`
+
+	Epochs float64 `help:"Passes over the data; default 12." placeholder:"N"`
+	Batch  int     `help:"Images per step; default 16." placeholder:"N"`
+	LR     float64 `help:"Learning rate; default 0.02." name:"lr" placeholder:"X"`
+	Seed   uint64  `help:"Of weights and order; default 1." placeholder:"N"`
+
+	Set    []string `help:"Change any other setting of the recipe (repeatable)." sep:"none" placeholder:"KEY=VALUE"`
+	DryRun bool     `help:"Print the recipe that would be run, and do nothing."`
+}
+
+func (trainCmd) Help() string {
+	return `Trains one network as a recipe of one stage: the same trainer, report and rules as must run. The model is
+OUT/train/model.safetensors. The val part of the data is scored at the end, and every --set train.eval_every=N epochs.
+
+Examples:
+
+    must train --format imagefolder --data flowers --out out/flowers --size 128 --depth 18
+    must train --format voc --data VOCdevkit --subset 2007 --out out/voc --from teacher.safetensors --epochs 8
+    must train --format scenes --subset ranges --out out/depth --size 64 --depth 18 --width 0.25
+    must train --format images --data photos --labels photos-labels --out out/student`
+}
+
+func (c *trainCmd) Run(a *app) error {
+	set, err := c.at("")
+	if err != nil {
+		return err
+	}
+	if c.Scale < 0 || c.Count < 0 {
+		return fmt.Errorf("--scale and --count must not be negative")
+	}
+	r, err := recipe.Training(runName(c.Out), set, c.Task, c.From, c.settings())
+	if err != nil {
+		return err
+	}
+	if c.DryRun {
+		text, err := r.Text()
+		a.printf("%s", text)
+		return err
+	}
+	runner := &recipe.Runner{Recipe: r, Out: c.Out, Display: a.display}
+	if changed := runner.Changed(); len(changed) > 0 {
+		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
+	}
+	if err := a.engine(); err != nil {
+		return err
+	}
+	if err := runner.Run(a.ctx); err != nil {
+		return err
+	}
+	a.printf("model:   %s\n", filepath.Join(c.Out, recipe.Single, train.ModelFile))
+	return printRun(a, c.Out)
+}
+
+// settings are those flags that were given, as settings of the recipe; --set comes last and wins.
+func (c *trainCmd) settings() []string {
+	var s []string
+	add := func(key string, value any, given bool) {
+		if given {
+			s = append(s, fmt.Sprintf("%s=%v", key, value))
+		}
+	}
+	add("size", c.Size, c.Size != 0)
+	add("model.depth", c.Depth, c.Depth != 0)
+	add("model.width", c.Width, c.Width != 0)
+	add("train.epochs", c.Epochs, c.Epochs != 0)
+	add("train.batch", c.Batch, c.Batch != 0)
+	add("train.lr", c.LR, c.LR != 0)
+	add("seed", c.Seed, c.Seed != 0)
+	return append(s, c.Set...)
+}
+
+// runName is the folder's name as a recipe's.
+func runName(out string) string {
+	if name := strings.TrimLeft(filepath.Base(out), "."); name != "" && name != string(filepath.Separator) {
+		return name
+	}
+	return "train"
+}

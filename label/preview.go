@@ -1,0 +1,61 @@
+package label
+
+import (
+	"context"
+	"errors"
+	"image"
+
+	"must/data"
+	"must/draw"
+	"must/task"
+)
+
+// Preview draws the first n images of a set with the labels that [Run] would give them, and with the
+// true ones that they have, as a contact sheet.
+func Preview(ctx context.Context, ds data.Dataset, teachers []Teacher, n int, o Options) (*image.RGBA, error) {
+	if o.Thresholds == nil {
+		o.Thresholds = DefaultThresholds()
+	}
+	tasks, err := toLabel(ds, teachers, o)
+	if err != nil {
+		return nil, err
+	}
+	provenance, uses, err := plan(data.First(ds, n), teachers, tasks, o)
+	if err != nil {
+		return nil, err
+	}
+	sheet := &labelled{labels: ds.Labels().Join(provenance.Labels())}
+	predict := task.PredictOptions{Batch: o.Batch, To: min(n, ds.Len()), Workers: o.Workers, Name: "preview", Display: o.Display,
+		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
+	err = task.Predict(ctx, uses, ds, predict, func(_ int, s, pred *data.Sample) error {
+		for _, u := range uses {
+			for _, name := range u.Tasks {
+				u.Net.Head(name).Pseudo(pred, o.Thresholds[name])
+			}
+		}
+		task.Merge(s, pred)
+		sheet.samples = append(sheet.samples, s)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return draw.ContactSheet(sheet, n, draw.Options{Title: o.Name})
+}
+
+// labelled is a set of samples in memory.
+type labelled struct {
+	labels  data.Labels
+	samples []*data.Sample
+}
+
+func (l *labelled) Len() int            { return len(l.samples) }
+func (l *labelled) Labels() data.Labels { return l.labels }
+func (l *labelled) Key(i int) string    { return l.samples[i].Key }
+
+func (l *labelled) Sample(i int) (*data.Sample, error) {
+	if i < 0 || i >= len(l.samples) {
+		return nil, errors.New("no such sample")
+	}
+	return l.samples[i], nil
+}
