@@ -276,6 +276,7 @@ func (l *Loader) run(ctx context.Context, produce func(jobs func(*job) bool)) it
 		})
 		for range l.o.Workers {
 			wg.Go(func() {
+				background()
 				for s := range slots {
 					l.fill(s.job, s.i)
 				}
