@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"image/jpeg"
 	"image/png"
 	"math"
 	"os"
@@ -90,6 +91,17 @@ func picturePath(dir, task string, i int, what string) string {
 func writePNG(path string, img image.Image) error {
 	var b bytes.Buffer
 	if err := fast.Encode(&b, img); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return atomicfile.WriteFile(path, b.Bytes())
+}
+
+// quality keeps the text in pictures legible.
+var quality = &jpeg.Options{Quality: 90}
+
+func writeJPEG(path string, img image.Image) error {
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, quality); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return atomicfile.WriteFile(path, b.Bytes())

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image/jpeg"
 	"math"
 	"os"
 	"path/filepath"
@@ -90,14 +91,14 @@ func (r *Runner) Report() (report.Results, error) {
 // reportSheets shows the contact sheets that are there.
 func (r *Runner) reportSheets(p *report.Report, s *Stage) error {
 	for _, name := range s.Show.Data {
-		b, err := os.ReadFile(filepath.Join(r.dir(s.Name), name+".png"))
+		b, err := os.ReadFile(filepath.Join(r.dir(s.Name), name+".jpg"))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		p.Sheets = append(p.Sheets, report.Sheet{Title: name, Text: r.about(name), PNG: b})
+		p.Sheets = append(p.Sheets, report.Sheet{Title: name, Text: r.about(name), File: b})
 	}
 	return nil
 }
@@ -191,7 +192,7 @@ func (r *Runner) reportTrained(p *report.Report, s *Stage) error {
 			return err
 		}
 		if sheet != nil {
-			p.Predictions = append(p.Predictions, report.Sheet{Title: s.Name + ": " + name, Text: "Images of the validation part with the truth and the prediction.", PNG: sheet})
+			p.Predictions = append(p.Predictions, report.Sheet{Title: s.Name + ": " + name, Text: "Images of the validation part with the truth and the prediction.", File: sheet})
 		}
 	}
 	return nil
@@ -214,7 +215,7 @@ func pictureSheet(dir, name string, n, images int, columns ...string) ([]byte, e
 		return nil, nil
 	}
 	var b bytes.Buffer
-	err := fast.Encode(&b, draw.Grid("", images*len(columns), tiles...))
+	err := jpeg.Encode(&b, draw.Grid("", images*len(columns), tiles...), quality)
 	return b.Bytes(), err
 }
 
@@ -285,7 +286,7 @@ func (r *Runner) reportTransfer(p *report.Report, s *Stage) error {
 			return err
 		}
 		if sheet != nil {
-			p.Predictions = append(p.Predictions, report.Sheet{Title: set.Data, Text: "Test images with the truth and what each start sees after fine-tuning.", PNG: sheet})
+			p.Predictions = append(p.Predictions, report.Sheet{Title: set.Data, Text: "Test images with the truth and what each start sees after fine-tuning.", File: sheet})
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ import (
 	"must/train"
 )
 
-// show writes a contact sheet per set: <set>.png.
+// show writes a contact sheet per set: <set>.jpg.
 func (r *Runner) show(ctx context.Context, s *Stage) error {
 	n := s.Show.Images
 	if n == 0 {
@@ -40,7 +40,7 @@ func (r *Runner) show(ctx context.Context, s *Stage) error {
 		if err != nil {
 			return err
 		}
-		if err := writePNG(filepath.Join(r.dir(s.Name), name+".png"), sheet); err != nil {
+		if err := writeJPEG(filepath.Join(r.dir(s.Name), name+".jpg"), sheet); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"html/template"
 	"image"
+	"image/jpeg"
 	"image/png"
 	"io"
 	"math"
@@ -64,7 +65,7 @@ type PictureRow struct {
 type Sheet struct {
 	Title string
 	Text  string // may be empty
-	PNG   []byte
+	File  []byte // PNG or JPEG
 }
 
 // A Run is one training run with all of its settings. Where Set and Start are those of a transfer
@@ -198,11 +199,11 @@ func (r *Report) page() (*page, error) {
 // sheetsOf prepares sheets for the page.
 func sheetsOf(in []Sheet) (out []sheet, err error) {
 	for _, s := range in {
-		config, err := png.DecodeConfig(bytes.NewReader(s.PNG))
+		config, format, err := image.DecodeConfig(bytes.NewReader(s.File))
 		if err != nil {
-			return nil, fmt.Errorf("sheet %q: %w; give it a PNG file", s.Title, err)
+			return nil, fmt.Errorf("sheet %q: %w; give it a PNG or JPEG file", s.Title, err)
 		}
-		out = append(out, sheet{s.Title, s.Text, inline(s.PNG, config.Width, config.Height, s.Title)})
+		out = append(out, sheet{s.Title, s.Text, inline(s.File, format, config.Width, config.Height, s.Title)})
 	}
 	return out, nil
 }
@@ -335,15 +336,17 @@ func encode(img image.Image, alt string) (picture, error) {
 		img, b = to, to.Bounds()
 	}
 	var file bytes.Buffer
-	encoder := png.Encoder{CompressionLevel: png.BestSpeed} // the page is written again and again
-	if err := encoder.Encode(&file, img); err != nil {
-		return picture{}, err
+	format, err := "jpeg", error(nil)
+	if max(b.Dx(), b.Dy()) < small {
+		format, err = "png", png.Encode(&file, img)
+	} else {
+		err = jpeg.Encode(&file, img, &jpeg.Options{Quality: 90}) // a sixth of the size of PNG
 	}
-	return inline(file.Bytes(), b.Dx(), b.Dy(), alt), nil
+	return inline(file.Bytes(), format, b.Dx(), b.Dy(), alt), err
 }
 
-func inline(file []byte, w, h int, alt string) picture {
-	source := template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(file))
+func inline(file []byte, format string, w, h int, alt string) picture {
+	source := template.URL("data:image/" + format + ";base64," + base64.StdEncoding.EncodeToString(file))
 	return picture{source, alt, w, h, max(w, h) < small}
 }
 
