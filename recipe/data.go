@@ -26,7 +26,7 @@ var formats = []Format{
 	{"scenes", "the embedded world: set is one of its sets, no path", scenes.Open},
 	{"imagefolder", "<class>/image.jpg, or <split>/<class>/image.jpg", imagefolder.Open},
 	{"images", "any folder of images, without labels", images.Open},
-	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year of VOCdevkit", voc.Open},
+	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year, segmentation, or both: 2012/segmentation", voc.Open},
 	{"webdataset", "tar shards of images and classes; the folder train, val or test in path, where there is one", openShards},
 }
 

@@ -53,7 +53,7 @@ func pictures(ctx context.Context, dir string, ds data.Dataset, name string, n, 
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	chosen := spread(ds, n)
+	chosen := spread(ds, name, n)
 	save := func(i int, what string, img image.Image) error {
 		return writePNG(picturePath(dir, name, i, what), img)
 	}
@@ -138,12 +138,22 @@ func depthRange(s *data.Sample) (near, far float64) {
 	return near, far
 }
 
-// spread returns n samples at even distances.
-func spread(ds data.Dataset, n int) data.Dataset {
+// spread returns n samples at even distances, or the next one each that has something to show for
+// the task.
+func spread(ds data.Dataset, name string, n int) data.Dataset {
+	const tries = 10
 	n = min(n, ds.Len())
 	s := some{Dataset: ds}
 	for i := range n {
-		s.index = append(s.index, i*ds.Len()/n)
+		from, to := i*ds.Len()/n, (i+1)*ds.Len()/n
+		at := from
+		for k := from; k < min(from+tries, to); k++ {
+			if c, err := ds.Sample(k); err == nil && c.Has(name) && (name != data.Detection || len(c.Objects) > 0) {
+				at = k
+				break
+			}
+		}
+		s.index = append(s.index, at)
 	}
 	return s
 }

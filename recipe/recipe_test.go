@@ -191,3 +191,20 @@ func TestShippedRecipes(t *testing.T) {
 		t.Errorf("a missing recipe: %v", err)
 	}
 }
+
+// The page names every key, and its example is a recipe.
+func TestDocumentation(t *testing.T) {
+	b, err := os.ReadFile("../docs/recipes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	for _, key := range validKeys {
+		if !strings.Contains(page, "`"+key+"`") {
+			t.Errorf("docs/recipes.md does not name the key %s", key)
+		}
+	}
+	_, example, _ := strings.Cut(page, "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	parse(t, example)
+}

@@ -206,6 +206,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	written := false
 	for _, s := range r.Stages {
 		if d, ok := r.finished(s); ok {
 			r.Display.Logf("%s: done before, in %s", s.Name, time.Duration(d.Seconds)*time.Second)
@@ -224,8 +225,14 @@ func (r *Runner) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if !written {
+			r.Display.Logf("%s shows what there is so far; it is written anew after each stage", filepath.Join(r.Out, ReportFile))
+			written = true
+		}
 	}
-	_, err = r.Report()
+	if !written {
+		_, err = r.Report()
+	}
 	return err
 }
 

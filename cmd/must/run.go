@@ -43,7 +43,7 @@ The folder holds one folder per stage, report.html and results.json, both writte
 
 Examples:
 
-    must run recipes/cifar10.yaml
+    must run recipe.yaml
     must run recipe.yaml --dry-run
     must run recipe.yaml --set train.lr=0.02 --set teacher-depth.with.epochs=20
     must run recipe.yaml --stage labels --stage student
