@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -215,6 +216,11 @@ func (r *Runner) Run(ctx context.Context) error {
 		if !r.wanted(s) {
 			continue
 		}
+		for _, n := range r.reads(s) {
+			if _, ok := r.finished(r.stage(n)); !ok {
+				return fmt.Errorf("stage %s reads stage %s, which is not done with these settings; run that first: --stage %[2]s", s.Name, n)
+			}
+		}
 		err := r.runStage(ctx, s)
 		if err != nil {
 			err = fmt.Errorf("stage %s: %w", s.Name, err)
@@ -234,6 +240,23 @@ func (r *Runner) Run(ctx context.Context) error {
 		_, err = r.Report()
 	}
 	return err
+}
+
+// reads lists the stages whose results a stage reads.
+func (r *Runner) reads(s *Stage) []string {
+	var names []string
+	switch {
+	case s.Train != nil:
+		names = []string{s.Train.Labels, s.Train.From}
+	case s.Label != nil:
+		names = slices.Clone(s.Label.Teachers)
+	case s.Score != nil:
+		names = append(slices.Collect(maps.Values(s.Score.Teachers)), s.Score.Student)
+	case s.Transfer != nil:
+		names = slices.Collect(maps.Values(s.Transfer.From))
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(n string) bool { return r.stage(n) == nil })
 }
 
 // recipeFile is the recipe as it was run, with all settings applied.

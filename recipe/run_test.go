@@ -124,6 +124,10 @@ func TestWholeMethod(t *testing.T) {
 	if res, err = report.ReadResults(filepath.Join(out, ResultsFile)); err != nil || len(res.Teachers)+len(res.Transfer) != 0 {
 		t.Errorf("%v, %+v", err, res)
 	}
+	changed.Only = []string{"student"}
+	if err := changed.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "stage student reads stage labels") {
+		t.Errorf("a stage before what it reads: %v", err)
+	}
 	// More test images: scored anew, but not trained anew.
 	if c := (&Runner{Recipe: parse(t, tiny, "teacher-boxes.with.lr=0.03", "data.objects.parts.test=3"), Out: out}).Changed(); slices.Contains(c, "teacher-class") || !slices.Contains(c, "score") {
 		t.Errorf("stages %v change with a test part", c)
