@@ -238,7 +238,9 @@ func (o *cocoEntry) shape(image *cocoImage, masks bool) (s cocoShape, err error)
 	}
 	switch {
 	case o.segmentation != nil:
-		s.mask, err = cocoMask(o.segmentation, image)
+		if s.mask, err = rle.FromJSON(o.segmentation, int(image.h), int(image.w)); err != nil {
+			err = fmt.Errorf("image %d: %w", image.id, err)
+		}
 	case o.hasBox:
 		s.mask, err = rle.FromBox(o.box[0], o.box[1], o.box[2], o.box[3], int(image.h), int(image.w))
 	default:
@@ -248,63 +250,4 @@ func (o *cocoEntry) shape(image *cocoImage, masks bool) (s cocoShape, err error)
 	s.area = float64(s.mask.Area())
 	s.box = [4]float64{float64(s.bounds.Min.X), float64(s.bounds.Min.Y), float64(s.bounds.Dx()), float64(s.bounds.Dy())}
 	return s, err
-}
-
-// cocoMask reads a segmentation: a list of polygons, or an object of size and counts, as a list of
-// numbers or as a compressed string.
-func cocoMask(segmentation []byte, image *cocoImage) (rle.Mask, error) {
-	d := jx.DecodeBytes(segmentation)
-	if d.Next() == jx.Array {
-		polygons, err := readLists(d, (*jx.Decoder).Float64)
-		if err != nil {
-			return rle.Mask{}, err
-		}
-		if image.h == 0 || image.w == 0 {
-			return rle.Mask{}, fmt.Errorf("image %d has no height and width to draw its polygons on", image.id)
-		}
-		return rle.FromPolygons(polygons, int(image.h), int(image.w))
-	}
-	var size []int
-	var counts []uint32
-	var text []byte
-	err := d.ObjBytes(func(d *jx.Decoder, key []byte) (err error) {
-		switch {
-		case string(key) == "size":
-			size, err = readList(d, (*jx.Decoder).Int)
-		case string(key) == "counts" && d.Next() == jx.String:
-			text, err = d.StrAppend([]byte{})
-		case string(key) == "counts":
-			counts, err = readList(d, (*jx.Decoder).UInt32)
-		default:
-			err = d.Skip()
-		}
-		return err
-	})
-	switch {
-	case err != nil:
-		return rle.Mask{}, fmt.Errorf("segmentation: %w", err)
-	case len(size) != 2:
-		return rle.Mask{}, fmt.Errorf("segmentation: a size of %d numbers, not height and width", len(size))
-	case image.h != 0 && image.w != 0 && (int64(size[0]) != image.h || int64(size[1]) != image.w):
-		return rle.Mask{}, fmt.Errorf("a mask of height %d and width %d on image %d, which has %d and %d",
-			size[0], size[1], image.id, image.h, image.w)
-	case text == nil && counts == nil:
-		return rle.Mask{}, errors.New("segmentation: has no counts")
-	case text != nil:
-		return rle.Parse(text, size[0], size[1])
-	}
-	return rle.FromCounts(counts, size[0], size[1])
-}
-
-func readList[T any](d *jx.Decoder, item func(*jx.Decoder) (T, error)) (list []T, err error) {
-	err = d.Arr(func(d *jx.Decoder) error {
-		v, err := item(d)
-		list = append(list, v)
-		return err
-	})
-	return list, err
-}
-
-func readLists[T any](d *jx.Decoder, item func(*jx.Decoder) (T, error)) ([][]T, error) {
-	return readList(d, func(d *jx.Decoder) ([]T, error) { return readList(d, item) })
 }
