@@ -141,7 +141,10 @@ func (r *Recipe) Check() error {
 	if err := r.Train.Check(); err != nil {
 		return err
 	}
-	if err := r.spec(data.Tasks, data.Labels{}).Check(); err != nil {
+	// What the networks will know is not known yet, and does not matter to these settings.
+	some := []string{"some"}
+	labels := data.Labels{Classification: some, Detection: some, Segmentation: some, Depth: data.Metric, Normals: true}
+	if err := r.spec(data.Tasks, labels).Check(); err != nil {
 		return err
 	}
 	for name, s := range r.Data {
