@@ -1,6 +1,10 @@
 package model
 
-import "must/torch"
+import (
+	"strconv"
+
+	"must/torch"
+)
 
 // A Mode says how a forward pass runs.
 type Mode struct {
@@ -10,13 +14,13 @@ type Mode struct {
 
 // A Conv is a 2-D convolution, [N, in, H, W] → [N, out, H/stride, W/stride].
 type Conv struct {
-	w, b                 *Param
-	stride, pad, dilated int64
+	w, b        *Param
+	stride, pad int64
 }
 
 // NewConv declares a k×k convolution with "same" padding at stride 1, initialised by init.
 func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
-	c := &Conv{w: b.Weight("weight", init, out, in, k, k), stride: stride, pad: k / 2, dilated: 1}
+	c := &Conv{w: b.Weight("weight", init, out, in, k, k), stride: stride, pad: k / 2}
 	if bias {
 		c.b = b.Bias("bias", Constant(0), out)
 	}
@@ -26,7 +30,7 @@ func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
 // Forward convolves x. Weights follow the element type of x, so that a bfloat16 input runs the
 // network in bfloat16 while parameters stay float32.
 func (c *Conv) Forward(x *torch.Tensor) *torch.Tensor {
-	return x.Conv2D(like(c.w, x), like(c.b, x), c.stride, c.pad, c.dilated, 1)
+	return x.Conv2D(like(c.w, x), like(c.b, x), c.stride, c.pad, 1, 1)
 }
 
 // Bias returns the bias parameter, nil if there is none.
@@ -72,9 +76,9 @@ func NewConvNorm(b Builder, in, out, k, stride int64) *ConvNorm {
 	return &ConvNorm{NewConv(b.In("conv"), in, out, k, stride, false, Kaiming(out*k*k)), NewNorm(b.In("norm"), out, 1)}
 }
 
-// Forward applies the three in turn.
+// Forward applies the three in turn. Without gradients only the result stays in memory.
 func (c *ConvNorm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
-	return c.norm.Forward(c.conv.Forward(x), m).ReluInPlace()
+	return torch.Scoped(func() *torch.Tensor { return c.norm.Forward(c.conv.Forward(x), m).ReluInPlace() })
 }
 
 // A Tower is a stack of 3×3 ConvNorms of one width.
@@ -84,7 +88,7 @@ type Tower []*ConvNorm
 func NewTower(b Builder, n int, in, width int64) Tower {
 	var t Tower
 	for i := range n {
-		t = append(t, NewConvNorm(b.In(string(rune('0'+i))), in, width, 3, 1))
+		t = append(t, NewConvNorm(b.In(strconv.Itoa(i)), in, width, 3, 1))
 		in = width
 	}
 	return t
@@ -92,10 +96,12 @@ func NewTower(b Builder, n int, in, width int64) Tower {
 
 // Forward applies all in turn.
 func (t Tower) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
-	for _, c := range t {
-		x = c.Forward(x, m)
-	}
-	return x
+	return torch.Scoped(func() *torch.Tensor {
+		for _, c := range t {
+			x = c.Forward(x, m)
+		}
+		return x
+	})
 }
 
 // A Linear layer maps [N, in] to [N, out].

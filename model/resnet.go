@@ -42,7 +42,7 @@ func NewResNet(b Builder, depth int, width float64) (*ResNet, error) {
 	if !ok {
 		return nil, fmt.Errorf("no ResNet of depth %d; there are 18, 34, 50, 101 and 152", depth)
 	}
-	if width <= 0 || width > 4 {
+	if !(width > 0 && width <= 4) {
 		return nil, fmt.Errorf("ResNet width %v is not in (0, 4]", width)
 	}
 	scale := func(c int) int64 { return max(8, int64(float64(c)*width+.5)/8*8) }
@@ -94,22 +94,26 @@ func newBlock(b Builder, in, mid, out, stride int64, bottleneck bool) *block {
 }
 
 func (k *block) forward(x *torch.Tensor, m Mode) *torch.Tensor {
-	y := x
-	for i, c := range k.convs {
-		y = k.norms[i].Forward(c.Forward(y), m)
-		if i < len(k.convs)-1 {
-			y = y.ReluInPlace()
+	return torch.Scoped(func() *torch.Tensor {
+		y := x
+		for i, c := range k.convs {
+			y = k.norms[i].Forward(c.Forward(y), m)
+			if i < len(k.convs)-1 {
+				y = y.ReluInPlace()
+			}
 		}
-	}
-	if k.down != nil {
-		x = k.dnorm.Forward(k.down.Forward(x), m)
-	}
-	return y.Add(x).ReluInPlace()
+		if k.down != nil {
+			x = k.dnorm.Forward(k.down.Forward(x), m)
+		}
+		return y.AddInPlace(x).ReluInPlace()
+	})
 }
 
 // Forward maps normalised images [N, 3, H, W] to C2, C3, C4 and C5, of strides 4, 8, 16 and 32.
 func (r *ResNet) Forward(x *torch.Tensor, m Mode) [4]*torch.Tensor {
-	x = r.norm.Forward(r.stem.Forward(x), m).ReluInPlace().MaxPool2D(3, 2, 1)
+	x = torch.Scoped(func() *torch.Tensor {
+		return r.norm.Forward(r.stem.Forward(x), m).ReluInPlace().MaxPool2D(3, 2, 1)
+	})
 	var c [4]*torch.Tensor
 	for s, blocks := range r.stages {
 		for _, k := range blocks {

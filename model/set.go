@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"must/torch"
 )
@@ -160,7 +161,7 @@ func (s *Set) Free() {
 }
 
 // All returns parameters and buffers.
-func (s *Set) All() []*Param { return append(append([]*Param(nil), s.Params...), s.Buffers...) }
+func (s *Set) All() []*Param { return slices.Concat(s.Params, s.Buffers) }
 
 // State returns all values by name, copied.
 func (s *Set) State() map[string][]float32 {
@@ -175,8 +176,9 @@ func (s *Set) State() map[string][]float32 {
 	return state
 }
 
-// Load copies values by name into the set. Names the set lacks, and names that are absent from state,
-// are returned; a value of the wrong length is an error.
+// Load copies values by name into the set. It returns the names of the set that state is missing,
+// whose values stay, and those of state that the set has no use for; a value of the wrong length is an
+// error, and nothing is copied.
 func (s *Set) Load(state map[string][]float32) (missing, unused []string, err error) {
 	params, stats := torch.Values[float32](s.Flat.Data), torch.Values[float32](s.Stats.Data)
 	load := func(p *Param, flat []float32) error {
@@ -206,6 +208,7 @@ func (s *Set) Load(state map[string][]float32) (missing, unused []string, err er
 			unused = append(unused, name)
 		}
 	}
+	slices.Sort(unused)
 	torch.Load(s.Flat.Data, params)
 	torch.Load(s.Stats.Data, stats)
 	return missing, unused, nil

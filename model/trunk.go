@@ -24,7 +24,7 @@ func (c Config) Check() error {
 	if _, ok := resnets[c.Depth]; !ok {
 		return fmt.Errorf("model.depth is %d; it must be 18, 34, 50, 101 or 152", c.Depth)
 	}
-	if c.Width <= 0 || c.Width > 4 {
+	if !(c.Width > 0 && c.Width <= 4) {
 		return fmt.Errorf("model.width is %v; it must be in (0, 4]", c.Width)
 	}
 	for name, v := range map[string]int64{"fpn": c.FPN, "head": c.Head, "box_fc": c.BoxFC} {
@@ -73,12 +73,11 @@ func (f *Features) Level(l int) *torch.Tensor { return f.P[l-2] }
 // FPN); it has no parameters of its own.
 func (f *Features) Fused() *torch.Tensor {
 	if f.fused == nil {
-		s := f.P[0].Shape()
-		sum := f.P[0]
-		for _, p := range f.P[1:] {
-			sum = sum.Add(p.Bilinear(s[2], s[3]))
+		h, w := f.P[0].Size(2), f.P[0].Size(3)
+		f.fused = f.P[0]
+		for _, p := range f.P[1:] { // the largest maps of all: none stays longer than it must
+			f.fused = torch.Scoped(func() *torch.Tensor { return f.fused.Add(p.Bilinear(h, w)) })
 		}
-		f.fused = sum
 	}
 	return f.fused
 }
