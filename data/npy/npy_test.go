@@ -99,6 +99,19 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+func TestReadFile(t *testing.T) {
+	if a, err := ReadFile("testdata/vector.npy"); err != nil || !slices.Equal(a.Shape, []int{5}) {
+		t.Errorf("%v, %v", a, err)
+	}
+	for file, want := range map[string]string{
+		"testdata/absent.npy": "absent.npy: no such file", "testdata": "not a file", "testdata/make_npy.py": "make_npy.py: npy: not a .npy",
+	} {
+		if _, err := ReadFile(file); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.npy")
 	for _, file := range files {
