@@ -29,16 +29,19 @@ const maxDepth = 32
 // List returns the image files in folder and all folders in it: slash-separated paths relative to
 // folder, sorted. Hidden files and folders are left out, links are followed. Files are told by
 // their extension; none is opened.
-func List(folder string) ([]string, error) {
+func List(folder string) ([]string, error) { return ListFunc(folder, HasExtension) }
+
+// ListFunc is List for the files whose name, without the folder, matches.
+func ListFunc(folder string, match func(name string) bool) ([]string, error) {
 	var files []string
-	if err := list(folder, ".", 0, &files); err != nil {
+	if err := list(folder, ".", 0, match, &files); err != nil {
 		return nil, err
 	}
 	slices.Sort(files)
 	return files, nil
 }
 
-func list(folder, rel string, depth int, files *[]string) error {
+func list(folder, rel string, depth int, match func(string) bool, files *[]string) error {
 	dir := filepath.Join(folder, filepath.FromSlash(rel))
 	if depth > maxDepth {
 		return fmt.Errorf("%s: more than %d folders deep: does a link lead back?", dir, maxDepth)
@@ -51,10 +54,10 @@ func list(folder, rel string, depth int, files *[]string) error {
 		name := path.Join(rel, e.Name)
 		switch {
 		case e.Dir:
-			if err := list(folder, name, depth+1, files); err != nil {
+			if err := list(folder, name, depth+1, match, files); err != nil {
 				return err
 			}
-		case HasExtension(e.Name):
+		case match(e.Name):
 			*files = append(*files, name)
 		}
 	}
