@@ -17,7 +17,7 @@ type Frame struct {
 // original). Boxes and masks are in pixels of the frame; maps cover the whole frame at whatever
 // resolution they have. Semantic and Confidence take the nearest value; Depth and Normals are
 // interpolated bilinearly between valid values, normals renormalised, and are invalid where the
-// nearest value is. Class is untouched, Image is left out.
+// nearest value is. Objects in the padding alone are left out, as is Image; Class is untouched.
 func (f Frame) Restore(pred *data.Sample, w, h int) *data.Sample {
 	out := &data.Sample{Key: pred.Key, Class: pred.Class}
 	out.Semantic = restoreNearest(f, pred.Semantic, w, h)
@@ -28,17 +28,20 @@ func (f Frame) Restore(pred *data.Sample, w, h int) *data.Sample {
 		return out
 	}
 
-	out.Objects = make([]data.Object, len(pred.Objects))
+	out.Objects = make([]data.Object, 0, len(pred.Objects))
 	kx, ky := float64(w)/float64(f.W), float64(h)/float64(f.H)
 	xs, ys := nearestBack(f.Size, f.Size, f.W, w), nearestBack(f.Size, f.Size, f.H, h)
-	for i, o := range pred.Objects {
+	for _, o := range pred.Objects {
 		b := o.Box
 		o.Box = data.Box{X0: b.X0 * kx, Y0: b.Y0 * ky, X1: b.X1 * kx, Y1: b.Y1 * ky}.Clip(w, h)
+		if !(o.Box.Area() > 0) {
+			continue
+		}
 		o.Area *= kx * ky
 		if o.Mask != nil {
 			o.Mask = moveMask(o.Mask, xs, ys)
 		}
-		out.Objects[i] = o
+		out.Objects = append(out.Objects, o)
 	}
 	return out
 }

@@ -117,6 +117,20 @@ func (b Builder) Buffer(name string, init Init, shape ...int64) *Param {
 
 // Build allocates and initialises all that was declared. Call it once, within torch.Do.
 func (s *Set) Build(seed uint64) {
+	s.Allocate()
+	for f, ps := range map[*torch.Flat][]*Param{s.Flat: s.Params, s.Stats: s.Buffers} {
+		v := make([]float32, f.Data.Len())
+		for _, p := range ps {
+			h := fnv.New64a()
+			h.Write([]byte(p.Name))
+			p.init(v[p.at:p.at+p.Len()], rand.New(rand.NewPCG(seed, h.Sum64())))
+		}
+		torch.Load(f.Data, v)
+	}
+}
+
+// Allocate is Build without the initial values, for a set that is loaded next.
+func (s *Set) Allocate() {
 	var decayed, plain []*Param
 	for _, p := range s.Params {
 		if p.decay {
@@ -129,15 +143,6 @@ func (s *Set) Build(seed uint64) {
 	s.Params = append(decayed, plain...)
 	s.Flat = allocate(s.Params, true)
 	s.Stats = allocate(s.Buffers, false)
-	for f, ps := range map[*torch.Flat][]*Param{s.Flat: s.Params, s.Stats: s.Buffers} {
-		v := make([]float32, f.Data.Len())
-		for _, p := range ps {
-			h := fnv.New64a()
-			h.Write([]byte(p.Name))
-			p.init(v[p.at:p.at+p.Len()], rand.New(rand.NewPCG(seed, h.Sum64())))
-		}
-		torch.Load(f.Data, v)
-	}
 }
 
 func allocate(ps []*Param, grad bool) *torch.Flat {
@@ -176,31 +181,15 @@ func (s *Set) State() map[string][]float32 {
 	return state
 }
 
-// Load copies values by name into the set. It returns the names of the set that state is missing,
-// whose values stay, and those of state that the set has no use for; a value of the wrong length is an
-// error, and nothing is copied.
-func (s *Set) Load(state map[string][]float32) (missing, unused []string, err error) {
-	params, stats := torch.Values[float32](s.Flat.Data), torch.Values[float32](s.Stats.Data)
-	load := func(p *Param, flat []float32) error {
+// Compare returns the names of the set that state is missing and those of state that the set has no
+// use for; a value of the wrong length is an error. It needs no memory of the set's.
+func (s *Set) Compare(state map[string][]float32) (missing, unused []string, err error) {
+	for _, p := range s.All() {
 		v, ok := state[p.Name]
 		if !ok {
 			missing = append(missing, p.Name)
-			return nil
-		}
-		if int64(len(v)) != p.Len() {
-			return fmt.Errorf("parameter %s has %d values where the model of shape %v needs %d", p.Name, len(v), p.Shape, p.Len())
-		}
-		copy(flat[p.at:], v)
-		return nil
-	}
-	for _, p := range s.Params {
-		if err := load(p, params); err != nil {
-			return nil, nil, err
-		}
-	}
-	for _, p := range s.Buffers {
-		if err := load(p, stats); err != nil {
-			return nil, nil, err
+		} else if int64(len(v)) != p.Len() {
+			return nil, nil, fmt.Errorf("parameter %s has %d values where the model of shape %v needs %d", p.Name, len(v), p.Shape, p.Len())
 		}
 	}
 	for name := range state {
@@ -209,7 +198,21 @@ func (s *Set) Load(state map[string][]float32) (missing, unused []string, err er
 		}
 	}
 	slices.Sort(unused)
-	torch.Load(s.Flat.Data, params)
-	torch.Load(s.Stats.Data, stats)
+	return missing, unused, nil
+}
+
+// Load copies values by name into the set, after [Set.Compare]. What is missing stays as it is; after
+// an error all does.
+func (s *Set) Load(state map[string][]float32) (missing, unused []string, err error) {
+	if missing, unused, err = s.Compare(state); err != nil {
+		return nil, nil, err
+	}
+	for f, ps := range map[*torch.Flat][]*Param{s.Flat: s.Params, s.Stats: s.Buffers} {
+		flat := torch.Values[float32](f.Data)
+		for _, p := range ps {
+			copy(flat[p.at:], state[p.Name])
+		}
+		torch.Load(f.Data, flat)
+	}
 	return missing, unused, nil
 }

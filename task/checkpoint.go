@@ -114,24 +114,34 @@ func Load(path string) (*Network, *Checkpoint, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var n *Network
-	err = torch.DoErr(func() error {
-		if n, err = New(c.Spec, 0); err != nil {
-			return err
-		}
-		missing, unused, err := n.Set.Load(c.State)
-		if err == nil && len(missing)+len(unused) > 0 {
-			err = fmt.Errorf("lacks %v and has unknown %v", missing, unused)
-		}
-		return err
-	})
+	n, err := c.network()
 	if err != nil {
-		if n != nil {
-			torch.Do(n.Free)
-		}
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return n, c, nil
+}
+
+func (c *Checkpoint) network() (*Network, error) {
+	n, err := declare(c.Spec)
+	if err != nil {
+		return nil, err
+	}
+	// Before memory is taken for what the file only claims to hold.
+	missing, unused, err := n.Set.Compare(c.State)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(missing) > 0:
+		return nil, fmt.Errorf("%d of the network's tensors are missing, such as %s; save the checkpoint anew", len(missing), missing[0])
+	case len(unused) > 0:
+		return nil, fmt.Errorf("%d tensors are not the network's, such as %s; save the checkpoint anew", len(unused), unused[0])
+	}
+	return n, torch.DoErr(func() error {
+		n.Set.Allocate()
+		n.normalise()
+		_, _, err := n.Set.Load(c.State)
+		return err
+	})
 }
 
 // Start copies what a checkpoint and the network have in common: the trunk, and with heads set also

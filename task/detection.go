@@ -27,7 +27,7 @@ func DefaultDetection() DetectionConfig {
 
 // Check tells what is wrong with a configuration.
 func (c DetectionConfig) Check() error {
-	if c.AnchorScale <= 0 || c.AnchorScale > 64 {
+	if !(c.AnchorScale > 0 && c.AnchorScale <= 64) {
 		return fmt.Errorf("detection.anchor_scale is %v; it must be in (0, 64]", c.AnchorScale)
 	}
 	for name, v := range map[string]int{"rois": c.RoIs, "pre_nms": c.PreNMS, "post_nms": c.PostNMS, "max_objects": c.MaxObjects} {
@@ -252,7 +252,12 @@ func (d *detection) Loss(f *model.Features, targets any, rng *rand.Rand) []Loss 
 
 	if d.masks {
 		size := int(f.Size)
-		if masked, truth := r.MaskTargets(t.objects, size, size, 2*maskSide); len(masked) > 0 {
+		masked, truth := r.MaskTargets(t.objects, size, size, 2*maskSide)
+		if n := len(masked) / 8 * 8; n > 0 {
+			// Kernels are compiled per shape; a multiple of 8 keeps the shapes few.
+			masked, truth = masked[:n], truth[:n*4*maskSide*maskSide]
+		}
+		if len(masked) > 0 {
 			losses = append(losses, Loss{"mask", d.maskLoss(features, f.Mode, r, masked, truth)})
 		}
 	}

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -40,6 +41,17 @@ type Network struct {
 
 // New builds a network with fresh parameters from a seed. The caller frees it. Call it in torch.Do.
 func New(s Spec, seed uint64) (*Network, error) {
+	n, err := declare(s)
+	if err != nil {
+		return nil, err
+	}
+	n.Set.Build(seed)
+	n.normalise()
+	return n, nil
+}
+
+// declare makes a network that has no memory yet.
+func declare(s Spec) (*Network, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -51,18 +63,16 @@ func New(s Spec, seed uint64) (*Network, error) {
 		return nil, err
 	}
 	for _, name := range s.Tasks {
-		head, err := build(name, b, &n.Spec, n.Trunk.Backbone.Channels[3])
-		if err != nil {
-			return nil, err
-		}
-		n.Heads = append(n.Heads, head)
+		n.Heads = append(n.Heads, build(name, b, &n.Spec, n.Trunk.Backbone.Channels[3]))
 	}
-	set.Build(seed)
+	return n, nil
+}
+
+func (n *Network) normalise() {
 	channel := func(v [3]float64) *torch.Tensor {
 		return torch.From([]float32{float32(v[0]), float32(v[1]), float32(v[2])}, 1, 3, 1, 1).Keep()
 	}
-	n.mean, n.std = channel(s.Mean), channel(s.Std)
-	return n, nil
+	n.mean, n.std = channel(n.Mean), channel(n.Std)
 }
 
 // Check tells what is wrong with a specification.
@@ -76,13 +86,29 @@ func (s Spec) Check() error {
 	if s.Size < 32 || s.Size > 4096 {
 		return fmt.Errorf("size is %d; it must be between 32 and 4096", s.Size)
 	}
-	for _, v := range s.Std {
-		if !(v > 0) {
-			return fmt.Errorf("std is %v; it must be positive", s.Std)
+	for i := range 3 {
+		if !(math.Abs(s.Mean[i]) <= 1e4) || !(s.Std[i] > 1e-4 && s.Std[i] <= 1e4) {
+			return fmt.Errorf("mean is %v and std %v; they must be values of pixels in 0 to 255", s.Mean, s.Std)
 		}
 	}
 	if len(s.Tasks) == 0 {
 		return fmt.Errorf("a network needs at least one task of %v", data.Tasks)
+	}
+	for i, name := range s.Tasks {
+		switch {
+		case !slices.Contains(data.Tasks, name):
+			return fmt.Errorf("no task %q; there are %v", name, data.Tasks)
+		case slices.Contains(s.Tasks[:i], name):
+			return fmt.Errorf("task %s is named twice", name)
+		case !s.Labels.Has(name):
+			return fmt.Errorf("no labels for task %s", name)
+		}
+	}
+	if n := len(s.Labels.Segmentation); n > data.Ignore {
+		return fmt.Errorf("segmentation has %d classes; a map holds at most %d", n, data.Ignore)
+	}
+	if d := s.Labels.Depth; d != "" && d != data.Metric && d != data.Inverse {
+		return fmt.Errorf("depth is %q; it must be %s or %s", d, data.Metric, data.Inverse)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package task
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"must/augment"
@@ -70,10 +69,14 @@ func Predict(ctx context.Context, uses []Use, ds data.Dataset, o PredictOptions,
 			if err := torch.Do(func() { preds = u.Net.Predict(images, b.N, u.Tasks...) }); err != nil {
 				return err
 			}
+			var wg sync.WaitGroup // resizing maps and masks to large originals takes long
 			for i, p := range preds {
-				at := b.Originals[i].Image.Rect.Size()
-				Merge(merged[i], frames[i].Restore(p, at.X, at.Y))
+				wg.Go(func() {
+					at := b.Originals[i].Image.Rect.Size()
+					Merge(merged[i], frames[i].Restore(p, at.X, at.Y))
+				})
 			}
+			wg.Wait()
 		}
 		for i, p := range merged {
 			if err := each(b.Index[i], b.Originals[i], p); err != nil {
@@ -141,18 +144,18 @@ func Evaluate(ctx context.Context, net *Network, ds data.Dataset, o PredictOptio
 	metrics := map[string]metric.Metric{}
 	var tasks []string
 	for _, h := range net.Heads {
-		if ds.Labels().Has(h.Name()) {
-			metrics[h.Name()] = h.Metric()
-			tasks = append(tasks, h.Name())
+		name := h.Name()
+		if !ds.Labels().Has(name) {
+			continue
 		}
+		if err := net.Labels.Conflict(ds.Labels(), name); err != nil {
+			return nil, fmt.Errorf("the network's labels are not the set's: %w", err)
+		}
+		metrics[name] = h.Metric()
+		tasks = append(tasks, name)
 	}
 	if len(tasks) == 0 {
 		return nil, fmt.Errorf("nothing to score: the network's tasks are %v, and the set has labels for none of them", net.Tasks)
-	}
-	for _, t := range tasks {
-		if err := SameSpace(t, net.Labels, ds.Labels()); err != nil {
-			return nil, err
-		}
 	}
 	err := Predict(ctx, []Use{{net, tasks}}, ds, o, func(_ int, truth, pred *data.Sample) error {
 		for _, m := range metrics {
@@ -168,25 +171,4 @@ func Evaluate(ctx context.Context, net *Network, ds data.Dataset, o PredictOptio
 		scores[t] = m.Values()
 	}
 	return scores, nil
-}
-
-// SameSpace tells where the labels of a task mean different things in a network and in a set.
-func SameSpace(task string, net, set data.Labels) error {
-	var a, b []string
-	switch task {
-	case data.Classification:
-		a, b = net.Classification, set.Classification
-	case data.Detection:
-		a, b = net.Detection, set.Detection
-	case data.Segmentation:
-		a, b = net.Segmentation, set.Segmentation
-	case data.Depth:
-		if net.Depth != set.Depth {
-			return fmt.Errorf("depth: the network gives %s depth, the set has %s", net.Depth, set.Depth)
-		}
-	}
-	if !slices.Equal(a, b) {
-		return fmt.Errorf("%s: the network's classes %v are not the set's %v", task, a, b)
-	}
-	return nil
 }

@@ -4,7 +4,6 @@
 package task
 
 import (
-	"fmt"
 	"math/rand/v2"
 
 	"must/data"
@@ -44,24 +43,21 @@ type Loss struct {
 }
 
 // build declares the head of a task under "heads.<name>".
-func build(name string, b model.Builder, s *Spec, c5 int64) (Task, error) {
-	if !s.Labels.Has(name) {
-		return nil, fmt.Errorf("no labels for task %s", name)
-	}
+func build(name string, b model.Builder, s *Spec, c5 int64) Task {
 	b = b.In("heads").In(name)
 	switch name {
 	case data.Classification:
-		return newClassification(b, s, c5), nil
+		return newClassification(b, s, c5)
 	case data.Detection:
-		return newDetection(b, s), nil
+		return newDetection(b, s)
 	case data.Segmentation:
-		return newSegmentation(b, s), nil
+		return newSegmentation(b, s)
 	case data.Depth:
-		return newDepth(b, s), nil
+		return newDepth(b, s)
 	case data.Normals:
-		return newNormals(b, s), nil
+		return newNormals(b, s)
 	}
-	return nil, fmt.Errorf("no task %q; there are %v", name, data.Tasks)
+	panic("task: no task " + name) // Spec.Check lets none through
 }
 
 // rows selects the labelled images of a feature map.
@@ -98,12 +94,14 @@ func newPixelHead(b model.Builder, c model.Config, out int64) pixelHead {
 }
 
 func (h pixelHead) forward(f *model.Features, labelled []int64) *torch.Tensor {
-	x := f.Fused()
-	if labelled != nil {
-		x = rows(x, labelled)
-	}
-	x = h.linear.Forward(h.tower.Forward(x, f.Mode)).As(torch.Float)
-	return x.Bilinear(f.Size, f.Size)
+	fused := f.Fused() // outside of the scope: other heads read it too
+	return torch.Scoped(func() *torch.Tensor {
+		x := fused
+		if labelled != nil {
+			x = rows(x, labelled)
+		}
+		return h.linear.Forward(h.tower.Forward(x, f.Mode)).As(torch.Float).Bilinear(f.Size, f.Size)
+	})
 }
 
 // mapTargets are dense labels of n images: values of [n, S, S, …] and which pixels have one.

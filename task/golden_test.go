@@ -1,0 +1,364 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"must/data"
+	"must/detect"
+	"must/model"
+	"must/torch"
+)
+
+// golden holds what PyTorch and torchvision compute; testdata/make_golden.py makes it.
+type golden struct {
+	Classification, Segmentation, Metric, Inverse, Normals struct {
+		Loss      float32
+		Grad, Out []float32
+	}
+	Detection struct {
+		Losses map[string]float32
+		Grad   map[string][]float32
+		Found  []struct {
+			Boxes, Scores []float32
+			Labels, Areas []int
+		}
+	}
+}
+
+func readGolden(t *testing.T) (g golden) {
+	b, err := os.ReadFile("testdata/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// The network, features and labels of make_golden.py.
+const (
+	goldenSize   = 128
+	goldenImages = 4
+)
+
+func labels() data.Labels {
+	return data.Labels{
+		Classification: []string{"a", "b", "c"}, Detection: []string{"x", "y"}, Masks: true,
+		Segmentation: []string{"p", "q", "r", "s"}, Depth: data.Metric, Normals: true,
+	}
+}
+
+func spec(size int, l data.Labels, tasks ...string) Spec {
+	d := DefaultDetection()
+	d.PreNMS, d.PostNMS, d.MaxObjects = 200, 150, 50
+	return Spec{
+		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
+		Tasks: tasks, Labels: l, Size: size, Mean: ImageNetMean, Std: ImageNetStd,
+	}
+}
+
+// noise returns the values in [-1, 1) that make_golden.py knows by the same name.
+func noise(name string, n int) []float32 {
+	v, seed := make([]float32, n), crc32.ChecksumIEEE([]byte(name))
+	for i := range v {
+		h := (uint32(i) + seed) * 2654435761
+		h = (h ^ h>>16) * 0x45d9f3b
+		h ^= h >> 16
+		v[i] = float32(h>>8)/(1<<23) - 1
+	}
+	return v
+}
+
+// fill gives a set the values that make_golden.py computes from names and shapes.
+func fill(t *testing.T, s *model.Set) {
+	t.Helper()
+	state := map[string][]float32{}
+	for _, p := range s.All() {
+		v := noise(p.Name, int(p.Len()))
+		for i, u := range v {
+			switch {
+			case len(p.Shape) == 4:
+				v[i] = u * float32(math.Sqrt(6/float64(p.Shape[0]*p.Shape[2]*p.Shape[3])))
+			case len(p.Shape) == 2:
+				v[i] = u * float32(math.Sqrt(3/float64(p.Shape[1])))
+			case strings.HasSuffix(p.Name, "weight") || strings.HasSuffix(p.Name, "running_var"):
+				v[i] = 1 + 0.3*u
+			default:
+				v[i] = 0.1 * u
+			}
+		}
+		state[p.Name] = v
+	}
+	if missing, unused, err := s.Load(state); err != nil || missing != nil || unused != nil {
+		t.Fatal(missing, unused, err)
+	}
+}
+
+func goldenFeatures(m model.Mode) *model.Features {
+	f := &model.Features{C5: torch.From(noise("C5", goldenImages*64*4*4), goldenImages, 64, 4, 4), Size: goldenSize, Mode: m}
+	for i := range f.P {
+		side := int64(goldenSize >> (i + 2))
+		f.P[i] = torch.From(noise(fmt.Sprint("P", i+2), int(goldenImages*8*side*side)), goldenImages, 8, side, side)
+	}
+	return f
+}
+
+// goldenSamples returns four images: 1 has no label, 3 no valid pixel, but objects; 2 has no objects.
+func goldenSamples() []*data.Sample {
+	const n = goldenSize * goldenSize
+	samples := make([]*data.Sample, goldenImages)
+	for i := range samples {
+		s := &data.Sample{Key: fmt.Sprint(i), Image: image.NewRGBA(image.Rect(0, 0, goldenSize, goldenSize))}
+		samples[i] = s
+		if i == 1 {
+			continue
+		}
+		s.Semantic, s.Depth, s.Normals = data.NewGrid[uint8](goldenSize, goldenSize), data.NewGrid[float32](goldenSize, goldenSize), data.NewGrid[[3]float32](goldenSize, goldenSize)
+		class, depth, hole, normal := noise(fmt.Sprint("semantic ", i), n), noise(fmt.Sprint("depth ", i), n), noise(fmt.Sprint("hole ", i), n), noise(fmt.Sprint("normals ", i), 3*n)
+		for k := range n {
+			s.Semantic.Pix[k] = uint8((class[k] + 1) / 2 * 5)
+			if s.Semantic.Pix[k] == 4 || i == 3 {
+				s.Semantic.Pix[k] = data.Ignore
+			}
+			s.Depth.Pix[k] = float32(math.NaN())
+			if hole[k] < 0.5 && i != 3 {
+				s.Depth.Pix[k] = 2 + depth[k]
+				s.Normals.Pix[k] = [3]float32{normal[k], normal[n+k], normal[2*n+k]}
+			}
+		}
+		s.Objects = goldenObjects(i)
+		if i == 3 {
+			continue
+		}
+		s.Class = noise(fmt.Sprint("class ", i), 3)
+		sum := float32(0)
+		for k, v := range s.Class {
+			s.Class[k] = max(v, -v)
+			sum += s.Class[k]
+		}
+		for k := range s.Class {
+			s.Class[k] /= sum
+		}
+	}
+	return samples
+}
+
+func goldenObjects(i int) []data.Object {
+	objects := []data.Object{}
+	for k := range [...]int{2, 0, 0, 3}[i] {
+		u := noise(fmt.Sprint("boxes ", i), 4*(k+1))[4*k:]
+		x, y := math.Floor(float64((u[0]+1)*35)), math.Floor(float64((u[1]+1)*35))
+		w, h := math.Floor(float64((u[2]+1)*25))+8, math.Floor(float64((u[3]+1)*25))+8
+		o := data.Object{Box: data.Box{X0: x, Y0: y, X1: x + w, Y1: y + h}, Class: (i + k) % 2, Score: 1}
+		o.Mask = &data.Mask{Rect: image.Rect(int(x), int(y), int(x+w), int(y+h)), Pix: make([]uint8, int(w*h))}
+		for j, v := range noise(fmt.Sprint("mask ", i, " ", k), int(w*h)) {
+			if v < 0.5 {
+				o.Mask.Pix[j] = 1
+			}
+		}
+		objects = append(objects, o)
+	}
+	return objects
+}
+
+func some(v []float32, n int) []float32 {
+	var few []float32
+	for i := 0; i < len(v); i += max(1, len(v)/n) {
+		few = append(few, v[i])
+	}
+	return few
+}
+
+// near fails where values differ by more than a share of the largest.
+func near(t *testing.T, what string, got, want []float32, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
+		return
+	}
+	largest := 0.
+	for _, w := range want {
+		largest = max(largest, math.Abs(float64(w)))
+	}
+	for i, w := range want {
+		if !(math.Abs(float64(got[i]-w)) <= tolerance*largest) {
+			t.Errorf("%s: value %d is %v, want %v (the largest is %.3g)", what, i, got[i], w, largest)
+			return
+		}
+	}
+}
+
+func do(t *testing.T, f func()) {
+	t.Helper()
+	if err := torch.Do(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// with runs f on a network with values from the formula.
+func with(t *testing.T, s Spec, f func(n *Network)) {
+	t.Helper()
+	do(t, func() {
+		n, err := New(s, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Free()
+		fill(t, n.Set)
+		f(n)
+	})
+}
+
+// gradient returns that of one parameter.
+func gradient(t *testing.T, s *model.Set, name string) []float32 {
+	t.Helper()
+	all := torch.Values[float32](s.Flat.Grad)
+	for _, p := range s.Params {
+		if p.Name == name {
+			return all[:p.Len()]
+		}
+		all = all[p.Len():]
+	}
+	t.Fatal("no parameter ", name)
+	return nil
+}
+
+func seeded() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
+// total adds the losses of all tasks.
+func total(losses []TaskLoss) *torch.Tensor {
+	sum := losses[0].Total
+	for _, l := range losses[1:] {
+		sum = sum.Add(l.Total)
+	}
+	return sum
+}
+
+// Loss, gradient and prediction of every head but the detector's, on a batch in which some images have
+// no label.
+func TestHeadsArePyTorchs(t *testing.T) {
+	g := readGolden(t)
+	inverse := labels()
+	inverse.Depth = data.Inverse
+	depths := func(preds []*data.Sample) []float32 {
+		return join(preds, func(p *data.Sample) []float32 { return p.Depth.Pix })
+	}
+	for _, c := range []struct {
+		name, grad string
+		task       string
+		labels     data.Labels
+		want       struct {
+			Loss      float32
+			Grad, Out []float32
+		}
+		out func(preds []*data.Sample) []float32
+	}{
+		{"classification", "weight", data.Classification, labels(), g.Classification, func(preds []*data.Sample) []float32 {
+			return join(preds, func(p *data.Sample) []float32 { return p.Class })
+		}},
+		{"segmentation", "tower.0.conv.weight", data.Segmentation, labels(), g.Segmentation, func(preds []*data.Sample) []float32 {
+			return append(join(preds, func(p *data.Sample) []float32 { return p.Confidence.Pix }), join(preds, func(p *data.Sample) (v []float32) {
+				for _, c := range p.Semantic.Pix {
+					v = append(v, float32(c))
+				}
+				return v
+			})...)
+		}},
+		{"metric depth", "tower.0.conv.weight", data.Depth, labels(), g.Metric, depths},
+		{"inverse depth", "tower.0.conv.weight", data.Depth, inverse, g.Inverse, depths},
+		{"normals", "tower.0.conv.weight", data.Normals, labels(), g.Normals, func(preds []*data.Sample) []float32 {
+			return join(preds, func(p *data.Sample) (v []float32) {
+				for _, n := range p.Normals.Pix {
+					v = append(v, n[:]...)
+				}
+				return v
+			})
+		}},
+	} {
+		with(t, spec(goldenSize, c.labels, c.task), func(n *Network) {
+			losses := n.Losses(goldenFeatures(model.Mode{Train: true}), n.Targets(goldenSamples(), seeded()), seeded())
+			if len(losses) != 1 {
+				t.Fatalf("%s: %d losses", c.name, len(losses))
+			}
+			near(t, c.name+": loss", []float32{float32(losses[0].Total.Item())}, []float32{c.want.Loss}, 1e-4)
+			losses[0].Total.Backward()
+			near(t, c.name+": gradient", some(gradient(t, n.Set, "heads."+c.task+"."+c.grad), 40), c.want.Grad, 2e-3)
+
+			fill(t, n.Set) // running statistics have moved
+			near(t, c.name+": prediction", some(c.out(predictions(n, goldenFeatures(model.Mode{}))), 40), c.want.Out, 1e-3)
+		})
+	}
+}
+
+func join(preds []*data.Sample, values func(p *data.Sample) []float32) (all []float32) {
+	for _, p := range preds {
+		all = append(all, values(p)...)
+	}
+	return all
+}
+
+func predictions(n *Network, f *model.Features) []*data.Sample {
+	preds := make([]*data.Sample, goldenImages)
+	for i := range preds {
+		preds[i] = &data.Sample{}
+	}
+	torch.NoGrad(func() {
+		for _, h := range n.Heads {
+			h.Predict(f, preds)
+		}
+	})
+	return preds
+}
+
+// The parts of the loss, their gradients and what is found are torchvision's, given the same anchors
+// and proposals; nothing is left to the sampler's chance.
+func TestDetectorIsTorchvisions(t *testing.T) {
+	defer func(s detect.Sampler) { detect.RPNSampler = s }(detect.RPNSampler)
+	detect.RPNSampler.PerImage = 10000
+	g := readGolden(t).Detection
+	s := spec(goldenSize, labels(), data.Detection)
+	s.Detection.RoIs = 10000
+	with(t, s, func(n *Network) {
+		for i, found := range predictions(n, goldenFeatures(model.Mode{})) {
+			if i >= len(g.Found) {
+				break
+			}
+			want := g.Found[i]
+			if len(found.Objects) != len(want.Scores) {
+				t.Errorf("image %d: %d objects, want %d", i, len(found.Objects), len(want.Scores))
+				continue
+			}
+			for k, o := range found.Objects {
+				b := detect.BoxOf(o.Box)
+				near(t, fmt.Sprintf("image %d, box %d", i, k), b[:], want.Boxes[4*k:][:4], 1e-3)
+				area := 0
+				for _, p := range o.Mask.Pix {
+					area += int(p)
+				}
+				if o.Class != want.Labels[k]-1 || math.Abs(float64(o.Score-want.Scores[k])) > 1e-4 || math.Abs(float64(area-want.Areas[k])) > 2+0.01*float64(area) {
+					t.Errorf("image %d, object %d: class %d, score %v, area %d; want %d, %v, %d", i, k, o.Class, o.Score, area, want.Labels[k]-1, want.Scores[k], want.Areas[k])
+				}
+			}
+		}
+		losses := n.Losses(goldenFeatures(model.Mode{Train: true}), n.Targets(goldenSamples(), seeded()), seeded())
+		if len(losses) != 1 || len(losses[0].Parts) != len(g.Losses) {
+			t.Fatal(losses)
+		}
+		for _, p := range losses[0].Parts {
+			near(t, p.Name, []float32{float32(p.Value.Item())}, []float32{g.Losses[p.Name]}, 2e-4)
+		}
+		losses[0].Total.Backward()
+		for name, want := range g.Grad {
+			near(t, "gradient of "+name, some(gradient(t, n.Set, name), 40), want, 5e-3)
+		}
+	})
+}

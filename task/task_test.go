@@ -1,0 +1,673 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"must/augment"
+	"must/data"
+	"must/model"
+	"must/torch"
+	"must/weights"
+)
+
+// The derivative of the loss along its gradient is the gradient's norm, through heads, neck and
+// backbone. What is sampled from proposals jumps with the RPN's parameters, so the second stage of the
+// detector is tested on its own parameters only.
+func TestGradients(t *testing.T) {
+	const size = 64
+	inverse := labels()
+	inverse.Depth = data.Inverse
+	images := noiseImages(3, size)
+	samples := viewsOf(images, size)
+	second := func(name string) bool { return !strings.HasPrefix(name, "rpn") }
+	for _, c := range []struct {
+		name, task string
+		labels     data.Labels
+		part       func(part string) bool
+		prefix     string
+	}{
+		{"classification", data.Classification, labels(), nil, ""},
+		{"segmentation", data.Segmentation, labels(), nil, ""},
+		{"metric depth", data.Depth, labels(), nil, ""},
+		{"inverse depth", data.Depth, inverse, nil, ""},
+		{"normals", data.Normals, labels(), nil, ""},
+		{"proposals", data.Detection, labels(), func(name string) bool { return !second(name) }, ""},
+		{"boxes", data.Detection, labels(), second, "heads.detection.box."},
+		{"masks", data.Detection, labels(), second, "heads.detection.mask."},
+	} {
+		with(t, spec(size, c.labels, c.task), func(n *Network) {
+			targets := n.Targets(samples, seeded())
+			loss := func() (sum *torch.Tensor) {
+				f := n.Features(images, 3, model.Mode{})
+				for _, p := range n.Losses(f, targets, seeded())[0].Parts {
+					if c.part != nil && !c.part(p.Name) {
+						continue
+					}
+					if sum == nil {
+						sum = p.Value
+					} else {
+						sum = sum.Add(p.Value)
+					}
+				}
+				return sum
+			}
+			loss().Backward()
+			grad := torch.Values[float32](n.Set.Flat.Grad)
+			at, square := int64(0), 0.
+			for _, p := range n.Set.Params {
+				for i := range grad[at:][:p.Len()] {
+					g := &grad[at:][i]
+					if !strings.HasPrefix(p.Name, c.prefix) {
+						*g = 0
+					}
+					square += float64(*g) * float64(*g)
+				}
+				at += p.Len()
+			}
+			norm := math.Sqrt(square)
+			start := torch.Values[float32](n.Set.Flat.Data)
+			along := func(step float64) (value float64) {
+				moved := slices.Clone(start)
+				for i, g := range grad {
+					moved[i] += float32(step / norm * float64(g))
+				}
+				torch.Load(n.Set.Flat.Data, moved)
+				torch.NoGrad(func() { value = loss().Item() })
+				return value
+			}
+			const step = 2e-3
+			if got := (along(step) - along(-step)) / (2 * step); !(math.Abs(got/norm-1) < 0.05) {
+				t.Errorf("%s: the loss rises by %.4g along a gradient of norm %.4g", c.name, got, norm)
+			}
+		})
+	}
+}
+
+// noiseImages returns n planar images of noise in blobs.
+func noiseImages(n, size int) []uint8 {
+	v := make([]uint8, n*3*size*size)
+	for i, u := range noise("images", len(v)) {
+		v[i] = uint8(128 + 60*u + 60*float32(math.Sin(float64(i)/50)))
+	}
+	return v
+}
+
+// viewsOf returns samples of images with every label, different in each.
+func viewsOf(planar []uint8, size int) []*data.Sample {
+	plane := size * size
+	samples := make([]*data.Sample, len(planar)/(3*plane))
+	for i := range samples {
+		s := &data.Sample{
+			Key: fmt.Sprint(i), Image: image.NewRGBA(image.Rect(0, 0, size, size)),
+			Class:    []float32{0, 0, 0},
+			Semantic: data.NewGrid[uint8](size, size), Depth: data.NewGrid[float32](size, size), Normals: data.NewGrid[[3]float32](size, size),
+		}
+		s.Class[i%3] = 1
+		for k := range plane {
+			for c := range 3 {
+				s.Image.Pix[4*k+c] = planar[(3*i+c)*plane+k]
+			}
+			s.Image.Pix[4*k+3] = 255
+			x, y := float64(k%size), float64(k/size)
+			s.Semantic.Pix[k] = uint8((k%size/16 + i) % 4)
+			s.Depth.Pix[k] = float32(3 + math.Sin(x/9+float64(i)) + y/40)
+			l := float32(math.Hypot(1, x/40))
+			s.Normals.Pix[k] = [3]float32{float32(x/40) / l, 0, -1 / l}
+		}
+		x := 8 + 5*i
+		box := image.Rect(x, 10, x+28, 44)
+		s.Objects = []data.Object{{Box: data.Box{X0: float64(x), Y0: 10, X1: float64(x + 28), Y1: 44}, Class: i % 2, Score: 1,
+			Mask: &data.Mask{Rect: box, Pix: slices.Repeat([]uint8{1, 1, 0, 1}, box.Dx()*box.Dy()/4)}}}
+		samples[i] = s
+	}
+	return samples
+}
+
+// An image without a label changes neither loss nor gradient of the others.
+func TestUnlabelledImagesTakeNoPart(t *testing.T) {
+	const size = 64
+	images := noiseImages(2, size)
+	samples := viewsOf(images, size)
+	samples[1] = &data.Sample{Key: "1", Image: samples[1].Image}
+	with(t, spec(size, labels(), data.Tasks...), func(n *Network) {
+		run := func(images []uint8, samples []*data.Sample) (map[string]float64, []float32) {
+			n.Set.Flat.Grad.Fill(0)
+			targets := n.Targets(samples, seeded())
+			losses := n.Losses(n.Features(images, len(samples), model.Mode{}), targets, seeded())
+			if len(losses) != len(data.Tasks) {
+				t.Fatal(losses)
+			}
+			values := map[string]float64{}
+			for _, l := range losses {
+				values[l.Task] = l.Total.Item()
+			}
+			total(losses).Backward()
+			return values, torch.Values[float32](n.Set.Flat.Grad)
+		}
+		alone, gradAlone := run(images[:len(images)/2], samples[:1])
+		both, gradBoth := run(images, samples)
+		for name, want := range alone {
+			if math.Abs(both[name]-want) > 1e-4*want {
+				t.Errorf("%s: loss %v beside an unlabelled image, %v alone", name, both[name], want)
+			}
+		}
+		near(t, "gradient", gradBoth, gradAlone, 1e-3)
+	})
+}
+
+func TestNoLabelNoLoss(t *testing.T) {
+	const size = 64
+	images := noiseImages(2, size)
+	samples := viewsOf(images, size)
+	for i, s := range samples {
+		samples[i] = &data.Sample{Key: s.Key, Image: s.Image}
+	}
+	with(t, spec(size, labels(), data.Tasks...), func(n *Network) {
+		targets := n.Targets(samples, seeded())
+		for i, target := range targets.([]any) {
+			if target != nil {
+				t.Errorf("%s has targets in a batch without a label: %v", n.Heads[i].Name(), target)
+			}
+		}
+		if losses := n.Losses(n.Features(images, 2, model.Mode{}), targets, seeded()); len(losses) > 0 {
+			t.Errorf("losses without a label: %v", losses)
+		}
+	})
+}
+
+// "There are no objects" is a label, from which objectness and classes learn; objects without masks
+// give no mask loss.
+func TestEmptyIsNotUnknown(t *testing.T) {
+	const size = 64
+	images := noiseImages(1, size)
+	parts := func(n *Network, objects []data.Object) (names []string) {
+		s := viewsOf(images, size)
+		s[0].Objects = objects
+		for _, l := range n.Losses(n.Features(images, 1, model.Mode{Train: true}), n.Targets(s, seeded()), seeded()) {
+			for _, p := range l.Parts {
+				if v := p.Value.Item(); !(v >= 0) || math.IsInf(v, 0) {
+					t.Errorf("%s is %v", p.Name, v)
+				}
+				names = append(names, p.Name)
+			}
+		}
+		return names
+	}
+	with(t, spec(size, labels(), data.Detection), func(n *Network) {
+		boxOnly := viewsOf(images, size)[0].Objects
+		boxOnly[0].Mask = nil
+		degenerate := []data.Object{{Box: data.Box{X0: 5, Y0: 5, X1: 5, Y1: 20}, Score: 1}, {Box: data.Box{X0: 80, Y0: 80, X1: 90, Y1: 90}, Score: 1}}
+		for _, c := range []struct {
+			what    string
+			objects []data.Object
+			want    []string
+		}{
+			{"unknown", nil, nil},
+			{"none", []data.Object{}, []string{"rpn_objectness", "box_class"}},
+			{"boxes of no area and outside", degenerate, []string{"rpn_objectness", "box_class"}},
+			{"without masks", boxOnly, []string{"rpn_objectness", "rpn_box", "box_class", "box"}},
+			{"with masks", viewsOf(images, size)[0].Objects, []string{"rpn_objectness", "rpn_box", "box_class", "box", "mask"}},
+		} {
+			if got := parts(n, c.objects); !slices.Equal(got, c.want) {
+				t.Errorf("objects %s: parts %v, want %v", c.what, got, c.want)
+			}
+		}
+	})
+}
+
+// The loss for inverse depth does not change with scale and shift, neither of the prediction nor of the
+// label, and stays finite for a flat prediction.
+func TestInvariantLoss(t *testing.T) {
+	const n, side = 2, 20
+	do(t, func() {
+		tensor := func(name string) *torch.Tensor { return torch.From(noise(name, n*side*side), n, side, side) }
+		got, want := tensor("got"), tensor("want")
+		valid := tensor("valid").Gt(torch.Number(-0.5)).As(torch.Float)
+		base := invariantLoss(got, want, valid).Item()
+		for _, c := range [][2]float64{{3, 0}, {1, 7}, {0.2, -4}, {-2, 1}} {
+			if v := invariantLoss(got.Scale(c[0]).AddScalar(c[1]), want, valid).Item(); math.Abs(v-base) > 1e-3*base {
+				t.Errorf("prediction · %v + %v: loss %v, want %v", c[0], c[1], v, base)
+			}
+		}
+		if v := invariantLoss(want.Scale(5).AddScalar(-2), want, valid).Item(); v > 1e-3 {
+			t.Errorf("loss %v for the label itself, scaled", v)
+		}
+		// What the prediction is where there is no label plays no part.
+		spoilt := got.Add(tensor("other").Mul(valid.Neg().AddScalar(1)))
+		if v := invariantLoss(spoilt, want, valid).Item(); math.Abs(v-base) > 1e-5*base {
+			t.Errorf("invalid pixels change the loss from %v to %v", base, v)
+		}
+		flat := torch.NewFlat([][]int64{{n, side, side}}, true)
+		defer flat.Free()
+		loss := invariantLoss(flat.Params[0], want, valid)
+		loss.Backward()
+		if !loss.IsFinite().All() || !flat.Grad.IsFinite().All() {
+			t.Error("a flat prediction has no finite loss or gradient")
+		}
+	})
+	d := &depth{units: data.Inverse}
+	s := viewsOf(noiseImages(1, 32), 32)[0]
+	first := d.Targets([]*data.Sample{s}, nil).(*mapTargets).values
+	for i := range s.Depth.Pix {
+		s.Depth.Pix[i] = 40*s.Depth.Pix[i] - 300
+	}
+	near(t, "targets of a label of other scale and shift", d.Targets([]*data.Sample{s}, nil).(*mapTargets).values, first, 1e-3)
+}
+
+// Depths that are not positive have no logarithm and count as invalid.
+func TestMetricDepthOfNothing(t *testing.T) {
+	d := &depth{units: data.Metric}
+	s := &data.Sample{Depth: &data.Grid[float32]{W: 2, H: 2, Pix: []float32{0, -1, 1, float32(math.Inf(1))}}}
+	targets := d.Targets([]*data.Sample{s}, nil).(*mapTargets)
+	if !slices.Equal(targets.valid, []float32{0, 0, 1, 0}) || targets.count != 1 || !slices.Equal(targets.values, make([]float32, 4)) {
+		t.Errorf("got %+v", targets)
+	}
+}
+
+// The published rules: objects from a score of 0.5 on, pixels below a confidence of 0.5 ignored, class
+// distributions and maps as they are.
+func TestPseudo(t *testing.T) {
+	pred := func() *data.Sample {
+		return &data.Sample{
+			Class:      []float32{0.2, 0.7, 0.1},
+			Objects:    []data.Object{{Score: 0.9, Class: 1}, {Score: 0.5}, {Score: 0.4999}},
+			Semantic:   &data.Grid[uint8]{W: 3, H: 1, Pix: []uint8{0, 1, 2}},
+			Confidence: &data.Grid[float32]{W: 3, H: 1, Pix: []float32{0.49, 0.5, 0.9}},
+			Depth:      &data.Grid[float32]{W: 1, H: 1, Pix: []float32{2}},
+			Normals:    &data.Grid[[3]float32]{W: 1, H: 1, Pix: [][3]float32{{0, 0, -1}}},
+		}
+	}
+	p := pred()
+	for _, task := range []Task{&classification{}, &detection{}, &segmentation{}, &depth{}, &normals{}} {
+		task.Pseudo(p, 0.5)
+	}
+	if !slices.Equal(p.Class, pred().Class) || p.Depth.Pix[0] != 2 || p.Normals.Pix[0] != [3]float32{0, 0, -1} {
+		t.Errorf("soft and continuous labels changed: %+v", p)
+	}
+	if len(p.Objects) != 2 || p.Objects[0].Class != 1 || p.Objects[1].Score != 0.5 {
+		t.Errorf("objects %+v", p.Objects)
+	}
+	if !slices.Equal(p.Semantic.Pix, []uint8{data.Ignore, 1, 2}) || p.Confidence != nil {
+		t.Errorf("semantic %v, confidence %v", p.Semantic, p.Confidence)
+	}
+	p = &data.Sample{Objects: []data.Object{{Score: 0.1}}}
+	if (&detection{}).Pseudo(p, 0.5); p.Objects == nil || len(p.Objects) > 0 {
+		t.Errorf("an image in which nothing was found has objects %#v, want none, which is not unknown", p.Objects)
+	}
+}
+
+// set is a small dataset of images that are not square; sample 2 is broken.
+type set struct {
+	labels data.Labels
+	w, h   int
+	reads  *atomic.Int64
+}
+
+func (s set) Len() int            { return 7 }
+func (s set) Labels() data.Labels { return s.labels }
+func (s set) Key(i int) string    { return fmt.Sprint("image", i) }
+
+func (s set) Sample(i int) (*data.Sample, error) {
+	if s.reads != nil {
+		s.reads.Add(1)
+	}
+	if i == 2 {
+		return nil, &data.SampleError{Key: s.Key(i), Err: errors.New("broken")}
+	}
+	sample := &data.Sample{Key: s.Key(i), Image: image.NewRGBA(image.Rect(0, 0, s.w, s.h)), Class: []float32{0, 1, 0}, Depth: data.NewGrid[float32](s.w, s.h)}
+	rng := rand.New(rand.NewPCG(1, uint64(i)))
+	for k := range sample.Image.Pix {
+		sample.Image.Pix[k] = uint8(rng.Uint32())
+	}
+	for k := range sample.Depth.Pix {
+		sample.Depth.Pix[k] = 2
+	}
+	return sample, nil
+}
+
+// Predictions are in the frame of the image, in order, of the tasks asked for; every image is read
+// once, for networks of any size; broken ones are left out.
+func TestPredict(t *testing.T) {
+	var big, small *Network
+	do(t, func() {
+		var err error
+		if big, err = New(spec(64, labels(), data.Classification, data.Detection, data.Segmentation), 1); err != nil {
+			t.Fatal(err)
+		}
+		if small, err = New(spec(48, labels(), data.Classification, data.Depth, data.Normals), 1); err != nil {
+			t.Fatal(err)
+		}
+	})
+	defer torch.Do(func() { big.Free(); small.Free() })
+	ds := set{labels: data.Labels{}, w: 50, h: 30, reads: new(atomic.Int64)}
+	var order []int
+	var skipped []error
+	var live int
+	uses := []Use{{big, nil}, {small, []string{data.Depth, data.Normals}}}
+	err := Predict(t.Context(), uses, ds, PredictOptions{Batch: 2, Skipped: func(err error) { skipped = append(skipped, err) }}, func(i int, s, p *data.Sample) error {
+		order = append(order, i)
+		if s.Key != ds.Key(i) || p.Key != s.Key {
+			t.Errorf("sample %d: keys %s and %s", i, s.Key, p.Key)
+		}
+		sum := p.Class[0] + p.Class[1] + p.Class[2]
+		if len(p.Class) != 3 || math.Abs(float64(sum)-1) > 1e-5 {
+			t.Errorf("classes %v", p.Class)
+		}
+		if len(p.Objects) == 0 || len(p.Objects) > 50 {
+			t.Errorf("%d objects", len(p.Objects))
+		}
+		for k, o := range p.Objects {
+			if o.Box != o.Box.Clip(50, 30) || o.Box.Area() == 0 || o.Class < 0 || o.Class > 1 || o.Mask == nil || !o.Mask.Rect.In(image.Rect(0, 0, 50, 30)) {
+				t.Errorf("object %+v", o)
+			}
+			if !(o.Score > 0.05 && o.Score <= 1) || k > 0 && o.Score > p.Objects[k-1].Score {
+				t.Errorf("object %d has score %v", k, o.Score)
+			}
+		}
+		const n = 50 * 30
+		if p.Semantic.W != 50 || p.Semantic.H != 30 || len(p.Semantic.Pix) != n || len(p.Confidence.Pix) != n || len(p.Depth.Pix) != n || len(p.Normals.Pix) != n {
+			t.Errorf("maps of other sizes than the image: %+v", p)
+		}
+		for k := range n {
+			if c := p.Confidence.Pix[k]; p.Semantic.Pix[k] > 3 || !(c >= 0.25 && c <= 1) {
+				t.Fatalf("pixel %d: class %d, confidence %v", k, p.Semantic.Pix[k], c)
+			}
+			v := p.Normals.Pix[k]
+			if l := v[0]*v[0] + v[1]*v[1] + v[2]*v[2]; !(p.Depth.Pix[k] > 0) || math.Abs(float64(l)-1) > 1e-4 {
+				t.Fatalf("pixel %d: depth %v, normal %v", k, p.Depth.Pix[k], v)
+			}
+		}
+		now := torch.Live()
+		if live == 0 {
+			live = now
+		} else if now != live {
+			t.Errorf("%d tensors, %d after the first image", now, live)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(order, []int{0, 1, 3, 4, 5, 6}) || ds.reads.Load() != 7 || len(skipped) != 1 {
+		t.Errorf("order %v, %d reads, skipped %v", order, ds.reads.Load(), skipped)
+	}
+
+	// A part of the set, and an end in the middle.
+	order = nil
+	stop := errors.New("enough")
+	err = Predict(t.Context(), uses, ds, PredictOptions{Batch: 2, From: 3, To: 6}, func(i int, _, p *data.Sample) error {
+		if order = append(order, i); i == 4 {
+			return stop
+		}
+		return nil
+	})
+	if err != stop || !slices.Equal(order, []int{3, 4}) {
+		t.Errorf("order %v, %v", order, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Predict(ctx, uses, ds, PredictOptions{}, func(int, *data.Sample, *data.Sample) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+
+	// One network alone sees the same as beside another of another size.
+	var alone *data.Sample
+	err = Predict(t.Context(), uses[1:], ds, PredictOptions{To: 1}, func(_ int, _, p *data.Sample) error {
+		alone = p
+		return nil
+	})
+	if err != nil || alone.Class != nil || alone.Objects != nil || alone.Semantic != nil {
+		t.Fatalf("%v; tasks that were not asked for: %+v", err, alone)
+	}
+	err = Predict(t.Context(), uses, ds, PredictOptions{To: 1}, func(_ int, _, p *data.Sample) error {
+		near(t, "depth beside another network", p.Depth.Pix, alone.Depth.Pix, 1e-5)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEvaluate(t *testing.T) {
+	with(t, spec(48, labels(), data.Classification, data.Depth, data.Normals), func(n *Network) {
+		l := data.Labels{Classification: labels().Classification, Depth: data.Metric, Segmentation: []string{"only the set's"}}
+		scores, err := Evaluate(t.Context(), n, set{labels: l, w: 50, h: 30}, PredictOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tasks := slices.Sorted(maps.Keys(scores)); !slices.Equal(tasks, []string{data.Classification, data.Depth}) {
+			t.Errorf("scores of %v", tasks)
+		}
+		if flat := scores.ByName(); len(flat) == 0 || !strings.Contains(fmt.Sprint(slices.Sorted(maps.Keys(flat))), "classification.") {
+			t.Errorf("scores %v", flat)
+		}
+		for want, l := range map[string]data.Labels{
+			"nothing to score":    {Segmentation: []string{"a"}},
+			"depth":               {Depth: data.Inverse},
+			`class 1 is "b"`:      {Classification: []string{"a", "z", "c"}},
+			"one has 3 classes":   {Classification: []string{"a", "b", "c", "d"}},
+			"not the set's: clas": {Classification: []string{"a", "b"}},
+		} {
+			if _, err := Evaluate(t.Context(), n, set{labels: l, w: 50, h: 30}, PredictOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("labels %+v: %v, want %q", l, err, want)
+			}
+		}
+	})
+}
+
+func TestLetterboxIsTheLoaders(t *testing.T) {
+	s, err := set{w: 50, h: 30}.Sample(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, frames := letterbox([]*data.Sample{s, s}, 32)
+	want, frame := augment.Config{Size: 32}.Eval(s)
+	for i, v := range images {
+		k := i % (32 * 32)
+		if c := i / (32 * 32) % 3; v != want.Image.Pix[4*k+c] {
+			t.Fatalf("value %d is %d, want %d", i, v, want.Image.Pix[4*k+c])
+		}
+	}
+	if frames[1] != frame {
+		t.Errorf("frame %+v, want %+v", frames[1], frame)
+	}
+}
+
+func TestCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "model.safetensors")
+	s := spec(64, labels(), data.Tasks...)
+	info := Training{Batch: 16, LR: 0.02, Steps: 100, Seed: 3, Data: []string{"crowds"}, Version: "test"}
+	with(t, s, func(n *Network) {
+		if err := n.Save(path, n.Set.State(), info); err != nil {
+			t.Fatal(err)
+		}
+		net, c, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer net.Free()
+		if fmt.Sprint(c.Spec) != fmt.Sprint(s) || fmt.Sprint(c.Training) != fmt.Sprint(info) || len(c.SHA256) != 64 {
+			t.Errorf("got %+v", c)
+		}
+		if !maps.EqualFunc(net.Set.State(), n.Set.State(), slices.Equal) {
+			t.Error("other weights than were saved")
+		}
+		images := noiseImages(1, 64)
+		if a, b := n.Predict(images, 1)[0], net.Predict(images, 1)[0]; !slices.Equal(a.Class, b.Class) || !slices.Equal(a.Depth.Pix, b.Depth.Pix) || len(a.Objects) != len(b.Objects) {
+			t.Error("the loaded network predicts other things")
+		}
+	})
+
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var tensors []weights.Tensor
+	for _, name := range r.Names() {
+		w, err := r.Read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensors = append(tensors, w)
+	}
+	meta := func(key, value string) map[string]string {
+		m := maps.Clone(r.Metadata)
+		m[key] = value
+		return m
+	}
+	for name, c := range map[string]struct {
+		write func(path string) error
+		want  string
+	}{
+		"absent":            {func(string) error { return nil }, "no such file"},
+		"truncated":         {func(p string) error { return os.WriteFile(p, whole[:len(whole)*2/3], 0o666) }, ""},
+		"empty":             {func(p string) error { return os.WriteFile(p, nil, 0o666) }, ""},
+		"a picture":         {func(p string) error { return os.WriteFile(p, []byte("\x89PNG\r\n\x1a\n and so on"), 0o666) }, ""},
+		"other safetensors": {func(p string) error { return weights.Write(p, nil, tensors) }, "not a checkpoint"},
+		"later format":      {func(p string) error { return weights.Write(p, meta(formatKey, "7"), tensors) }, "format 7"},
+		"garbled spec":      {func(p string) error { return weights.Write(p, meta(specKey, "{"), tensors) }, specKey},
+		"garbled training":  {func(p string) error { return weights.Write(p, meta(trainingKey, `{"batch": "x"}`), tensors) }, trainingKey},
+		"no tasks":          {func(p string) error { return weights.Write(p, meta(specKey, "{}"), tensors) }, "depth is 0"},
+		"a task twice": {func(p string) error {
+			return weights.Write(p, meta(specKey, strings.Replace(r.Metadata[specKey], `"tasks":[`, `"tasks":["depth",`, 1)), tensors)
+		}, "twice"},
+		"other task": {func(p string) error {
+			return weights.Write(p, meta(specKey, strings.Replace(r.Metadata[specKey], `"tasks":[`, `"tasks":["chess",`, 1)), tensors)
+		}, "chess"},
+		"huge claims": {func(p string) error {
+			return weights.Write(p, meta(specKey, strings.Replace(r.Metadata[specKey], `"fpn":8,"head":8`, `"fpn":8192,"head":8192`, 1)), tensors)
+		}, "values where"},
+		"missing tensors": {func(p string) error { return weights.Write(p, r.Metadata, tensors[:len(tensors)-2]) }, "2 of the network's tensors are missing"},
+		"unknown tensors": {func(p string) error {
+			return weights.Write(p, r.Metadata, append(tensors[:len(tensors):len(tensors)], weights.FromFloat32s("zzz", []int64{1}, []float32{1})))
+		}, "zzz"},
+		"integer tensors": {func(p string) error {
+			other := slices.Clone(tensors)
+			other[0] = weights.Tensor{Name: other[0].Name, DType: "I32", Shape: other[0].Shape, Data: other[0].Data}
+			return weights.Write(p, r.Metadata, other)
+		}, "I32"},
+	} {
+		p := filepath.Join(dir, name)
+		if err := c.write(p); err != nil {
+			t.Fatal(name, err)
+		}
+		net, _, err := Load(p)
+		if err == nil {
+			torch.Do(net.Free)
+			t.Errorf("%s: no error", name)
+		} else if !strings.Contains(err.Error(), p) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want the file and %q", name, err, c.want)
+		}
+	}
+}
+
+// What a checkpoint and a network have in common is copied; the rest is named and keeps fresh values.
+func TestStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	with(t, spec(64, labels(), data.Segmentation, data.Depth), func(n *Network) {
+		if err := n.Save(path, n.Set.State(), Training{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c, err := ReadCheckpoint(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := labels()
+	other.Segmentation = append(other.Segmentation, "new")
+	for _, heads := range []bool{false, true} {
+		do(t, func() {
+			n, err := New(spec(96, other, data.Segmentation, data.Depth, data.Normals), 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer n.Free()
+			before := n.Set.State()
+			fresh, err := n.Start(c, heads)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, v := range n.Set.State() {
+				copied := !strings.HasPrefix(name, "heads.") || heads && !strings.HasPrefix(name, "heads.normals.") && !strings.HasPrefix(name, "heads.segmentation.linear.")
+				if copied == slices.Contains(fresh, name) {
+					t.Errorf("heads %v: is %s fresh? %v", heads, name, !copied)
+				}
+				want := before[name]
+				if copied {
+					want = c.State[name]
+				}
+				if !slices.Equal(v, want) {
+					t.Errorf("heads %v: %s has other values", heads, name)
+				}
+			}
+		})
+	}
+	for _, change := range []func(m *model.Config){
+		func(m *model.Config) { m.Depth = 34 }, func(m *model.Config) { m.Width = 0.25 }, func(m *model.Config) { m.FPN = 16 },
+	} {
+		do(t, func() {
+			s := spec(64, labels(), data.Depth)
+			change(&s.Model)
+			n, err := New(s, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer n.Free()
+			before := n.Set.State()
+			if _, err := n.Start(c, false); err == nil || !strings.Contains(err.Error(), "ResNet-18 of width 0.125 with 8") {
+				t.Errorf("%+v: %v", s.Model, err)
+			}
+			if !maps.EqualFunc(n.Set.State(), before, slices.Equal) {
+				t.Error("a refused checkpoint left traces")
+			}
+		})
+	}
+}
+
+func TestSpecCheck(t *testing.T) {
+	many := labels()
+	many.Segmentation = make([]string, 256)
+	yards := labels()
+	yards.Depth = "yards"
+	for want, change := range map[string]func(s *Spec){
+		"depth is 17":        func(s *Spec) { s.Model.Depth = 17 },
+		"size is 31":         func(s *Spec) { s.Size = 31 },
+		"std":                func(s *Spec) { s.Std[1] = 0 },
+		"mean":               func(s *Spec) { s.Mean[2] = math.NaN() },
+		"at least one task":  func(s *Spec) { s.Tasks = nil },
+		`no task "chess"`:    func(s *Spec) { s.Tasks = []string{"chess"} },
+		"named twice":        func(s *Spec) { s.Tasks = []string{data.Depth, data.Depth} },
+		"no labels for task": func(s *Spec) { s.Labels = data.Labels{} },
+		"256 classes":        func(s *Spec) { s.Labels = many },
+		"yards":              func(s *Spec) { s.Labels = yards },
+		"anchor_scale":       func(s *Spec) { s.Detection.AnchorScale = math.NaN() },
+		"detection.rois":     func(s *Spec) { s.Detection.RoIs = 0 },
+	} {
+		s := spec(64, labels(), data.Tasks...)
+		change(&s)
+		if _, err := New(s, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := spec(64, labels(), data.Tasks...).Check(); err != nil {
+		t.Error(err)
+	}
+}
