@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -68,11 +69,20 @@ func TestUnionConflicts(t *testing.T) {
 	}
 }
 
-func TestFirst(t *testing.T) {
-	d := fake{3, Labels{}}
-	for n, want := range map[int]int{0: 0, 2: 2, 3: 3, 9: 3} {
-		if got := First(d, n).Len(); got != want {
-			t.Errorf("first %d of 3: %d", n, got)
+func TestSpread(t *testing.T) {
+	d := fake{10, Labels{}}
+	for n, want := range map[int][]int{0: {}, 2: {0, 5}, 4: {0, 2, 5, 7}, 10: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 99: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}} {
+		s := Spread(d, n)
+		got := []string{}
+		for i := range s.Len() {
+			got = append(got, s.Key(i))
+		}
+		keys := []string{}
+		for _, i := range want {
+			keys = append(keys, d.Key(i))
+		}
+		if !slices.Equal(got, keys) {
+			t.Errorf("%d of 10: %v, want %v", n, got, keys)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func Open(s data.Source) (data.Dataset, error) {
 		return nil, err
 	}
 	if s.Count > 0 && ds.Len() > s.Count {
-		ds = data.First(ds, s.Count)
+		ds = data.Spread(ds, s.Count)
 	}
 	if s.Format == "scenes" {
 		ds = scenes.Cached(ds, cacheLimit)
