@@ -1,0 +1,287 @@
+package nyu
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"must/data"
+	"must/data/npy"
+)
+
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func encode(img image.Image) string {
+	var b bytes.Buffer
+	png.Encode(&b, img)
+	return b.String()
+}
+
+// photo is an image of two pixels, grey16 a map of such.
+func photo() string { return encode(image.NewRGBA(image.Rect(0, 0, 2, 1))) }
+
+func grey16(values ...uint16) string {
+	g := image.NewGray16(image.Rect(0, 0, len(values), 1))
+	for i, v := range values {
+		binary.BigEndian.PutUint16(g.Pix[2*i:], v)
+	}
+	return encode(g)
+}
+
+func array(shape []int, values ...float32) string {
+	return string(npy.Append(nil, npy.Float32, shape, values))
+}
+
+// check compares keys and depths, where 0 stands for NaN and nil for unknown.
+func check(t *testing.T, src data.Source, want map[string][]float32) {
+	t.Helper()
+	d, err := Open(src)
+	if err != nil {
+		t.Errorf("%+v: %v", src, err)
+		return
+	}
+	if !reflect.DeepEqual(d.Labels(), data.Labels{Depth: data.Metric}) || d.Len() != len(want) {
+		t.Errorf("%+v: labels %+v, %d images, want %d", src, d.Labels(), d.Len(), len(want))
+	}
+	for i := range d.Len() {
+		s, err := d.Sample(i)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		depth, ok := want[s.Key]
+		if !ok || s.Key != d.Key(i) {
+			t.Errorf("%+v: key %s", src, s.Key)
+		}
+		if depth == nil {
+			if s.Depth != nil {
+				t.Errorf("%s has depth", s.Key)
+			}
+			continue
+		}
+		for k, v := range s.Depth.Pix {
+			if depth[k] == 0 != math.IsNaN(float64(v)) || depth[k] != 0 && v != depth[k] {
+				t.Errorf("%s: depth %v, want %v", s.Key, s.Depth.Pix, depth)
+			}
+		}
+	}
+}
+
+func TestPairs(t *testing.T) {
+	files := map[string]string{
+		"bts/kitchen/rgb_00045.jpg": photo(), "bts/kitchen/sync_depth_00045.png": grey16(1500, 0),
+		"bts/kitchen/rgb_00046.jpg":                        photo(),
+		"dense/nyu2_test/0_colors.png":                     photo(),
+		"dense/nyu2_test/0_depth.png":                      grey16(3000, 65535),
+		"mae/train/rgb/a/1.jpg":                            photo(),
+		"mae/train/depth/a/1.png":                          grey16(6554, 1),
+		"mae/test/rgb/a/9.jpg":                             photo(),
+		"mae/test/depth/a/9.png":                           grey16(1, 1),
+		"ultra/images/7.jpg":                               photo(),
+		"ultra/depth/7.npy":                                array([]int{1, 2, 1}, 2.5, float32(math.Inf(1))),
+		"ultra/depth/7.png":                                "never read",
+		"ultra/images/8.jpg":                               photo(),
+		"ultra/depth/8.npy":                                array([]int{1, 2}, -1, float32(math.NaN())),
+		"lists/test_files_with_gt.txt":                     "\ufeffbath/rgb_1.jpg bath/sync_depth_1.png 518.8579\r\n\r\nbath/rgb_2.jpg None 518.8579\n",
+		"lists/official_splits/test/bath/rgb_1.jpg":        photo(),
+		"lists/official_splits/test/bath/sync_depth_1.png": grey16(1000, 2000),
+		"lists/official_splits/test/bath/rgb_2.jpg":        photo(),
+		"lists/train_files_with_gt.txt":                    "/kitchen/rgb_3.jpg /kitchen/sync_depth_3.png 518.8579\n/kitchen/rgb_3.jpg /kitchen/sync_depth_3.png 518.8579\n",
+		"lists/sync/kitchen/rgb_3.jpg":                     photo(),
+		"lists/sync/kitchen/sync_depth_3.png":              grey16(0, 9999),
+	}
+	dir := write(t, files)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	check(t, data.Source{Path: at("bts"), Scale: 0.001}, map[string][]float32{"kitchen/rgb_00045": {1.5, 0}, "kitchen/rgb_00046": nil})
+	check(t, data.Source{Path: at("dense"), Scale: 0.001}, map[string][]float32{"nyu2_test/0_colors": {3, 65.535}})
+	check(t, data.Source{Path: at("mae"), Scale: 10. / 65536, Split: "train"}, map[string][]float32{"train/rgb/a/1": {6554 * 10. / 65536, 10. / 65536}})
+	check(t, data.Source{Path: at("ultra")}, map[string][]float32{"images/7": {2.5, 0}, "images/8": {0, 0}})
+	check(t, data.Source{Path: at("lists"), Scale: 0.001, Split: "test"},
+		map[string][]float32{"official_splits/test/bath/rgb_1": {1, 2}, "official_splits/test/bath/rgb_2": nil})
+	check(t, data.Source{Path: at("lists"), Scale: 0.001, Set: "train_files_with_gt.txt"}, map[string][]float32{"sync/kitchen/rgb_3": {0, 9.999}})
+}
+
+func TestSplitByHash(t *testing.T) {
+	files := map[string]string{}
+	for i := range 60 {
+		files["rgb_"+string(rune('A'+i))+".jpg"], files["depth_"+string(rune('A'+i))+".png"] = photo(), grey16(1, 2)
+	}
+	dir, n := write(t, files), 0
+	for _, split := range []string{"train", "val", "test"} {
+		d, err := Open(data.Source{Path: dir, Split: split, Scale: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += d.Len()
+	}
+	if n != 60 {
+		t.Errorf("the splits hold %d of 60", n)
+	}
+}
+
+func TestBrokenSamples(t *testing.T) {
+	dir := write(t, map[string]string{
+		"rgb_1.jpg": photo(), "depth_1.png": grey16(1, 2, 3),
+		"rgb_2.jpg": photo(), "depth_2.png": encode(image.NewGray(image.Rect(0, 0, 2, 1))),
+		"rgb_3.jpg": photo(), "depth_3.npy": array([]int{1, 2}, 1, 2)[:100],
+		"rgb_4.jpg": photo(), "depth_4.npy": array([]int{2}, 1, 2),
+		"rgb_5.jpg": "no image", "depth_5.npy": array([]int{1, 2}, 1, 2),
+		"rgb_6.jpg": photo(), "depth_6.npy": array([]int{1, 3}, 1, 2, 3),
+		"list.txt": "rgb_1.jpg sync_depth_1.png\n",
+	})
+	for set, wants := range map[string][]string{
+		"":         {"the depth map has 3×1 pixels, its image 2×1", "want a 16-bit grey PNG, not 8-bit", "depth_3.npy: npy", "shape [2] is no depth map", "rgb_5.jpg: not an image", "3×1"},
+		"list.txt": {"sync_depth_1.png: no such file"},
+	} {
+		d, err := Open(data.Source{Path: dir, Scale: 1, Set: set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range wants {
+			_, err := d.Sample(i)
+			if broken, ok := errors.AsType[*data.SampleError](err); !ok || broken.Key != d.Key(i) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := write(t, map[string]string{
+		"a/rgb_1.jpg": photo(), "a/depth_1.png": grey16(1, 2),
+		"b/rgb_1.jpg":  photo(),
+		"c/test_1.txt": "rgb_1.jpg depth_1.png", "c/test_2.txt": "",
+		"d/climb.txt": "a.jpg a.png\n../../x.jpg d.png\n", "d/short.txt": "a.jpg", "d/empty.txt": "\n", "d/ext.txt": "a.jpg a.mat\n", "d/gone.txt": "a.jpg a.png\n",
+	})
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, c := range []struct {
+		src  data.Source
+		want string
+	}{
+		{data.Source{Path: at("absent")}, "no such folder"},
+		{data.Source{Path: at("a")}, "set scale"},
+		{data.Source{Path: at("a"), Scale: -1}, "scale is -1"},
+		{data.Source{Path: at("a"), Scale: 1, Split: "dev"}, `split is "dev"`},
+		{data.Source{Path: at("a"), Scale: 1, Set: "list.txt"}, "none of the list files"},
+		{data.Source{Path: at("b"), Scale: 1}, "none of its 1 images has a depth map"},
+		{data.Source{Path: at("c"), Split: "test"}, "several lists"},
+		{data.Source{Path: at("d"), Set: "climb.txt"}, `climb.txt:2: "../../x.jpg" is no path`},
+		{data.Source{Path: at("d"), Set: "short.txt"}, "short.txt:1:"},
+		{data.Source{Path: at("d"), Set: "empty.txt"}, "empty"},
+		{data.Source{Path: at("d"), Set: "ext.txt"}, "neither"},
+		{data.Source{Path: at("d"), Set: "gone.txt"}, "first image a.jpg is not below"},
+	} {
+		if _, err := Open(c.src); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.src, err, c.want)
+		}
+	}
+}
+
+// The miniature of the labelled set is a known function of image, x and y; see testdata/make_nyu.py.
+func TestLabeled(t *testing.T) {
+	for _, c := range []struct {
+		set, split string
+		keys       []int
+	}{{"", "train", []int{2, 4}}, {"filled", "test", []int{0, 1, 3}}, {"", "", []int{0, 1, 2, 3, 4}}} {
+		d, err := Open(data.Source{Path: "testdata", Set: c.set, Split: c.split})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Len() != len(c.keys) {
+			t.Fatalf("%d images, want %d", d.Len(), len(c.keys))
+		}
+		for k, i := range c.keys {
+			s, err := d.Sample(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Key != "0000"+string(rune('0'+i)) || s.Image.Rect != image.Rect(0, 0, 6, 4) {
+				t.Errorf("%s of %v", s.Key, s.Image.Rect)
+			}
+			for y := range 4 {
+				for x := range 6 {
+					if got, want := s.Image.RGBAAt(x, y), (color.RGBA{uint8(10*x + i), uint8(20*y + i), uint8(40 * i), 255}); got != want {
+						t.Errorf("%s: pixel (%d, %d) is %v, want %v", s.Key, x, y, got, want)
+					}
+					got, want := s.Depth.At(x, y), 1+float32(i)+float32(x)/8+float32(y)/16
+					if missing := c.set == "" && (x+y+i)%3 == 0; missing != math.IsNaN(float64(got)) || !missing && got != want {
+						t.Errorf("%s: depth (%d, %d) is %v, want %v", s.Key, x, y, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestLabeledRefuses(t *testing.T) {
+	whole, err := os.ReadFile("testdata/" + labeledName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	splits, err := os.ReadFile("testdata/" + splitsName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := write(t, map[string]string{
+		"a/" + labeledName: string(whole),
+		"b/" + labeledName: "MATLAB 5.0 MAT-file",
+		"c/" + labeledName: string(whole), "c/" + splitsName: "x",
+		"d/other.mat": string(splits),
+	})
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, c := range []struct {
+		src  data.Source
+		want string
+	}{
+		{data.Source{Path: at("a"), Split: "train"}, "fetch splits.mat"},
+		{data.Source{Path: at("a"), Split: "val"}, "train and test"},
+		{data.Source{Path: at("a"), Set: "raw"}, "filled for in-painted"},
+		{data.Source{Path: at("a"), Scale: 0.001}, "in metres: leave it out"},
+		{data.Source{Path: at("b")}, "not an HDF5 file"},
+		{data.Source{Path: at("c/" + labeledName), Split: "test"}, "splits.mat: not a MAT-file"},
+		{data.Source{Path: at("d/other.mat")}, "not an HDF5 file"},
+		{data.Source{Path: at("d/absent.mat")}, "no such folder"},
+	} {
+		if _, err := Open(c.src); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.src, err, c.want)
+		}
+	}
+}
+
+func FuzzParseList(f *testing.F) {
+	f.Add("bathroom/rgb_00045.jpg bathroom/sync_depth_00045.png 518.8579\n")
+	f.Add("/a/b.jpg None 1\n../a b.png\n//\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		pairs, err := parseList(text)
+		if err != nil {
+			return
+		}
+		for _, p := range pairs {
+			if !filepath.IsLocal(p.image) || p.depth != "" && !filepath.IsLocal(p.depth) {
+				t.Errorf("%q", p)
+			}
+		}
+	})
+}
