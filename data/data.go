@@ -165,9 +165,10 @@ type Dataset interface {
 type Source struct {
 	Format string  `yaml:"format"`           // scenes, imagefolder, voc, images, …
 	Path   string  `yaml:"path,omitempty"`   // folder or file; not used by scenes
+	Images string  `yaml:"images,omitempty"` // folder of the images, where a file of labels in Path cannot tell
 	Set    string  `yaml:"set,omitempty"`    // which set of a family, such as scenes' crowds or VOC's year
 	Split  string  `yaml:"split,omitempty"`  // train, val or test
-	Count  int     `yaml:"count,omitempty"`  // use only the first Count samples; 0: all
+	Count  int     `yaml:"count,omitempty"`  // use only so many samples, spread over the set; 0: all
 	Size   int     `yaml:"size,omitempty"`   // rendered side in pixels; scenes only
 	Seed   uint64  `yaml:"seed,omitempty"`   // scenes only
 	Scale  float64 `yaml:"scale,omitempty"`  // depth units per stored unit, where the format cannot know

@@ -23,7 +23,7 @@ type labelCmd struct {
 	Threshold map[string]float64 `help:"Least score of a box, confidence of a pixel; default: detection=0.5, segmentation=0.5." placeholder:"TASK=X"`
 	Batch     int                `help:"Images at once; default 16." placeholder:"N"`
 	ShardSize int                `help:"Images per shard; default 1000." placeholder:"N"`
-	Preview   int                `help:"Only draw the first N images with their labels into DIR/preview.png." placeholder:"N"`
+	Preview   int                `help:"Only draw N images, spread over the set, with their labels into DIR/preview.png." placeholder:"N"`
 	Export    []string           `help:"Write the labels in these formats too, into DIR/export: coco, yolo, voc, png, npy." enum:"coco,yolo,voc,png,npy" placeholder:"FORMAT"`
 }
 

@@ -15,7 +15,7 @@ type source struct {
 	Format string  `help:"Format of the data, see must data list." placeholder:"NAME"`
 	Data   string  `help:"Folder or file of the data." placeholder:"PATH"`
 	Subset string  `help:"Which set of a family: one of the scenes; for VOC a year, segmentation, or 2012/segmentation." name:"subset" placeholder:"NAME"`
-	Count  int     `help:"Use only the first N images; 0: all." placeholder:"N"`
+	Count  int     `help:"Use only N images, spread over the set; 0: all." placeholder:"N"`
 	Scale  float64 `help:"Depth units per stored unit, where the format cannot know." placeholder:"X"`
 	Labels string  `help:"Folder of pseudo labels to fill in what is unknown." placeholder:"DIR"`
 }
