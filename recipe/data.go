@@ -7,8 +7,13 @@ import (
 	"slices"
 
 	"must/data"
+	"must/data/ade20k"
+	"must/data/cifar"
+	"must/data/diode"
 	"must/data/imagefolder"
+	"must/data/imagenet"
 	"must/data/images"
+	"must/data/nyu"
 	"must/data/scenes"
 	"must/data/voc"
 	"must/data/webdataset"
@@ -26,7 +31,12 @@ var formats = []Format{
 	{"scenes", "the embedded world: set is one of its sets, no path", scenes.Open},
 	{"imagefolder", "<class>/image.jpg, or <split>/<class>/image.jpg", imagefolder.Open},
 	{"images", "any folder of images, without labels", images.Open},
+	{"imagenet", "ILSVRC2012: class folders, Kaggle's layout, or the original tars; split train or val", imagenet.Open},
+	{"cifar", "CIFAR-10 or -100, binary version; set 10, 100 or 100/coarse; split train or test", cifar.Open},
 	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year, segmentation, or both: 2012/segmentation", voc.Open},
+	{"ade20k", "ADEChallengeData2016: images and annotations; split train or val", ade20k.Open},
+	{"nyu", "NYU Depth v2, or pairs of images and depth: 16-bit PNG (needs scale), .npy, a BTS list, or the labelled .mat", nyu.Open},
+	{"diode", "DIODE: depth and normals; set indoors or outdoor; split train or val", diode.Open},
 	{"webdataset", "tar shards of images and classes; the folder train, val or test in path, where there is one", openShards},
 }
 
