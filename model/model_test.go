@@ -213,6 +213,29 @@ func TestBF16(t *testing.T) {
 	})
 }
 
+// A strided convolution of a single pixel, as P7 of a small image is, has the gradient of float32;
+// memory is littered with NaN, which a gradient that is partly unwritten would show.
+func TestBF16OfOnePixel(t *testing.T) {
+	declare := func(b Builder) *Conv { return NewConv(b.In("conv"), 16, 16, 3, 2, false, Constant(0)) }
+	with(t, declare, func(s *Set, c *Conv) {
+		grad := func(d torch.DType) []float32 {
+			s.Flat.Grad.Fill(0)
+			for range 4 {
+				torch.Scope(func() {
+					for range 4 {
+						torch.Full(torch.BFloat16, math.NaN(), 16*16*9)
+						torch.Full(torch.Float, math.NaN(), 16*16*9)
+					}
+				})
+				x := torch.From(noise("x", 4*16), 4, 16, 1, 1).As(d)
+				c.Forward(x).As(torch.Float).Sum().Backward()
+			}
+			return torch.Values[float32](s.Flat.Grad)
+		}
+		near(t, "gradient", grad(torch.BFloat16), grad(torch.Float), 0.02)
+	})
+}
+
 // A batch of one pixel per channel has no variance: the running statistics serve instead.
 func TestNormOfOneValue(t *testing.T) {
 	with(t, func(b Builder) *Norm { return NewNorm(b, 3, 1) }, func(s *Set, n *Norm) {

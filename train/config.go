@@ -46,8 +46,15 @@ func DefaultConfig() Config {
 
 // Check tells what is wrong with a configuration.
 func (c Config) Check() error {
+	for name, v := range map[string]float64{
+		"epochs": c.Epochs, "lr": c.LR, "weight_decay": c.WeightDecay, "clip": c.Clip, "save_every": c.SaveEvery,
+	} {
+		if !(v >= 0 && v <= math.MaxInt32) {
+			return fmt.Errorf("train.%s is %v; it must be a number from 0 to %d", name, v, math.MaxInt32)
+		}
+	}
 	switch {
-	case c.Steps < 0 || c.Epochs < 0 || c.Steps == 0 && c.Epochs == 0:
+	case c.Steps < 0 || c.Steps == 0 && c.Epochs == 0:
 		return fmt.Errorf("train: %v epochs and %d steps; one of them must be positive", c.Epochs, c.Steps)
 	case c.Batch < 1:
 		return fmt.Errorf("train.batch is %d; it must be at least 1", c.Batch)
@@ -55,7 +62,7 @@ func (c Config) Check() error {
 		return fmt.Errorf("train.optimizer is %q; use sgd or adamw", c.Optimizer)
 	case c.Schedule != "cosine" && c.Schedule != "step" && c.Schedule != "constant":
 		return fmt.Errorf("train.schedule is %q; use cosine, step or constant", c.Schedule)
-	case !(c.LR > 0):
+	case c.LR == 0:
 		return fmt.Errorf("train.lr is %v; it must be positive", c.LR)
 	case !(c.Momentum >= 0 && c.Momentum < 1):
 		return fmt.Errorf("train.momentum is %v; it must be in [0, 1)", c.Momentum)
@@ -63,12 +70,12 @@ func (c Config) Check() error {
 		return fmt.Errorf("train.ema is %v; it must be in [0, 1)", c.EMA)
 	case !(c.Warmup >= 0 && c.Warmup <= 1):
 		return fmt.Errorf("train.warmup is %v; it is a share of the steps, in [0, 1]", c.Warmup)
-	case !(c.Clip >= 0) || !(c.WeightDecay >= 0):
-		return fmt.Errorf("train: clip %v and weight_decay %v must not be negative", c.Clip, c.WeightDecay)
+	case c.EvalEvery < 0:
+		return fmt.Errorf("train.eval_every is %d; it must not be negative", c.EvalEvery)
 	}
 	for task, w := range c.Weights {
-		if !(w >= 0) {
-			return fmt.Errorf("train.weights.%s is %v; it must not be negative", task, w)
+		if !(w >= 0) || math.IsInf(w, 0) {
+			return fmt.Errorf("train.weights.%s is %v; it must be finite and not negative", task, w)
 		}
 	}
 	return c.Augment.Validate()

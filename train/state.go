@@ -1,12 +1,11 @@
 package train
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 
 	"must/atomicfile"
 	"must/loader"
+	"must/task"
 	"must/torch"
 	"must/weights"
 )
@@ -32,12 +32,18 @@ func (t *trainer) buffers() map[string]*torch.Tensor {
 
 // settings identify a run: a state goes on only under the settings it was made with.
 func (t *trainer) settings() string {
-	b, _ := json.Marshal(struct {
-		Config any
-		Spec   any
-		Total  int
-		Start  string
-	}{t.Config, t.Net.Spec, t.total, t.Info.Start})
+	c := t.Config
+	c.SaveEvery, c.EvalEvery = 0, 0 // change no weight
+	b, err := json.Marshal(struct {
+		Config  Config
+		Spec    task.Spec
+		Samples int
+		Total   int
+		Start   string
+	}{c, t.Net.Spec, t.Train.Len(), t.total, t.Info.Start})
+	if err != nil {
+		panic(err) // Config.Check and Spec.Check let nothing through that JSON cannot hold
+	}
 	return string(b)
 }
 
@@ -47,7 +53,7 @@ func (t *trainer) save() error {
 	for name, x := range t.buffers() {
 		tensors = append(tensors, weights.FromFloat32s(name, x.Shape(), torch.Values[float32](x)))
 	}
-	if err := t.log.Sync(); err != nil {
+	if err := t.log.f.Sync(); err != nil {
 		return err
 	}
 	return weights.Write(filepath.Join(t.Dir, stateFile), map[string]string{
@@ -89,7 +95,7 @@ func (t *trainer) load() error {
 }
 
 // diverged saves the weights and the batch that gave a value that is not finite, and says so.
-func (t *trainer) diverged(b *loader.Batch, what string, rec record) error {
+func (t *trainer) diverged(b *loader.Batch, what string, rec Record) error {
 	model, batch := filepath.Join(t.Dir, "diverged.safetensors"), filepath.Join(t.Dir, "diverged-batch.safetensors")
 	if err := t.Net.Save(model, t.Net.Set.State(), t.Info); err != nil {
 		return err
@@ -109,8 +115,8 @@ func (t *trainer) diverged(b *loader.Batch, what string, rec record) error {
 		what, torch.ErrNotFinite, rec.Loss, model, batch)
 }
 
-// A record is a line of log.jsonl.
-type record struct {
+// A Record is a line of a run's log: a step, or the scores after one.
+type Record struct {
 	Step       int                `json:"step"`
 	LR         float64            `json:"lr,omitempty"`
 	Total      float64            `json:"total,omitempty"`
@@ -122,22 +128,16 @@ type record struct {
 }
 
 // MarshalJSON leaves out values that JSON cannot hold.
-func (r record) MarshalJSON() ([]byte, error) {
-	type plain record
+func (r Record) MarshalJSON() ([]byte, error) {
+	type plain Record
 	for _, m := range []map[string]float64{r.Loss, r.Scores} {
-		for k, v := range m {
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				delete(m, k)
-			}
-		}
+		maps.DeleteFunc(m, func(_ string, v float64) bool { return !finite(v) })
 	}
 	return json.Marshal(plain(r))
 }
 
-type logWriter struct {
-	*os.File
-	w *bufio.Writer
-}
+// A logWriter appends to a log. Every line is written at once, so that a killed run leaves all it did.
+type logWriter struct{ f *os.File }
 
 // openLog opens a log for appending after a step; lines of later steps, which a killed run left
 // behind, are dropped.
@@ -147,15 +147,13 @@ func openLog(path string, step int) (*logWriter, error) {
 		return nil, err
 	}
 	err = atomicfile.Write(path, func(w io.Writer) error {
+		e := json.NewEncoder(w)
 		for _, l := range lines {
-			if l.Step <= step {
-				b, err := json.Marshal(l)
-				if err != nil {
-					return err
-				}
-				if _, err := w.Write(append(b, '\n')); err != nil {
-					return err
-				}
+			if l.Step > step {
+				break
+			}
+			if err := e.Encode(l); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -163,44 +161,28 @@ func openLog(path string, step int) (*logWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o666)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &logWriter{f, bufio.NewWriter(f)}, nil
+	return &logWriter{f}, nil
 }
 
-func (l *logWriter) write(r record) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	_, err = l.w.Write(append(b, '\n'))
-	return err
-}
+func (l *logWriter) write(r Record) error { return json.NewEncoder(l.f).Encode(r) }
 
-// Sync puts all lines on the disk.
-func (l *logWriter) Sync() error { return errors.Join(l.w.Flush(), l.File.Sync()) }
-
-// Close flushes and closes the log.
-func (l *logWriter) Close() error { return errors.Join(l.w.Flush(), l.File.Close()) }
-
-// ReadLog reads a log; a last line cut short is left out.
-func ReadLog(path string) ([]record, error) {
+// ReadLog reads a log up to its end or to a line that was cut short.
+func ReadLog(path string) ([]Record, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var lines []record
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		var r record
-		if json.Unmarshal(s.Bytes(), &r) != nil {
-			break
+	var lines []Record
+	for d := json.NewDecoder(f); ; {
+		var r Record
+		if d.Decode(&r) != nil {
+			return lines, nil
 		}
 		lines = append(lines, r)
 	}
-	return lines, s.Err()
 }

@@ -26,7 +26,7 @@ type Job struct {
 	Train   data.Dataset
 	Val     data.Dataset // may be nil
 	Config  Config
-	Info    task.Training // Batch, LR, Steps and Seed are filled in
+	Info    task.Training // Batch, LR, Steps and Seed are filled in by Run
 	Dir     string
 	Display *progress.Display
 }
@@ -70,15 +70,16 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.Info.Batch, j.Info.LR, j.Info.Steps, j.Info.Seed = c.Batch, c.LR, total, c.Seed
 	t := &trainer{Job: j, total: total, started: time.Now()}
+	defer torch.Do(t.free)
 	if err := torch.DoErr(t.begin); err != nil {
 		return nil, fmt.Errorf("%s: %w", j.Name, err)
 	}
-	defer torch.Do(t.free)
 	if t.log, err = openLog(filepath.Join(j.Dir, LogFile), t.step); err != nil {
 		return nil, err
 	}
-	defer t.log.Close()
+	defer t.log.f.Close()
 
 	bar := j.Display.Task(j.Name, int64(total), "steps")
 	defer bar.Done()
@@ -104,9 +105,16 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 			saved = time.Now()
 		}
 		if e := c.EvalEvery * j.Train.Len() / c.Batch; e > 0 && t.step%e == 0 && t.step < total && j.Val != nil {
-			if _, err := t.score(ctx); err != nil {
+			if _, err := t.score(ctx); err != nil && ctx.Err() == nil {
 				return nil, err
 			}
+		}
+	}
+
+	r := &Result{Steps: total, Skipped: l.Skipped()}
+	if j.Val != nil && ctx.Err() == nil {
+		if r.Scores, err = t.score(ctx); err != nil && ctx.Err() == nil {
+			return nil, err
 		}
 	}
 	if ctx.Err() != nil {
@@ -114,13 +122,6 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%s: step %d of %d: %w", j.Name, t.step, total, ErrStopped)
-	}
-
-	r := &Result{Steps: total, Skipped: l.Skipped()}
-	if j.Val != nil {
-		if r.Scores, err = t.score(ctx); err != nil {
-			return nil, err
-		}
 	}
 	if err := torch.DoErr(t.finish); err != nil {
 		return nil, err
@@ -171,13 +172,20 @@ func (t *trainer) train(b *loader.Batch) (err error) {
 	began := time.Now()
 	set, c := t.Net.Set, t.Config
 	set.Flat.Grad.Fill(0)
-	rec := record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
+	rec := Record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
 	rng := rand.New(rand.NewPCG(c.Seed, uint64(t.step)+1<<40))
 
 	var sum *torch.Tensor
+	var names []string
+	var values []*torch.Tensor
 	f := t.Net.Features(b.Images, b.N, model.Mode{Train: true, BF16: c.BF16})
-	losses := t.Net.Losses(f, b.Extra, rng)
-	for _, l := range losses {
+	for _, l := range t.Net.Losses(f, b.Extra, rng) {
+		names, values = append(names, l.Task), append(values, l.Total)
+		if len(l.Parts) > 1 {
+			for _, p := range l.Parts {
+				names, values = append(names, l.Task+"."+p.Name), append(values, p.Value)
+			}
+		}
 		x := l.Total
 		if w, ok := c.Weights[l.Task]; ok {
 			x = x.Scale(w)
@@ -193,21 +201,18 @@ func (t *trainer) train(b *loader.Batch) (err error) {
 		rec.Unlabelled = true
 		return t.log.write(rec)
 	}
-	for _, l := range losses {
-		rec.Loss[l.Task] = l.Total.Item()
-		if len(l.Parts) > 1 {
-			for _, p := range l.Parts {
-				rec.Loss[l.Task+"."+p.Name] = p.Value.Item()
-			}
-		}
-	}
-	rec.Total = sum.Item()
-	if !finite(rec.Total) {
-		return t.diverged(b, "loss", rec)
-	}
 	sum.Backward()
-	rec.GradNorm = set.Flat.Grad.Norm().Item()
-	if !finite(rec.GradNorm) {
+	torch.NoGrad(func() { // all numbers by one read, since each waits for the device
+		read := torch.Values[float32](torch.Stack(0, append(values, sum, set.Flat.Grad.Norm())...))
+		for i, name := range names {
+			rec.Loss[name] = float64(read[i])
+		}
+		rec.Total, rec.GradNorm = float64(read[len(names)]), float64(read[len(names)+1])
+	})
+	switch {
+	case !finite(rec.Total):
+		return t.diverged(b, "loss", rec)
+	case !finite(rec.GradNorm):
 		return t.diverged(b, "gradient", rec)
 	}
 	if c.Clip > 0 && rec.GradNorm > c.Clip {
@@ -289,15 +294,13 @@ func (t *trainer) score(ctx context.Context) (s task.Scores, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, t.log.write(record{Step: t.step, Scores: s.ByName()})
+	return s, t.log.write(Record{Step: t.step, Scores: s.ByName()})
 }
 
 // finish writes the trained model and removes the state.
 func (t *trainer) finish() error {
-	info := t.Info
-	info.Batch, info.LR, info.Steps, info.Seed = t.Config.Batch, t.Config.LR, t.total, t.Config.Seed
 	err := t.averaged(func() error {
-		return t.Net.Save(filepath.Join(t.Dir, ModelFile), t.Net.Set.State(), info)
+		return t.Net.Save(filepath.Join(t.Dir, ModelFile), t.Net.Set.State(), t.Info)
 	})
 	if err != nil {
 		return err
