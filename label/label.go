@@ -30,9 +30,10 @@ type Teacher struct {
 
 // Options say how a set is labelled.
 type Options struct {
-	Name       string // of the set, for people
-	Thresholds map[string]float64
-	Batch      int // 0: 16
+	Name       string             // of the set, for people
+	Tasks      []string           // to label; nil: those of the teachers that the set has no labels for at all
+	Thresholds map[string]float64 // by task; what is absent is as published
+	Batch      int                // 0: 16
 	Workers    int
 	ShardSize  int // 0: shards.DefaultShardSize
 	Program    string
@@ -50,7 +51,7 @@ type Summary struct {
 	Labels          map[string]int // objects, labelled pixels or images, by task, in this call
 }
 
-// Missing returns the tasks of the teachers that the set lacks: those are labelled, true labels stay.
+// Missing returns the tasks of the teachers that the set has no labels for.
 func Missing(have data.Labels, teachers []Teacher) []string {
 	var tasks []string
 	for _, t := range teachers {
@@ -63,17 +64,15 @@ func Missing(have data.Labels, teachers []Teacher) []string {
 	return tasks
 }
 
-// Run labels what the set lacks and writes shards into dir. It streams: memory does not grow with
-// the set. Cut off at any moment, it goes on where it was; several processes may share the work.
+// Run labels what the set lacks and writes shards into dir; where an image has a true label, it stays
+// the only one. It streams: memory does not grow with the set. Cut off at any moment, it goes on where
+// it was; several processes may share the work.
 func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o Options) (*Summary, error) {
-	if o.Thresholds == nil {
-		o.Thresholds = DefaultThresholds()
-	}
-	tasks, err := toLabel(ds, teachers, o)
+	o, err := o.complete(ds, teachers)
 	if err != nil {
 		return nil, err
 	}
-	provenance, uses, err := plan(ds, teachers, tasks, o)
+	provenance, uses, err := plan(ds, teachers, o)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +80,7 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 	if err != nil {
 		return nil, err
 	}
-	r := &run{uses: uses, tasks: tasks, o: o, sum: &Summary{Labels: map[string]int{}}}
+	r := &run{uses: uses, o: o, sum: &Summary{Labels: map[string]int{}}}
 	remaining, err := w.Remaining()
 	if err != nil {
 		return nil, err
@@ -107,22 +106,35 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 	}
 }
 
-func toLabel(ds data.Dataset, teachers []Teacher, o Options) ([]string, error) {
-	tasks := Missing(ds.Labels(), teachers)
-	if len(tasks) == 0 {
-		return nil, fmt.Errorf("%s: nothing to label: the set has labels for every task of the teachers", o.Name)
+// complete fills in what the options leave open.
+func (o Options) complete(ds data.Dataset, teachers []Teacher) (Options, error) {
+	thresholds := DefaultThresholds()
+	for name, v := range o.Thresholds {
+		if _, ok := thresholds[name]; !ok {
+			return o, fmt.Errorf("threshold for %s: only detection and segmentation have one", name)
+		}
+		if !(v >= 0 && v <= 1) {
+			return o, fmt.Errorf("threshold for %s is %v; it must be in [0, 1]", name, v)
+		}
+		thresholds[name] = v
 	}
-	return tasks, nil
+	o.Thresholds = thresholds
+	if o.Tasks == nil {
+		if o.Tasks = Missing(ds.Labels(), teachers); o.Tasks == nil {
+			return o, fmt.Errorf("%s: nothing to label: the set has labels for every task of the teachers", o.Name)
+		}
+	}
+	return o, nil
 }
 
 // plan says what the labels will mean and which network makes which.
-func plan(ds data.Dataset, teachers []Teacher, tasks []string, o Options) (shards.Provenance, []task.Use, error) {
+func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []task.Use, error) {
 	p := shards.Provenance{Program: o.Program, Dataset: shards.Identify(o.Name, ds), Tasks: map[string]shards.Task{}}
 	var uses []task.Use
 	for _, t := range teachers {
 		u := task.Use{Net: t.Net}
 		for _, name := range t.Tasks {
-			if !slices.Contains(tasks, name) {
+			if !slices.Contains(o.Tasks, name) {
 				continue
 			}
 			if t.Net.Head(name) == nil {
@@ -131,6 +143,9 @@ func plan(ds data.Dataset, teachers []Teacher, tasks []string, o Options) (shard
 			if _, twice := p.Tasks[name]; twice {
 				return p, nil, fmt.Errorf("two teachers for %s; name one", name)
 			}
+			if err := t.Net.Labels.Conflict(ds.Labels(), name); err != nil {
+				return p, nil, fmt.Errorf("the labels of teacher %s are not the set's: %w", t.Path, err)
+			}
 			p.Tasks[name] = describe(t, name, o)
 			u.Tasks = append(u.Tasks, name)
 		}
@@ -138,7 +153,36 @@ func plan(ds data.Dataset, teachers []Teacher, tasks []string, o Options) (shard
 			uses = append(uses, u)
 		}
 	}
+	for _, name := range o.Tasks {
+		if _, ok := p.Tasks[name]; !ok {
+			return p, nil, fmt.Errorf("no teacher for %s", name)
+		}
+	}
 	return p, uses, nil
+}
+
+// pseudo turns a prediction for a sample into its pseudo labels: what the sample lacks, by the rules.
+func pseudo(uses []task.Use, thresholds map[string]float64, sample, pred *data.Sample) {
+	for _, u := range uses {
+		for _, name := range u.Tasks {
+			u.Net.Head(name).Pseudo(pred, thresholds[name])
+		}
+	}
+	if sample.Class != nil {
+		pred.Class = nil
+	}
+	if sample.Objects != nil {
+		pred.Objects = nil
+	}
+	if sample.Semantic != nil {
+		pred.Semantic = nil
+	}
+	if sample.Depth != nil {
+		pred.Depth = nil
+	}
+	if sample.Normals != nil {
+		pred.Normals = nil
+	}
 }
 
 func describe(t Teacher, name string, o Options) shards.Task {
@@ -163,11 +207,10 @@ func describe(t Teacher, name string, o Options) shards.Task {
 }
 
 type run struct {
-	uses  []task.Use
-	tasks []string
-	o     Options
-	sum   *Summary
-	bar   *progress.Task
+	uses []task.Use
+	o    Options
+	sum  *Summary
+	bar  *progress.Task
 }
 
 // shard labels one range of the set.
@@ -206,11 +249,7 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		if err := skipTo(index); err != nil {
 			return err
 		}
-		for _, u := range r.uses {
-			for _, name := range u.Tasks {
-				u.Net.Head(name).Pseudo(pred, r.o.Thresholds[name])
-			}
-		}
+		pseudo(r.uses, r.o.Thresholds, sample, pred)
 		r.count(pred)
 		next = index + 1
 		return s.Add(pred)
@@ -230,7 +269,10 @@ func unreadable(err error, broken int, s *shards.Shard) bool {
 
 func (r *run) count(pred *data.Sample) {
 	r.sum.Images++
-	for _, t := range r.tasks {
+	for _, t := range r.o.Tasks {
+		if !pred.Has(t) {
+			continue
+		}
 		switch t {
 		case data.Detection:
 			r.sum.Labels[t] += len(pred.Objects)

@@ -13,14 +13,11 @@ import (
 // Preview draws the first n images of a set with the labels that [Run] would give them, and with the
 // true ones that they have, as a contact sheet.
 func Preview(ctx context.Context, ds data.Dataset, teachers []Teacher, n int, o Options) (*image.RGBA, error) {
-	if o.Thresholds == nil {
-		o.Thresholds = DefaultThresholds()
-	}
-	tasks, err := toLabel(ds, teachers, o)
+	o, err := o.complete(ds, teachers)
 	if err != nil {
 		return nil, err
 	}
-	provenance, uses, err := plan(data.First(ds, n), teachers, tasks, o)
+	provenance, uses, err := plan(data.Spread(ds, n), teachers, o)
 	if err != nil {
 		return nil, err
 	}
@@ -28,11 +25,7 @@ func Preview(ctx context.Context, ds data.Dataset, teachers []Teacher, n int, o 
 	predict := task.PredictOptions{Batch: o.Batch, To: min(n, ds.Len()), Workers: o.Workers, Name: "preview", Display: o.Display,
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
 	err = task.Predict(ctx, uses, ds, predict, func(_ int, s, pred *data.Sample) error {
-		for _, u := range uses {
-			for _, name := range u.Tasks {
-				u.Net.Head(name).Pseudo(pred, o.Thresholds[name])
-			}
-		}
+		pseudo(uses, o.Thresholds, s, pred)
 		task.Merge(s, pred)
 		sheet.samples = append(sheet.samples, s)
 		return nil
