@@ -1,0 +1,224 @@
+package inspect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"must/data"
+)
+
+// A set of 40 images of 10×8 to 10×47 pixels with every label; every tenth is broken, in a way of its own.
+type set struct{ n int }
+
+var labels = data.Labels{
+	Classification: []string{"cat", "dog", "eel"}, Detection: []string{"box", "ball"}, Segmentation: []string{"sky", "sea"},
+	Depth: data.Metric, Normals: true,
+}
+
+func (s set) Len() int            { return s.n }
+func (s set) Labels() data.Labels { return labels }
+func (s set) Key(i int) string    { return fmt.Sprintf("%04d", i-i%13/12) } // 12 is called 11, and so on
+
+func (s set) Sample(i int) (*data.Sample, error) {
+	w, h := 10, 8+i
+	d := &data.Sample{Key: s.Key(i), Image: image.NewRGBA(image.Rect(0, 0, w, h))}
+	d.Class = []float32{0, 1, 0}
+	if i%4 == 0 {
+		d.Class = []float32{0.7, 0.2, 0.1}
+	}
+	d.Semantic, d.Depth, d.Normals = data.NewGrid[uint8](w, h), data.NewGrid[float32](w, h), data.NewGrid[[3]float32](w, h)
+	for p := range d.Depth.Pix {
+		d.Depth.Pix[p] = 1 + float32(i)
+		d.Normals.Pix[p] = [3]float32{0, 0, -1}
+	}
+	d.Depth.Pix[0], d.Normals.Pix[0], d.Semantic.Pix[0] = float32(math.NaN()), [3]float32{}, data.Ignore
+	d.Normals.Pix[1] = [3]float32{0, 0.6, 0.8}
+	d.Objects = []data.Object{}
+	for k := range i % 3 {
+		d.Objects = append(d.Objects, data.Object{Box: data.Box{X1: 4, Y1: 4}, Crowd: k == 1})
+	}
+	switch i {
+	case 10:
+		return nil, &data.SampleError{Key: d.Key, File: "ten.jpg", Err: errors.New("not an image")}
+	case 20:
+		d.Objects = []data.Object{{Box: data.Box{X1: 11, Y1: 4}}}
+	case 30:
+		d.Semantic.Pix[5] = 2
+	case 31:
+		d.Depth, d.Normals, d.Objects, d.Semantic, d.Class = nil, nil, nil, nil, nil // nothing is known of it
+	}
+	return d, nil
+}
+
+func TestRun(t *testing.T) {
+	var text bytes.Buffer
+	var calls atomic.Int32
+	s, err := Run(context.Background(), set{40}, &text, Options{Progress: func(done, total int) {
+		if n := calls.Add(1); int(n) != done || total != 40 {
+			t.Errorf("progress %d of %d", done, total)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Samples != 40 || s.Looked != 40 || s.Broken != 3 || s.Duplicates != 3 || !reflect.DeepEqual(s.FirstTwice, []string{"0011", "0024", "0037"}) {
+		t.Errorf("%+v", s)
+	}
+	for i, want := range []string{"ten.jpg: not an image", "beyond the image", "class 2 of 2"} {
+		if i >= len(s.FirstWrong) || !strings.Contains(s.FirstWrong[i].Error(), want) {
+			t.Errorf("%v, want %q", s.FirstWrong, want)
+		}
+	}
+	if s.Width != (Range{10, 10, 10}) || s.Height != (Range{8, 27, 47}) {
+		t.Errorf("%v × %v", s.Width, s.Height)
+	}
+	if c := s.Classification; c.Labelled != 36 || c.Soft != 9 || c.Classes[0].Images != 9 || c.Classes[1].Images != 27 || c.Classes[2].Images != 0 {
+		t.Errorf("classification %+v", c)
+	}
+	// Of 0 to 39 without 10, 20, 30, 31: 13 have no object, 11 one, 12 one and a crowd.
+	if d := s.Detection; d.Labelled != 36 || d.Empty != 13 || d.Objects != 23 || d.Crowds != 12 || d.Small != 23 || d.Side != (Range{4, 4, 4}) || d.PerImage != (Range{0, 1, 1}) || d.Classes[0].Images != 23 {
+		t.Errorf("detection %+v", d)
+	}
+	if c := s.Segmentation; c.Ignored != 36 || c.Classes[0].Pixels != c.Pixels-36 || c.Classes[1].Pixels != 0 {
+		t.Errorf("segmentation %+v", c)
+	}
+	if d := s.Depth; d.Labelled != 36 || d.Invalid != 36 || d.Min != 1 || d.Max != 40 || math.Abs(d.Median-27) > 0.5 || d.NeverValid != 0 {
+		t.Errorf("depth %+v", d)
+	}
+	if n := s.Normals; n.Invalid != 36 || n.Away != 36 || n.Labelled != 36 {
+		t.Errorf("normals %+v", n)
+	}
+
+	want, err := os.ReadFile("testdata/account.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text.String() != string(want) {
+		t.Errorf("account:\n%s", text.String())
+	}
+}
+
+func TestWorkersDoNotMatter(t *testing.T) {
+	var first Summary
+	for _, workers := range []int{1, 7} {
+		s, err := Run(context.Background(), set{40}, &bytes.Buffer{}, Options{Workers: workers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if workers == 1 {
+			first = s
+		} else if !reflect.DeepEqual(s, first) {
+			t.Errorf("%d workers: %+v, want %+v", workers, s, first)
+		}
+	}
+}
+
+func TestPartOfASet(t *testing.T) {
+	var text bytes.Buffer
+	s, err := Run(context.Background(), set{1000}, &text, Options{Count: 10})
+	if err != nil || s.Looked != 10 || s.Samples != 1000 || s.Height.Max != 908 || !strings.Contains(text.String(), "1,000, 10 of them looked at") {
+		t.Errorf("%+v, %v\n%s", s, err, text.String())
+	}
+}
+
+func TestStop(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Run(ctx, set{40}, &bytes.Buffer{}, Options{}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for want, change := range map[string]func(*data.Sample){
+		"no image":                 func(s *data.Sample) { s.Image = nil },
+		"2 class probabilities":    func(s *data.Sample) { s.Class = []float32{1, 0} },
+		"object 0 is of class 2":   func(s *data.Sample) { s.Objects = []data.Object{{Box: data.Box{X1: 1, Y1: 1}, Class: 2}} },
+		"without area":             func(s *data.Sample) { s.Objects = []data.Object{{Box: data.Box{X1: math.NaN(), Y1: 1}}} },
+		"segmentation of 1×1":      func(s *data.Sample) { s.Semantic = data.NewGrid[uint8](1, 1) },
+		"depth of 8×10":            func(s *data.Sample) { s.Depth = data.NewGrid[float32](8, 10) },
+		"normals of 10×8":          func(s *data.Sample) { s.Normals.Pix = s.Normals.Pix[:7] },
+		"pixel (3, 1) is not of u": func(s *data.Sample) { s.Normals.Pix[13] = [3]float32{0, 0, -2} },
+	} {
+		s, err := set{1}.Sample(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(s, labels); err != nil {
+			t.Error(err)
+		}
+		change(s)
+		if err := check(s, labels); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	h := newHistogram()
+	if h.quantile(0.5) != 0 {
+		t.Error("quantile of nothing")
+	}
+	for i := -1000; i <= 1000; i++ {
+		h.add(float32(i) / 10)
+	}
+	for q, want := range map[float64]float64{0: -100, 0.25: -50, 0.5: 0, 0.75: 50, 1: 100} {
+		if got := h.quantile(q); math.Abs(got-want) > 0.01*math.Abs(want)+1e-6 {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for x, want := range map[float64]string{0: "0", 1234567: "1,234,567", -1000: "-1,000", 0.012345: "0.0123", 123.7: "124", 2.5: "2.5"} {
+		if got := number(x); got != want {
+			t.Errorf("%v is %s, want %s", x, got, want)
+		}
+	}
+	for part, want := range map[int]string{0: "0 %", 1: "< 0.01 %", 500: "0.50 %", 50000: "50.0 %", 99999: "> 99.9 %", 100000: "100 %"} {
+		if got := percent(part, 100000); got != want {
+			t.Errorf("%d is %s, want %s", part, got, want)
+		}
+	}
+}
+
+// Of many classes the table shows the most and the least frequent ones.
+func TestManyClasses(t *testing.T) {
+	classes := make([]Class, 100)
+	for i := range classes {
+		classes[i] = Class{Name: fmt.Sprint("c", i), Images: i}
+	}
+	var b bytes.Buffer
+	table(&b, classes, []string{"images"}, func(c Class) []string { return []string{thousands(c.Images)} }, func(c Class) int64 { return int64(c.Images) })
+	for _, want := range []string{"100 classes, 1 absent\timages", "  c99\t99", "  c80\t80", "  … 75 more", "  c4\t4", "  c0\t0"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "c79") || strings.Contains(b.String(), "c5\t") {
+		t.Error(b.String())
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	s, err := set{1 << 20}.Sample(100_000) // a megapixel
+	if err != nil {
+		b.Fatal(err)
+	}
+	tally := newTally(labels, 1)
+	for b.Loop() {
+		if err := check(s, labels); err != nil {
+			b.Fatal(err)
+		}
+		tally.add(0, s, nil)
+	}
+}
