@@ -282,6 +282,38 @@ func TestDecay(t *testing.T) {
 	}
 }
 
+// Under a constant gradient AdamW moves by lr each step, however many it has taken, and SGD by
+// lr · (1 + m + m² + …).
+func TestUpdate(t *testing.T) {
+	for optimizer, want := range map[string]float64{"adamw": -(1 + 1 + 1), "sgd": -(1 + 1.9 + 2.71) * 3} {
+		c := config(1)
+		c.Optimizer, c.WeightDecay = optimizer, 0
+		j := job(t, c, toys{}.Labels(), data.Classification)
+		err := torch.DoErr(func() error {
+			f := j.Net.Set.Flat
+			f.Data.Fill(0)
+			f.Grad.Fill(3)
+			tr := &trainer{Job: j}
+			if err := tr.begin(); err != nil {
+				return err
+			}
+			defer tr.free()
+			for tr.step = range 3 {
+				tr.update(0.1)
+			}
+			for _, at := range []int64{0, j.Net.Set.Decayed, f.Data.Len() - 1} {
+				if got := f.Data.Narrow(0, at, 1).Item(); math.Abs(got/(0.1*want)-1) > 1e-4 {
+					t.Errorf("%s: three steps lead to %v, want %v", optimizer, got, 0.1*want)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A step along a clipped gradient is as long as lr · clip; the log tells the norm before.
 func TestClip(t *testing.T) {
 	c := config(1)
