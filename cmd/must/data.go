@@ -9,21 +9,24 @@ import (
 	"path/filepath"
 
 	"must/atomicfile"
+	"must/data"
 	"must/data/scenes"
 	"must/draw"
 	"must/recipe"
 )
 
 type dataCmd struct {
-	List dataListCmd `cmd:"" help:"List the formats, and the sets of the embedded world."`
-	Show dataShowCmd `cmd:"" help:"Draw a contact sheet of a set with all its labels."`
+	List    dataListCmd    `cmd:"" help:"List the formats, and the sets of the embedded world."`
+	Show    dataShowCmd    `cmd:"" help:"Draw a contact sheet of a set with all its labels."`
+	Inspect dataInspectCmd `cmd:"" help:"Say what is in a set: counts, sizes, labels, broken images; and draw it."`
 }
 
 func (dataCmd) Help() string {
 	return `Examples:
 
     must data list
-    must data show crowds`
+    must data show crowds
+    must data inspect --format voc --data VOCdevkit --subset 2007`
 }
 
 type dataListCmd struct{}
@@ -40,10 +43,29 @@ func (dataListCmd) Run(a *app) error {
 	return nil
 }
 
-type dataShowCmd struct {
+// A part is one part of a set on the command line.
+type part struct {
 	Name string `arg:"" optional:"" name:"set" help:"A set of the embedded world; for other data give --format and --data."`
 	source
-	Split  string `help:"Part of the data." default:"train" placeholder:"NAME"`
+	Split string `help:"Part of the data." default:"train" placeholder:"NAME"`
+}
+
+func (p *part) open() (data.Dataset, error) {
+	if p.Name != "" {
+		if p.Format != "" && p.Format != "scenes" || p.Data != "" {
+			return nil, fmt.Errorf("set %s is one of the embedded world; for other data leave it out, or name it by --subset", p.Name)
+		}
+		p.Format, p.Subset = "scenes", p.Name
+	}
+	src, err := p.at(p.Split)
+	if err != nil {
+		return nil, err
+	}
+	return recipe.Open(src)
+}
+
+type dataShowCmd struct {
+	part
 	Images int    `help:"How many." default:"12" placeholder:"N"`
 	Out    string `help:"PNG file to write; default: out/show/NAME.png." placeholder:"FILE"`
 }
@@ -57,17 +79,7 @@ func (dataShowCmd) Help() string {
 }
 
 func (c *dataShowCmd) Run(a *app) error {
-	if c.Name != "" {
-		if c.Format != "" && c.Format != "scenes" || c.Data != "" {
-			return fmt.Errorf("set %s is one of the embedded world; for other data leave it out, or name it by --subset", c.Name)
-		}
-		c.Format, c.Subset = "scenes", c.Name
-	}
-	src, err := c.at(c.Split)
-	if err != nil {
-		return err
-	}
-	ds, err := recipe.Open(src)
+	ds, err := c.open()
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func exists(t *testing.T, paths ...string) {
 
 func TestHelp(t *testing.T) {
 	says(t, must(t), "must demo", "predict")
-	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "report", "data", "data show", "recipe show", "doctor"} {
+	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "report", "data", "data show", "data inspect", "recipe show", "doctor"} {
 		says(t, must(t, append(strings.Fields(verb), "--help")...), "Examples:", "must "+strings.Fields(verb)[0])
 	}
 	says(t, must(t, "version"), "must "+recipe.Version)
@@ -96,6 +96,8 @@ func TestLooking(t *testing.T) {
 	says(t, must(t, "data", "list"), "imagefolder", "voc", "room-normals")
 	says(t, must(t, "data", "show", "stuff", "--images", "2"), filepath.Join("out", "show", "stuff.png"))
 	exists(t, "out/show/stuff.png")
+	says(t, must(t, "data", "inspect", "crowds", "--sample", "5", "--images", "2"), "5 of them looked at", "pyramid", filepath.Join("out", "inspect", "crowds.png"))
+	exists(t, "out/inspect/crowds.png")
 	says(t, must(t, "recipes"), "demo")
 	says(t, must(t, "recipe", "show", "demo"), "name: demo", "stages:")
 	says(t, must(t, "demo", "--dry-run"), "student", "transfer", "runs")

@@ -131,6 +131,9 @@ func table(w io.Writer, classes []Class, columns []string, cells func(Class) []s
 
 // String is for the account.
 func (r Range) String() string {
+	if r.Min == r.Max {
+		return number(r.Min)
+	}
 	return fmt.Sprintf("%s to %s, median %s", number(r.Min), number(r.Max), number(r.Median))
 }
 
