@@ -66,7 +66,7 @@ func (v view) content() image.Rectangle {
 
 // move returns s without its objects, moved onto the canvas.
 func (v view) move(s *data.Sample) *data.Sample {
-	out := &data.Sample{Key: s.Key, Class: s.Class, Image: resample(s.Image, v)}
+	out := &data.Sample{Key: s.Key, Class: s.Class, Unknown: s.Unknown, Image: resample(s.Image, v)}
 	if s.Semantic == nil && s.Confidence == nil && s.Depth == nil && s.Normals == nil {
 		return out
 	}

@@ -36,6 +36,7 @@ type Sample struct {
 
 	Class      []float32         // distribution over Labels.Classification; nil: unknown
 	Objects    []Object          // nil: unknown; empty: there are none
+	Unknown    []int             // classes, ascending, that Objects does not tell of: there may be some; nil: it tells of all
 	Semantic   *Grid[uint8]      // index into Labels.Segmentation, or Ignore; nil: unknown
 	Confidence *Grid[float32]    // probability of the class in Semantic; predictions only
 	Depth      *Grid[float32]    // in Labels.Depth units, NaN: invalid; nil: unknown
@@ -129,6 +130,11 @@ type Labels struct {
 	Segmentation   []string `json:"segmentation,omitempty" yaml:"segmentation,omitempty"`     // class names, by index
 	Depth          string   `json:"depth,omitempty" yaml:"depth,omitempty"`                   // Metric or Inverse
 	Normals        bool     `json:"normals,omitempty" yaml:"normals,omitempty"`
+
+	// Unknown lists, by task, the classes (by index, ascending) that the set's labels do not tell of,
+	// as its own classes are others, see [Remap]: an image may show them without its label saying so.
+	// For classification a list, even if empty, says that some images have no class therefore.
+	Unknown map[string][]int `json:"-" yaml:"-"`
 }
 
 // Has reports whether there are labels for the task.

@@ -114,8 +114,26 @@ func conflict(task string, a, b []string) error {
 	return fmt.Errorf("%s: one has %d classes, the other %d", task, len(a), len(b))
 }
 
-// Join returns l with the tasks that only m has added.
+// Join returns l with the tasks that only m has added. Of a task that both have, those classes stay
+// unknown that neither tells of.
 func (l Labels) Join(m Labels) Labels {
+	unknown := map[string][]int{}
+	for _, task := range Tasks {
+		both := l.Unknown[task]
+		switch {
+		case !l.Has(task):
+			both = m.Unknown[task]
+		case m.Has(task):
+			both = common(both, m.Unknown[task])
+		}
+		if both != nil {
+			unknown[task] = both
+		}
+	}
+	l.Unknown = nil
+	if len(unknown) > 0 {
+		l.Unknown = unknown
+	}
 	if !l.Has(Classification) {
 		l.Classification = m.Classification
 	}
@@ -131,4 +149,14 @@ func (l Labels) Join(m Labels) Labels {
 	l.Masks = l.Masks || m.Masks
 	l.Normals = l.Normals || m.Normals
 	return l
+}
+
+// common returns the elements of a that are in b too; nil for none.
+func common(a, b []int) (both []int) {
+	for _, x := range a {
+		if slices.Contains(b, x) {
+			both = append(both, x)
+		}
+	}
+	return both
 }

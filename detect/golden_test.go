@@ -401,3 +401,15 @@ func TestPasteMask(t *testing.T) {
 		t.Errorf("a box outside the image gives a mask in %v", m.Rect)
 	}
 }
+
+// Of a partial truth nothing is background: only the positives are learned from.
+func TestPartialTruth(t *testing.T) {
+	truth := &Truth{Boxes: []Box{{0, 0, 10, 10}}, Class: []int64{1}, Object: []int{0}}
+	boxes := []Box{{0, 0, 10, 9}, {0, 0, 10, 4.5}, {20, 20, 30, 30}}
+	for partial, want := range map[bool][]int32{false: {0, Background, Background}, true: {0, Unsure, Unsure}} {
+		truth.Partial = partial
+		if got := RoIMatcher.Match(boxes, truth); !slices.Equal(got, want) {
+			t.Errorf("partial %v: %v, want %v", partial, got, want)
+		}
+	}
+}

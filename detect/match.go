@@ -14,6 +14,9 @@ type Truth struct {
 	Class  []int64 // of each box, 1 … classes; 0 is the background
 	Object []int   // of each box, its index in the sample's objects
 	Crowd  []Box   // regions in which finding something is neither right nor wrong
+	// Partial says that there may be objects of classes that the labels do not tell of. Then nothing
+	// is background: of such an image only the positives are learned from.
+	Partial bool
 }
 
 // NewTruth reads the objects of a w×h image; nil objects give nil. Boxes are clipped to the image;
@@ -41,7 +44,7 @@ func NewTruth(objects []data.Object, w, h int) *Truth {
 // What a Matcher says of a box that belongs to no object.
 const (
 	Background = -1 // below the low threshold
-	Unsure     = -2 // between the thresholds, or in a crowd: neither positive nor negative
+	Unsure     = -2 // between the thresholds, in a crowd, or of a partial truth: neither positive nor negative
 )
 
 // A Matcher assigns boxes to objects by IoU (torchvision Matcher): from High on they belong
@@ -109,7 +112,7 @@ func (m Matcher) Match(boxes []Box, t *Truth) []int32 {
 		switch {
 		case q >= m.High:
 			match[i] = best[i]
-		case q >= m.Low:
+		case q >= m.Low || t.Partial:
 			match[i] = Unsure
 		default:
 			match[i] = Background

@@ -31,7 +31,7 @@ type Teacher struct {
 // Options say how a set is labelled.
 type Options struct {
 	Name       string             // of the set, for people
-	Tasks      []string           // to label; nil: those of the teachers that the set has no labels for at all
+	Tasks      []string           // to label; nil: see Missing
 	Thresholds map[string]float64 // by task; what is absent is as published
 	Batch      int                // 0: 16
 	Workers    int
@@ -51,12 +51,13 @@ type Summary struct {
 	Labels          map[string]int // objects, labelled pixels or images, by task, in this call
 }
 
-// Missing returns the tasks of the teachers that the set has no labels for.
+// Missing returns the tasks of the teachers that the set has no labels for, or labels that do not tell
+// of all classes.
 func Missing(have data.Labels, teachers []Teacher) []string {
 	var tasks []string
 	for _, t := range teachers {
 		for _, name := range t.Tasks {
-			if !have.Has(name) {
+			if !have.Has(name) || have.Unknown[name] != nil {
 				tasks = append(tasks, name)
 			}
 		}
@@ -146,7 +147,7 @@ func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []
 			if err := t.Net.Labels.Conflict(ds.Labels(), name); err != nil {
 				return p, nil, fmt.Errorf("the labels of teacher %s are not the set's: %w", t.Path, err)
 			}
-			p.Tasks[name] = describe(t, name, o)
+			p.Tasks[name] = describe(t, name, ds.Labels(), o)
 			u.Tasks = append(u.Tasks, name)
 		}
 		if u.Tasks != nil {
@@ -162,33 +163,22 @@ func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []
 }
 
 // pseudo turns a prediction for a sample into its pseudo labels: what the sample lacks, by the rules.
-func pseudo(uses []task.Use, thresholds map[string]float64, sample, pred *data.Sample) {
+func pseudo(uses []task.Use, thresholds map[string]float64, have data.Labels, sample, pred *data.Sample) {
 	for _, u := range uses {
 		for _, name := range u.Tasks {
 			u.Net.Head(name).Pseudo(pred, thresholds[name])
 		}
 	}
-	if sample.Class != nil {
-		pred.Class = nil
-	}
-	if sample.Objects != nil {
-		pred.Objects = nil
-	}
-	if sample.Semantic != nil {
-		pred.Semantic = nil
-	}
-	if sample.Depth != nil {
-		pred.Depth = nil
-	}
-	if sample.Normals != nil {
-		pred.Normals = nil
-	}
+	data.Lack(sample, have, pred)
 }
 
-func describe(t Teacher, name string, o Options) shards.Task {
+func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
 	l := t.Net.Labels
 	d := shards.Task{Teacher: t.Path, SHA256: t.Hash, Threshold: o.Thresholds[name]}
 	settings, _ := json.Marshal(t.Net.Spec)
+	if u := have.Unknown[name]; u != nil {
+		settings = fmt.Append(settings, u)
+	}
 	sum := sha256.Sum256(settings)
 	d.Settings = hex.EncodeToString(sum[:8])
 	switch name {
@@ -249,7 +239,7 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		if err := skipTo(index); err != nil {
 			return err
 		}
-		pseudo(r.uses, r.o.Thresholds, sample, pred)
+		pseudo(r.uses, r.o.Thresholds, ds.Labels(), sample, pred)
 		r.count(pred)
 		next = index + 1
 		return s.Add(pred)

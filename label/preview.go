@@ -10,23 +10,24 @@ import (
 	"must/task"
 )
 
-// Preview draws the first n images of a set with the labels that [Run] would give them, and with the
+// Preview draws n images, spread over a set, with the labels that [Run] would give them, and with the
 // true ones that they have, as a contact sheet.
 func Preview(ctx context.Context, ds data.Dataset, teachers []Teacher, n int, o Options) (*image.RGBA, error) {
 	o, err := o.complete(ds, teachers)
 	if err != nil {
 		return nil, err
 	}
-	provenance, uses, err := plan(data.Spread(ds, n), teachers, o)
+	ds = data.Spread(ds, n)
+	provenance, uses, err := plan(ds, teachers, o)
 	if err != nil {
 		return nil, err
 	}
 	sheet := &labelled{labels: ds.Labels().Join(provenance.Labels())}
-	predict := task.PredictOptions{Batch: o.Batch, To: min(n, ds.Len()), Workers: o.Workers, Name: "preview", Display: o.Display,
+	predict := task.PredictOptions{Batch: o.Batch, Workers: o.Workers, Name: "preview", Display: o.Display,
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
 	err = task.Predict(ctx, uses, ds, predict, func(_ int, s, pred *data.Sample) error {
-		pseudo(uses, o.Thresholds, s, pred)
-		task.Merge(s, pred)
+		pseudo(uses, o.Thresholds, ds.Labels(), s, pred)
+		data.Fill(s, ds.Labels(), pred)
 		sheet.samples = append(sheet.samples, s)
 		return nil
 	})

@@ -7,7 +7,7 @@ import (
 // BoxQuality measures the boxes that score at least a threshold, as pseudo labels are: the share of
 // them that is right (precision), the share of true boxes found (recall), and f1, their harmonic
 // mean. A box is right if it overlaps a true one of its class, not found before, by the given IoU.
-// Boxes on crowds count neither way.
+// Boxes on crowds, or of classes that the truth does not tell of, count neither way.
 type BoxQuality struct {
 	score, iou           float64
 	images               int
@@ -24,7 +24,7 @@ func (m *BoxQuality) Add(truth, pred *data.Sample) {
 	}
 	m.images++
 	found := make([]bool, len(truth.Objects))
-	for _, p := range byClass(pred.Objects) {
+	for _, p := range byClass(toldOf(truth, pred)) {
 		if !(float64(p.Score) >= m.score) {
 			continue
 		}

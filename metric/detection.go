@@ -26,12 +26,14 @@ func NewDetection(classes int, masks bool) *Detection {
 }
 
 // Add implements [Metric]. For masks an image counts only if all its true objects, crowds aside, have
-// one; a crowd without a mask is left out.
+// one; a crowd without a mask is left out. What is predicted of classes that the truth does not tell
+// of counts neither way.
 func (m *Detection) Add(truth, pred *data.Sample) {
 	if truth.Objects == nil {
 		return
 	}
-	m.boxes.add(truth.Objects, pred.Objects, boxIoU, func(o *data.Object) float64 { return o.Box.Area() })
+	found := toldOf(truth, pred)
+	m.boxes.add(truth.Objects, found, boxIoU, func(o *data.Object) float64 { return o.Box.Area() })
 	if m.masks == nil {
 		return
 	}
@@ -44,7 +46,21 @@ func (m *Detection) Add(truth, pred *data.Sample) {
 			masked = append(masked, o)
 		}
 	}
-	m.masks.add(masked, pred.Objects, maskIoU, maskArea)
+	m.masks.add(masked, found, maskIoU, maskArea)
+}
+
+// toldOf returns the predicted objects of classes that the truth tells of.
+func toldOf(truth, pred *data.Sample) []data.Object {
+	if truth.Unknown == nil {
+		return pred.Objects
+	}
+	var known []data.Object
+	for _, o := range pred.Objects {
+		if !slices.Contains(truth.Unknown, o.Class) {
+			known = append(known, o)
+		}
+	}
+	return known
 }
 
 // Values implements [Metric]: AP (IoU .50:.95), AP50, AP75, APs, APm, APl by object size, AR1, AR10,

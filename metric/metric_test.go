@@ -129,3 +129,16 @@ func TestTies(t *testing.T) {
 		t.Errorf("top1 = %v: a tie must go to the lower index", v)
 	}
 }
+
+// What is predicted of classes that the truth does not tell of is neither right nor wrong.
+func TestUnknownClassesDoNotCount(t *testing.T) {
+	box := data.Box{X1: 10, Y1: 10}
+	truth := &data.Sample{Objects: []data.Object{{Box: box, Score: 1}}, Unknown: []int{1}}
+	pred := &data.Sample{Objects: []data.Object{{Box: box, Score: 0.9}, {Box: box, Class: 1, Score: 0.95}}}
+	for _, m := range []Metric{NewDetection(2, false), NewBoxQuality(0.5, 0.5)} {
+		m.Add(truth, pred)
+		if v := m.Values()[0]; v.Value != 1 {
+			t.Errorf("%T: %+v", m, v)
+		}
+	}
+}

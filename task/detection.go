@@ -112,7 +112,11 @@ func (d *detection) Targets(samples []*data.Sample, rng *rand.Rand) any {
 	size := 0
 	for _, s := range samples {
 		size = s.Image.Rect.Dx()
-		t.truths = append(t.truths, detect.NewTruth(s.Objects, size, size))
+		truth := detect.NewTruth(s.Objects, size, size)
+		if truth != nil {
+			truth.Partial = s.Unknown != nil
+		}
+		t.truths = append(t.truths, truth)
 		t.objects = append(t.objects, s.Objects)
 		known = known || s.Objects != nil
 	}

@@ -25,7 +25,7 @@ func encode(buf *bytes.Buffer, task string, t Task, s *data.Sample, size image.P
 		}
 		return encodeNPY(buf, t.DType, []int{len(s.Class)}, s.Class, false)
 	case data.Detection:
-		return encodeObjects(buf, t, s.Objects, size)
+		return encodeObjects(buf, t, s, size)
 	case data.Segmentation:
 		if err := sameFrame(s.Semantic.W, s.Semantic.H, len(s.Semantic.Pix), size); err != nil {
 			return err
@@ -54,7 +54,7 @@ func decode(b []byte, task string, t Task, s *data.Sample, size image.Point) (er
 	case data.Classification:
 		s.Class, err = decodeNPY(b, []int{len(t.Classes)}, false)
 	case data.Detection:
-		s.Objects, err = decodeObjects(b, t, size)
+		s.Objects, s.Unknown, err = decodeObjects(b, t, size)
 	case data.Segmentation:
 		s.Semantic, err = decodeMap(b, t, size)
 	case data.Depth:
@@ -123,6 +123,7 @@ type objectList struct {
 	Width   int      `json:"width"`
 	Height  int      `json:"height"`
 	Objects []object `json:"objects"`
+	Unknown []int    `json:"unknown,omitempty"` // classes that the list does not tell of
 }
 
 type object struct {
@@ -135,9 +136,12 @@ type object struct {
 	Mask  *maskRLE   `json:"segmentation,omitempty"`
 }
 
-func encodeObjects(buf *bytes.Buffer, t Task, objects []data.Object, size image.Point) error {
-	list := objectList{size.X, size.Y, make([]object, len(objects))}
-	for i, o := range objects {
+func encodeObjects(buf *bytes.Buffer, t Task, s *data.Sample, size image.Point) error {
+	if err := checkUnknown(s.Unknown, t); err != nil {
+		return err
+	}
+	list := objectList{size.X, size.Y, make([]object, len(s.Objects)), s.Unknown}
+	for i, o := range s.Objects {
 		if err := checkObject(o, t); err != nil {
 			return fmt.Errorf("object %d: %w", i, err)
 		}
@@ -158,18 +162,21 @@ func encodeObjects(buf *bytes.Buffer, t Task, objects []data.Object, size image.
 	return e.Encode(list)
 }
 
-func decodeObjects(b []byte, t Task, size image.Point) ([]data.Object, error) {
+func decodeObjects(b []byte, t Task, size image.Point) (objects []data.Object, unknown []int, err error) {
 	var list objectList
 	if err := json.Unmarshal(b, &list); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if list.Objects == nil {
-		return nil, errors.New("it has no list of objects")
+		return nil, nil, errors.New("it has no list of objects")
+	}
+	if err := checkUnknown(list.Unknown, t); err != nil {
+		return nil, nil, err
 	}
 	if list.Width != size.X || list.Height != size.Y {
-		return nil, fmt.Errorf("it is of an image of %d×%d, the image has %d×%d", list.Width, list.Height, size.X, size.Y)
+		return nil, nil, fmt.Errorf("it is of an image of %d×%d, the image has %d×%d", list.Width, list.Height, size.X, size.Y)
 	}
-	objects := make([]data.Object, len(list.Objects))
+	objects = make([]data.Object, len(list.Objects))
 	for i, j := range list.Objects {
 		o := data.Object{
 			Box:   data.Box{X0: j.Box[0], Y0: j.Box[1], X1: j.Box[0] + j.Box[2], Y1: j.Box[1] + j.Box[3]},
@@ -183,11 +190,20 @@ func decodeObjects(b []byte, t Task, size image.Point) ([]data.Object, error) {
 			o.Mask, err = decodeMask(j.Mask, size)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("object %d: %w", i, err)
+			return nil, nil, fmt.Errorf("object %d: %w", i, err)
 		}
 		objects[i] = o
 	}
-	return objects, nil
+	return objects, list.Unknown, nil
+}
+
+func checkUnknown(unknown []int, t Task) error {
+	for i, c := range unknown {
+		if c < 0 || c >= len(t.Classes) || i > 0 && c <= unknown[i-1] {
+			return fmt.Errorf("unknown classes are %v; they must ascend and be below %d", unknown, len(t.Classes))
+		}
+	}
+	return nil
 }
 
 func checkObject(o data.Object, t Task) error {

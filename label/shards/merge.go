@@ -6,9 +6,9 @@ import (
 	"must/data"
 )
 
-// Merge returns base with what is unknown in it filled in from the labels in dir: a sample keeps
-// its true labels, and a task it has none for gets the pseudo label, where there is one. Samples are
-// matched by key, so base may also be a part of what was labelled, or more. A task that both label
+// Merge returns base with what is unknown in it filled in from the labels in dir, by the rules of
+// [data.Fill]: a sample keeps its true labels; a task it has none for gets the pseudo label, where
+// there is one, and a true label gets the classes that it does not tell of. Samples are matched by key, so base may also be a part of what was labelled, or more. A task that both label
 // must mean the same in both.
 func Merge(base data.Dataset, dir string) (data.Dataset, error) {
 	set, err := Open(dir)
@@ -21,7 +21,7 @@ func Merge(base data.Dataset, dir string) (data.Dataset, error) {
 			return nil, fmt.Errorf("labels in %s do not go with those of the dataset: %w; label with a teacher of the dataset's own classes and units", dir, err)
 		}
 	}
-	m := &merged{Dataset: base, set: set, labels: l.Join(set.Labels()), offsets: map[string][]int64{}}
+	m := &merged{Dataset: base, set: set, labels: l.Join(set.Labels()), own: l, offsets: map[string][]int64{}}
 	if err := m.locate(); err != nil {
 		return nil, err
 	}
@@ -32,6 +32,7 @@ type merged struct {
 	data.Dataset
 	set     *Set
 	labels  data.Labels
+	own     data.Labels        // of the base
 	slots   []int32            // by sample of the base: its index among the labelled ones, -1: not among them
 	offsets map[string][]int64 // by task and index among the labelled: where its member begins, -1: none
 }
@@ -91,14 +92,16 @@ func (m *merged) Sample(i int) (*data.Sample, error) {
 		return s, err
 	}
 	slot := int(m.slots[i])
+	pseudo := &data.Sample{Key: s.Key}
 	for _, task := range m.set.index.tasks() {
-		if s.Has(task) {
+		if s.Has(task) && m.own.Unknown[task] == nil {
 			continue
 		}
 		shard := m.set.index.Shards[slot/m.set.index.ShardSize].Name
-		if err := m.set.read(s, task, shard, m.offsets[task][slot], s.Image.Bounds().Size()); err != nil {
+		if err := m.set.read(pseudo, task, shard, m.offsets[task][slot], s.Image.Bounds().Size()); err != nil {
 			return nil, err
 		}
 	}
+	data.Fill(s, m.own, pseudo)
 	return s, nil
 }

@@ -714,3 +714,94 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+// A set whose own classes are some of the label space's gets the others from the shards, in the
+// images that have no label at all everything.
+func TestMergeAddsUnknownClasses(t *testing.T) {
+	dir := t.TempDir()
+	own := images{n: 4, labels: data.Labels{Detection: []string{"é"}, Segmentation: []string{"m", "other"}}, fill: func(i int, s *data.Sample) {
+		if i == 3 {
+			return // not annotated
+		}
+		s.Objects = []data.Object{{Box: data.Box{X1: 2, Y1: 2}, Score: 1}}
+		s.Semantic = data.NewGrid[uint8](s.Image.Rect.Dx(), s.Image.Rect.Dy())
+		for j := range s.Semantic.Pix {
+			s.Semantic.Pix[j] = uint8(j % 2)
+		}
+	}}
+	var mappings []data.Mapping
+	for task, to := range map[string][]string{data.Detection: provenance().Tasks[data.Detection].Classes, data.Segmentation: provenance().Tasks[data.Segmentation].Classes} {
+		m, err := data.MapClasses(task, own.labels.Detection, to, nil)
+		if task == data.Segmentation {
+			m, err = data.MapClasses(task, own.labels.Segmentation, to, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		mappings = append(mappings, m)
+	}
+	d := data.Remap(own, mappings...)
+
+	w, err := NewWriter(dir, d, provenance(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := w.Claim(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range d.Len() {
+		sample, _ := d.Sample(i)
+		p := predict(i, sample)
+		p.Objects = []data.Object{{Class: 0, Score: 0.5, Box: data.Box{X1: 1, Y1: 1}}, {Class: 1, Score: 0.75, Box: data.Box{X1: 1, Y1: 1}}}
+		data.Lack(sample, d.Labels(), p)
+		if err := s.Add(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+
+	merged, err := Merge(d, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := merged.Labels().Unknown; u != nil {
+		t.Errorf("still unknown: %v", u)
+	}
+	for i := range d.Len() {
+		s, err := merged.Sample(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Unknown != nil || len(s.Objects) != 2 {
+			t.Errorf("sample %d: %+v", i, s.Objects)
+		}
+		if i == 3 {
+			continue
+		}
+		if s.Objects[0].Class != 1 || s.Objects[0].Score != 1 || s.Objects[1].Class != 0 {
+			t.Errorf("sample %d: %+v", i, s.Objects)
+		}
+		for j, c := range s.Semantic.Pix {
+			if want := predict(i, s).Semantic.Pix[j]; j%2 == 0 && c != 2 || j%2 == 1 && want < 2 && c != want || j%2 == 1 && want >= 2 && c != data.Ignore {
+				t.Errorf("sample %d: pixel %d is %d, predicted %d", i, j, c, want)
+			}
+		}
+	}
+
+	// Read by itself, such a label says what it does not tell of.
+	set, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r, err := range set.All() {
+		if err != nil || (r.Key == own.Key(3)) != (r.Unknown == nil) {
+			t.Errorf("%v: label of %s: %v", err, r.Key, r.Unknown)
+		}
+	}
+}
