@@ -19,18 +19,22 @@ import (
 
 // golden holds what PyTorch and torchvision compute; testdata/make_golden.py makes it.
 type golden struct {
-	Classification, Segmentation, Metric, Inverse, Normals struct {
-		Loss      float32
-		Grad, Out []float32
-	}
-	Detection struct {
+	Classification, Segmentation, Metric, Inverse, Normals head
+	Detection                                              struct {
 		Losses map[string]float32
 		Grad   map[string][]float32
+		Inputs [7][]float32 // gradients of C5 and of P2 to P7
 		Found  []struct {
 			Boxes, Scores []float32
 			Labels, Areas []int
 		}
 	}
+}
+
+type head struct {
+	Loss      float32
+	Grad, Out []float32
+	Inputs    [7][]float32
 }
 
 func readGolden(t *testing.T) (g golden) {
@@ -103,13 +107,33 @@ func fill(t *testing.T, s *model.Set) {
 	}
 }
 
-func goldenFeatures(m model.Mode) *model.Features {
-	f := &model.Features{C5: torch.From(noise("C5", goldenImages*64*4*4), goldenImages, 64, 4, 4), Size: goldenSize, Mode: m}
-	for i := range f.P {
-		side := int64(goldenSize >> (i + 2))
-		f.P[i] = torch.From(noise(fmt.Sprint("P", i+2), int(goldenImages*8*side*side)), goldenImages, 8, side, side)
+// goldenFeatures returns C5 and P2 to P7 by the formula, and the memory that holds them with gradients.
+func goldenFeatures(t *testing.T, m model.Mode) (*model.Features, *torch.Flat) {
+	shapes := [][]int64{{goldenImages, 64, 4, 4}}
+	values := noise("C5", goldenImages*64*4*4)
+	for level := 2; level <= 7; level++ {
+		side := int64(goldenSize >> level)
+		shapes = append(shapes, []int64{goldenImages, 8, side, side})
+		values = append(values, noise(fmt.Sprint("P", level), int(goldenImages*8*side*side))...)
 	}
-	return f
+	flat := torch.NewFlat(shapes, true)
+	t.Cleanup(func() { torch.Do(flat.Free) })
+	torch.Load(flat.Data, values)
+	return &model.Features{C5: flat.Params[0], P: [6]*torch.Tensor(flat.Params[1:]), Size: goldenSize, Mode: m}, flat
+}
+
+// inputGradients compares the gradients of features.
+func inputGradients(t *testing.T, what string, flat *torch.Flat, want [7][]float32) {
+	t.Helper()
+	grad := torch.Values[float32](flat.Grad)
+	for i, p := range flat.Params {
+		got := some(grad[:p.Len()], 20)
+		grad = grad[p.Len():]
+		if len(want[i]) == 0 { // not read at all
+			want[i] = make([]float32, len(got))
+		}
+		near(t, fmt.Sprintf("%s: gradient of input %d", what, i), got, want[i], 5e-3)
+	}
 }
 
 // goldenSamples returns four images: 1 has no label, 3 no valid pixel, but objects; 2 has no objects.
@@ -256,11 +280,8 @@ func TestHeadsArePyTorchs(t *testing.T) {
 		name, grad string
 		task       string
 		labels     data.Labels
-		want       struct {
-			Loss      float32
-			Grad, Out []float32
-		}
-		out func(preds []*data.Sample) []float32
+		want       head
+		out        func(preds []*data.Sample) []float32
 	}{
 		{"classification", "weight", data.Classification, labels(), g.Classification, func(preds []*data.Sample) []float32 {
 			return join(preds, func(p *data.Sample) []float32 { return p.Class })
@@ -285,16 +306,18 @@ func TestHeadsArePyTorchs(t *testing.T) {
 		}},
 	} {
 		with(t, spec(goldenSize, c.labels, c.task), func(n *Network) {
-			losses := n.Losses(goldenFeatures(model.Mode{Train: true}), n.Targets(goldenSamples(), seeded()), seeded())
+			f, flat := goldenFeatures(t, model.Mode{Train: true})
+			losses := n.Losses(f, n.Targets(goldenSamples(), seeded()), seeded())
 			if len(losses) != 1 {
 				t.Fatalf("%s: %d losses", c.name, len(losses))
 			}
 			near(t, c.name+": loss", []float32{float32(losses[0].Total.Item())}, []float32{c.want.Loss}, 1e-4)
 			losses[0].Total.Backward()
 			near(t, c.name+": gradient", some(gradient(t, n.Set, "heads."+c.task+"."+c.grad), 40), c.want.Grad, 2e-3)
+			inputGradients(t, c.name, flat, c.want.Inputs)
 
 			fill(t, n.Set) // running statistics have moved
-			near(t, c.name+": prediction", some(c.out(predictions(n, goldenFeatures(model.Mode{}))), 40), c.want.Out, 1e-3)
+			near(t, c.name+": prediction", some(c.out(predictions(t, n)), 40), c.want.Out, 1e-3)
 		})
 	}
 }
@@ -306,7 +329,8 @@ func join(preds []*data.Sample, values func(p *data.Sample) []float32) (all []fl
 	return all
 }
 
-func predictions(n *Network, f *model.Features) []*data.Sample {
+func predictions(t *testing.T, n *Network) []*data.Sample {
+	f, _ := goldenFeatures(t, model.Mode{})
 	preds := make([]*data.Sample, goldenImages)
 	for i := range preds {
 		preds[i] = &data.Sample{}
@@ -328,7 +352,7 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 	s := spec(goldenSize, labels(), data.Detection)
 	s.Detection.RoIs = 10000
 	with(t, s, func(n *Network) {
-		for i, found := range predictions(n, goldenFeatures(model.Mode{})) {
+		for i, found := range predictions(t, n) {
 			if i >= len(g.Found) {
 				break
 			}
@@ -349,7 +373,8 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 				}
 			}
 		}
-		losses := n.Losses(goldenFeatures(model.Mode{Train: true}), n.Targets(goldenSamples(), seeded()), seeded())
+		f, flat := goldenFeatures(t, model.Mode{Train: true})
+		losses := n.Losses(f, n.Targets(goldenSamples(), seeded()), seeded())
 		if len(losses) != 1 || len(losses[0].Parts) != len(g.Losses) {
 			t.Fatal(losses)
 		}
@@ -360,5 +385,6 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 		for name, want := range g.Grad {
 			near(t, "gradient of "+name, some(gradient(t, n.Set, name), 40), want, 5e-3)
 		}
+		inputGradients(t, "detection", flat, g.Inputs)
 	})
 }

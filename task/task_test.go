@@ -65,18 +65,26 @@ func TestGradients(t *testing.T) {
 			}
 			loss().Backward()
 			grad := torch.Values[float32](n.Set.Flat.Grad)
-			at, square := int64(0), 0.
+			at, square := int64(0), map[string]float64{}
 			for _, p := range n.Set.Params {
+				part, _, _ := strings.Cut(p.Name, ".")
 				for i := range grad[at:][:p.Len()] {
 					g := &grad[at:][i]
 					if !strings.HasPrefix(p.Name, c.prefix) {
 						*g = 0
 					}
-					square += float64(*g) * float64(*g)
+					square[part] += float64(*g) * float64(*g)
 				}
 				at += p.Len()
 			}
-			norm := math.Sqrt(square)
+			norm := 0.
+			for part, v := range square {
+				if v == 0 && c.prefix == "" {
+					t.Errorf("%s: no gradient reaches the %s", c.name, part)
+				}
+				norm += v
+			}
+			norm = math.Sqrt(norm)
 			start := torch.Values[float32](n.Set.Flat.Data)
 			along := func(step float64) (value float64) {
 				moved := slices.Clone(start)

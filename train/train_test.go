@@ -534,9 +534,17 @@ func TestKill(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, ModelFile)); err == nil {
 		t.Fatal("the child was done")
 	}
+	if _, err := os.Stat(filepath.Join(dir, stateFile)); err != nil {
+		t.Error("the child saved no state: ", err)
+	}
 	j := all(t, c)
 	j.Dir = dir
+	var reads atomic.Int64
+	j.Train = toys{n: 8, broken: -1, read: func() { reads.Add(1) }}
 	run(t, j)
+	if n := reads.Load(); n > 10*3 {
+		t.Errorf("at least two steps of 12 were saved, but %d images were read", n)
+	}
 	if !bytes.Equal(read(t, dir, ModelFile), read(t, whole.Dir, ModelFile)) {
 		t.Errorf("a killed run ends with other weights; child:\n%s", out.String())
 	}

@@ -48,6 +48,16 @@ pyramid = [noise(f"P{i + 2}", IMAGES, WIDTH, SIZE >> (i + 2), SIZE >> (i + 2)) f
 golden = {}
 
 
+def input_gradients():
+    """Those of C5 and of every level, as far as a loss reads them, and a clean slate."""
+    grads = [[] if t.grad is None else some(t.grad, 20) for t in (c5, *pyramid)]
+    for t in (c5, *pyramid):
+        t.requires_grad_().grad = None
+    return grads
+
+
+input_gradients()
+
 # Classification.
 w, b = (fill(f"heads.classification.{k}", s).requires_grad_() for k, s in (("weight", (CLASSES, 64)), ("bias", (CLASSES,))))
 logits = F.linear(c5.mean((2, 3)), w, b)
@@ -55,7 +65,7 @@ probs = torch.stack([noise(f"class {i}", CLASSES).abs() for i in range(IMAGES)])
 probs = probs / probs.sum(1, keepdim=True)
 loss = F.cross_entropy(logits[LABELLED], probs[LABELLED])
 loss.backward()
-golden["classification"] = {"loss": loss.item(), "grad": some(w.grad), "out": some(logits.softmax(1))}
+golden["classification"] = {"loss": loss.item(), "grad": some(w.grad), "inputs": input_gradients(), "out": some(logits.softmax(1))}
 
 
 # Pixel heads.
@@ -78,18 +88,20 @@ def load(module, names):
     return module
 
 
-fused = pyramid[0]
-for p in pyramid[1:]:
-    fused = fused + F.interpolate(p, size=fused.shape[2:], mode="bilinear", align_corners=False)
+def fuse():
+    fused = pyramid[0]
+    for p in pyramid[1:]:
+        fused = fused + F.interpolate(p, size=fused.shape[2:], mode="bilinear", align_corners=False)
+    return fused
 
 
 def pixel(task, out, loss_of, view, labelled=LABELLED):
     head = load(PixelHead(out), lambda k: f"heads.{task}.{k}")
     with torch.no_grad():
-        prediction = head.eval()(fused)
-    loss = loss_of(head.train()(fused[labelled]), labelled)
+        prediction = head.eval()(fuse())
+    loss = loss_of(head.train()(fuse()[labelled]), labelled)
     loss.backward()
-    return {"loss": loss.item(), "grad": some(head.tower[0]["conv"].weight.grad), "out": some(view(prediction))}
+    return {"loss": loss.item(), "grad": some(head.tower[0]["conv"].weight.grad), "inputs": input_gradients(), "out": some(view(prediction))}
 
 
 def semantic(i):
@@ -226,6 +238,7 @@ golden["detection"] = {
     "grad": {"heads.detection.rpn.conv0.weight": some(proposer.head.conv[0][0].weight.grad),
              "heads.detection.box.tower.0.conv.weight": some(heads.box_head[0][0].weight.grad),
              "heads.detection.mask.tower.0.conv.weight": some(heads.mask_head[0][0].weight.grad)},
+    "inputs": input_gradients(),
     "found": [{"boxes": [round(v, 3) for v in f["boxes"].flatten().tolist()], "labels": f["labels"].tolist(),
                "scores": [round(v, 6) for v in f["scores"].tolist()],
                "areas": roi_heads.paste_masks_in_image(f["masks"], f["boxes"], (SIZE, SIZE)).gt(0.5).sum((1, 2, 3)).tolist()} for f in found]}
