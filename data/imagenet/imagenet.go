@@ -42,7 +42,7 @@ var wnidPattern = regexp.MustCompile(`^n[0-9]{8}$`)
 // Keys and their order are the same in every layout: train/n01440764/n01440764_10026 and
 // val/ILSVRC2012_val_00000293. Opening a tar reads its headers, a few minutes for the 1.28 million of the
 // training set on a disk at rest; what it finds is kept in the user's cache folder, so that the next opening
-// takes a second. Images are decoded by their content: one of the JPEGs is a PNG, some are CMYK.
+// takes seconds. Images are decoded by their content: one of the JPEGs is a PNG, some are CMYK.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
 		return nil, fmt.Errorf("imagenet has no sets, but set is %q: leave it out", src.Set)
