@@ -87,7 +87,10 @@ func (n names) find(name string) (int, error) {
 			return -1, fmt.Errorf("; several are called so but for their case or spaces")
 		}
 	}
-	return -1, fmt.Errorf(" among its %d", len(n.list))
+	if len(n.list) > 20 {
+		return -1, fmt.Errorf(" among the %d", len(n.list))
+	}
+	return -1, fmt.Errorf("; there are %s", strings.Join(n.list, ", "))
 }
 
 // Same reports whether the set's classes are those of the label space, in their order.

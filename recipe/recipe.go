@@ -26,7 +26,8 @@ type Recipe struct {
 	Size      int                  `yaml:"size"` // side of all networks' input in pixels
 	Model     model.Config         `yaml:"model"`
 	Detection task.DetectionConfig `yaml:"detection"`
-	Train     train.Config         `yaml:"train"` // what stages start from
+	Train     train.Config         `yaml:"train"`            // what stages start from
+	Spaces    map[string]*Space    `yaml:"spaces,omitempty"` // by task, its classes in this recipe; absent: those of its sets, which must then be the same
 	Data      map[string]*Set      `yaml:"data"`
 	Stages    []*Stage             `yaml:"stages"`
 }
@@ -37,6 +38,9 @@ type Set struct {
 	About       string            `yaml:"about,omitempty"`
 	Parts       map[string]int    `yaml:"parts,omitempty"`  // samples per split; absent or 0: all
 	Splits      map[string]string `yaml:"splits,omitempty"` // what the set calls train, val and test, where it has other names
+
+	Tasks []string                     `yaml:"tasks,omitempty"` // whose labels are used; absent: all
+	Map   map[string]map[string]string `yaml:"map,omitempty"`   // by task, the set's class to the recipe's; "": none of them
 }
 
 // A Stage does one thing; exactly one of its fields besides Name is set.
@@ -154,6 +158,9 @@ func (r *Recipe) Check() error {
 		if _, err := format(s.Format); err != nil {
 			return fmt.Errorf("data.%s: %w", name, err)
 		}
+	}
+	if err := r.checkSpaces(); err != nil {
+		return err
 	}
 	before := map[string]*Stage{}
 	for i, s := range r.Stages {

@@ -110,6 +110,20 @@ func (r *Runner) key(s *Stage) string {
 		for _, n := range names {
 			for _, p := range parts {
 				add(n, r.Data[n].source(p))
+				if d := r.Data[n]; d.Tasks != nil {
+					add(d.Tasks)
+				}
+			}
+		}
+	}
+	spaces := func(names []string) { // and how those sets are mapped into them
+		for _, task := range keys(r.Spaces) {
+			add(task, r.Spaces[task])
+			if from := r.Spaces[task].From; from != "" {
+				sets([]string{from}, "train")
+			}
+			for _, n := range names {
+				add(r.Data[n].Map[task])
 			}
 		}
 	}
@@ -122,10 +136,12 @@ func (r *Runner) key(s *Stage) string {
 		c, _ := r.trainConfig(s.Train.With)
 		add(c, s.Train.Tasks, s.Train.Weights)
 		sets(s.Train.Data, "train", "val")
+		spaces(s.Train.Data)
 		input(s.Train.Labels, s.Train.From)
 	case s.Label != nil:
 		add(s.Label.Thresholds, s.Label.ShardSize)
 		sets(s.Label.Data, "train")
+		spaces(s.Label.Data)
 		input(s.Label.Teachers...)
 	case s.Score != nil:
 		input(s.Score.Student)
@@ -133,6 +149,7 @@ func (r *Runner) key(s *Stage) string {
 			add(t)
 			input(s.Score.Teachers[t])
 			sets(r.stage(s.Score.Teachers[t]).Train.Data[:1], "test")
+			spaces(r.stage(s.Score.Teachers[t]).Train.Data[:1])
 		}
 	case s.Transfer != nil:
 		for _, d := range s.Transfer.Sets {
@@ -407,25 +424,9 @@ func PeakMB() float64 {
 	return 0
 }
 
-// open returns one part of a set.
-func (r *Runner) open(set, part string) (data.Dataset, error) {
-	if r.opened == nil {
-		r.opened = map[string]data.Dataset{}
-	}
-	name := set + "/" + part
-	if ds := r.opened[name]; ds != nil {
-		return ds, nil
-	}
-	ds, err := Open(r.Data[set].source(part))
-	if err != nil {
-		return nil, fmt.Errorf("data set %s, %s part: %w", set, part, err)
-	}
-	r.opened[name] = ds
-	return ds, nil
-}
-
 // spec describes a network of this recipe.
 func (r *Recipe) spec(tasks []string, labels data.Labels) task.Spec {
+	labels.Unknown = nil // of its set, not of a network
 	return task.Spec{
 		Model: r.Model, Detection: r.Detection, Tasks: tasks, Labels: labels, Size: r.Size,
 		Mean: task.ImageNetMean, Std: task.ImageNetStd,

@@ -32,7 +32,7 @@ func (r *Runner) show(ctx context.Context, s *Stage) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		ds, err := r.open(name, "train")
+		ds, err := r.openOwn(name, "train")
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 	}
 	set, err := data.Union(parts...)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; the sets are %v: declare the task's classes under spaces, so that they are mapped", err, t.Data)
 	}
 	for _, task := range t.Tasks {
 		if !set.Labels().Has(task) {
@@ -352,11 +352,11 @@ func ReadTrial(dir string) (*Trial, error) {
 
 func (r *Runner) trial(ctx context.Context, t *TransferStage, set *TransferSet, start string, seed uint64, dir string) (*Trial, error) {
 	began := time.Now()
-	trainSet, err := r.open(set.Data, "train")
+	trainSet, err := r.openOwn(set.Data, "train")
 	if err != nil {
 		return nil, err
 	}
-	test, err := r.open(set.Data, "test")
+	test, err := r.openOwn(set.Data, "test")
 	if err != nil {
 		return nil, err
 	}

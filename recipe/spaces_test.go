@@ -1,0 +1,135 @@
+package recipe
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"must/data"
+	"must/label/shards"
+)
+
+const twoSpaces = `
+name: spaces
+size: 32
+model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
+train: {batch: 4, steps: 1}
+spaces:
+  detection: [Ball, box, car, vessel]
+  segmentation: {from: stuff}
+data:
+  crowds: {format: scenes, set: crowds, size: 32, parts: {train: 6, val: 2, test: 2}}
+  boxes:  {format: scenes, set: boxes, size: 32, parts: {train: 6, val: 2, test: 2}, map: {detection: {mug: vessel, house: vessel}}}
+  stuff:  {format: scenes, set: stuff, size: 32, parts: {train: 6, val: 2}, tasks: [segmentation]}
+  rooms:  {format: scenes, set: rooms, size: 32, parts: {train: 6, val: 2}}
+stages:
+  - name: boxes-teacher
+    train: {data: [crowds, boxes], tasks: [detection]}
+  - name: maps-teacher
+    train: {data: [stuff], tasks: [segmentation]}
+  - name: labels
+    label: {data: [crowds, boxes, stuff, rooms], teachers: [boxes-teacher, maps-teacher], thresholds: {detection: 0, segmentation: 0}}
+  - name: student
+    train: {data: [crowds, boxes, stuff, rooms], labels: labels, tasks: [detection, segmentation]}
+  - name: transfer
+    transfer: {from: {must: student}, sets: [{data: boxes, task: detection}]}
+`
+
+func TestSpaces(t *testing.T) {
+	r := &Runner{Recipe: parse(t, twoSpaces), Out: t.TempDir()}
+	run(t, r)
+
+	boxes := must(r.open("boxes", "train"))
+	if l := boxes.Labels(); !slices.Equal(l.Detection, []string{"Ball", "box", "car", "vessel"}) || !slices.Equal(l.Unknown[data.Detection], []int{0, 1}) {
+		t.Errorf("labels of boxes: %+v", l)
+	}
+	if l := must(r.open("stuff", "train")).Labels(); l.Has(data.Detection) || l.Unknown != nil {
+		t.Errorf("labels of stuff: %+v", l)
+	}
+	rooms := must(r.open("rooms", "train"))
+	for _, set := range []string{"crowds", "boxes", "stuff", "rooms"} {
+		ds := must(r.open(set, "train"))
+		merged, err := shards.Merge(ds, filepath.Join(r.dir("labels"), set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range merged.Len() {
+			before, after := must(ds.Sample(i)), must(merged.Sample(i))
+			if !after.Has(data.Detection) || !after.Has(data.Segmentation) || after.Unknown != nil {
+				t.Errorf("%s is not labelled in full: %+v", after.Key, after)
+			}
+			for k, o := range before.Objects { // true objects stay, and no others of their classes come
+				if after.Objects[k].Box != o.Box {
+					t.Errorf("%s: object %d is %+v, was %+v", after.Key, k, after.Objects[k], o)
+				}
+			}
+			for _, o := range after.Objects[len(before.Objects):] {
+				if before.Objects != nil && !slices.Contains(before.Unknown, o.Class) {
+					t.Errorf("%s: a pseudo object of class %d, which is known", after.Key, o.Class)
+				}
+			}
+		}
+	}
+	// Walls and floors of rooms are known to it; what is not stays unknown until a teacher tells.
+	ignored := func(ds data.Dataset) (n int) {
+		for _, c := range must(ds.Sample(0)).Semantic.Pix {
+			if c == data.Ignore {
+				n++
+			}
+		}
+		return n
+	}
+	if own := must(r.openOwn("rooms", "train")); ignored(rooms) <= ignored(own) || slices.Equal(own.Labels().Segmentation, rooms.Labels().Segmentation) {
+		t.Errorf("%d pixels of rooms are unknown after mapping, %d before", ignored(rooms), ignored(own))
+	}
+	// A transfer set keeps its own classes.
+	if l := must(r.openOwn("boxes", "train")).Labels(); slices.Contains(l.Detection, "vessel") || l.Unknown != nil {
+		t.Errorf("transfer would learn %+v", l)
+	}
+	// Another mapping, another result.
+	changed := &Runner{Recipe: parse(t, twoSpaces, "data.boxes.map.detection.house="), Out: r.Out}
+	if c := changed.Changed(); !slices.Equal(c, []string{"boxes-teacher", "labels", "student", "transfer"}) {
+		t.Errorf("stages %v change with a mapping", c)
+	}
+}
+
+func TestMistakesInSpaces(t *testing.T) {
+	for _, c := range []struct{ old, new, want string }{
+		{"spaces:", "space:", `"spaces"`},
+		{"  detection: [Ball", "  detektion: [Ball", `"detection"`},
+		{"{from: stuff}", "{from: stuf}", `"stuff"`},
+		{"[Ball, box, car, vessel]", "[Ball, Ball, vessel]", "there twice"},
+		{"[Ball, box, car, vessel]", "[]", "spaces.detection is empty"},
+		{"map: {detection", "map: {classification", "declare the task's classes under spaces"},
+		{"tasks: [segmentation]}\n  rooms", "tasks: [segmentations]}\n  rooms", `"segmentation"`},
+	} {
+		text := strings.Replace(twoSpaces, c.old, c.new, 1)
+		r, err := Parse([]byte(text))
+		if err == nil {
+			err = r.Check()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the error does not say %s: %v", c.new, c.want, err)
+		}
+	}
+	// What only the sets can tell.
+	for _, c := range []struct{ setting, want string }{
+		{"data.boxes.map.detection.mugg=vessel", `no class "mugg"`},
+		{"data.boxes.map.detection.mug=vessels", "data.boxes.map.detection"},
+		{"spaces.detection=[x, y]", "none of its classes"},
+		{"spaces.segmentation.from=crowds", "no labels"},
+		{"spaces={}", "declare the task's classes under spaces"},
+	} {
+		settings := []string{c.setting}
+		if c.setting == "spaces={}" {
+			settings = append(settings, "data.boxes.map={}")
+		}
+		err := (&Runner{Recipe: parse(t, twoSpaces, settings...), Out: t.TempDir()}).Run(context.Background())
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the error does not say %s: %v", c.setting, c.want, err)
+		}
+	}
+}
