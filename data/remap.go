@@ -302,24 +302,7 @@ type only struct {
 	tasks []string
 }
 
-func (o only) Labels() Labels {
-	l := o.Dataset.Labels()
-	keep := func(task string) bool { return slices.Contains(o.tasks, task) }
-	if !keep(Classification) {
-		l.Classification = nil
-	}
-	if !keep(Detection) {
-		l.Detection, l.Masks = nil, false
-	}
-	if !keep(Segmentation) {
-		l.Segmentation = nil
-	}
-	if !keep(Depth) {
-		l.Depth = ""
-	}
-	l.Normals = l.Normals && keep(Normals)
-	return l
-}
+func (o only) Labels() Labels { return o.Dataset.Labels().Only(o.tasks...) }
 
 func (o only) Sample(i int) (*Sample, error) {
 	s, err := o.Dataset.Sample(i)

@@ -151,6 +151,25 @@ func (l Labels) Join(m Labels) Labels {
 	return l
 }
 
+// Only returns l with some of its tasks.
+func (l Labels) Only(tasks ...string) Labels {
+	keep := func(task string) bool { return slices.Contains(tasks, task) }
+	if !keep(Classification) {
+		l.Classification = nil
+	}
+	if !keep(Detection) {
+		l.Detection, l.Masks = nil, false
+	}
+	if !keep(Segmentation) {
+		l.Segmentation = nil
+	}
+	if !keep(Depth) {
+		l.Depth = ""
+	}
+	l.Normals = l.Normals && keep(Normals)
+	return l
+}
+
 // common returns the elements of a that are in b too; nil for none.
 func common(a, b []int) (both []int) {
 	for _, x := range a {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -183,20 +182,29 @@ func (r *Runner) Plan() ([]string, error) {
 	}
 	var lines []string
 	for _, s := range r.Stages {
-		state := "runs"
-		if d, ok := r.finished(s); ok {
-			state = fmt.Sprintf("done (%s)", (time.Duration(d.Seconds) * time.Second).String())
-		} else if !r.wanted(s) {
-			state = "left out"
-		} else if key := r.leftKey(s); key == r.key(s) {
-			state = "goes on"
-		} else if key != "" {
-			state = "runs afresh: its inputs or settings changed"
-		}
-		lines = append(lines, fmt.Sprintf("%-24s %-10s %s", s.Name, s.Kind(), state))
+		lines = append(lines, fmt.Sprintf("%-24s %-10s %s", s.Name, s.Kind(), r.state(s)))
 	}
 	return lines, nil
 }
+
+// state says what Run would do with a stage.
+func (r *Runner) state(s *Stage) string {
+	if d, ok := r.finished(s); ok {
+		return stateDone + " (" + (time.Duration(d.Seconds) * time.Second).String() + ")"
+	}
+	key := r.leftKey(s)
+	switch {
+	case !r.wanted(s):
+		return stateOut
+	case key == "":
+		return "runs"
+	case key == r.key(s):
+		return "goes on"
+	}
+	return "runs afresh: its inputs or settings changed"
+}
+
+const stateDone, stateOut = "done", "left out"
 
 // checkOnly tells which of the stages asked for there is not.
 func (r *Runner) checkOnly() error {
@@ -410,19 +418,7 @@ func writeJSON(path string, v any) error {
 
 // PeakMB returns the largest resident memory of this process so far, in MB of 10⁶ bytes; 0 where the
 // system does not tell.
-func PeakMB() float64 {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		var kb float64
-		if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &kb); n == 1 {
-			return kb * 1024 / 1e6
-		}
-	}
-	return 0
-}
+func PeakMB() float64 { return float64(machine.Peak()) / 1e6 }
 
 // spec describes a network of this recipe.
 func (r *Recipe) spec(tasks []string, labels data.Labels) task.Spec {

@@ -67,16 +67,16 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 		parts = append(parts, ds)
 		names = append(names, name)
 	}
-	set, err := data.Union(parts...)
+	set, err := union(s, parts)
 	if err != nil {
-		return fmt.Errorf("%w; the sets are %v: declare the task's classes under spaces, so that they are mapped", err, t.Data)
+		return err
 	}
 	for _, task := range t.Tasks {
 		if !set.Labels().Has(task) {
 			return fmt.Errorf("no set of %v has labels for %s", t.Data, task)
 		}
 	}
-	if len(t.Tasks) == 1 || len(t.Data) == 1 { // a teacher: its own set's val part tells how far it is
+	if r.validates(s) {
 		if v, err := r.open(t.Data[0], "val"); err == nil && v.Labels().Has(t.Tasks[0]) {
 			vals = append(vals, v)
 		}
@@ -118,6 +118,19 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 		Scores: result.Scores, Seconds: result.Seconds, Steps: result.Steps, Skipped: int64(result.Skipped.Count), Weights: c.Weights,
 	})
 }
+
+// union joins the sets of a train stage.
+func union(s *Stage, parts []data.Dataset) (data.Dataset, error) {
+	set, err := data.Union(parts...)
+	if err != nil {
+		return nil, fmt.Errorf("%w; the sets are %v: declare the task's classes under spaces, so that they are mapped", err, s.Train.Data)
+	}
+	return set, nil
+}
+
+// validates reports whether a train stage is a teacher's: the val part of its first set tells how far
+// it is.
+func (r *Recipe) validates(s *Stage) bool { return len(s.Train.Tasks) == 1 || len(s.Train.Data) == 1 }
 
 // trainOnce trains, unless an earlier call did so to the end and was cut off after it.
 func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {

@@ -100,8 +100,14 @@ func TestLooking(t *testing.T) {
 	exists(t, "out/inspect/crowds.png")
 	says(t, must(t, "recipes"), "demo")
 	says(t, must(t, "recipe", "show", "demo"), "name: demo", "stages:")
-	says(t, must(t, "demo", "--dry-run"), "student", "transfer", "runs")
-	if _, err := os.Stat("out/demo"); err == nil {
+	os.WriteFile("tiny.yaml", []byte(tiny), 0o666)
+	says(t, must(t, "run", "tiny.yaml", "--dry-run"), "train 8, val 4", "transfer", "runs", "2 steps of 4 on 8 images", "about ")
+	var out, err bytes.Buffer
+	if code := run([]string{"run", "tiny.yaml", "--dry-run", "--set", "data.fine={format: voc, path: nowhere}"}, &out, &err); code != 1 {
+		t.Errorf("a dry run without a set: exit status %d\n%s", code, err.String())
+	}
+	says(t, out.String(), "nowhere", "expected: Pascal VOC: Annotations", "2 steps of 4")
+	if _, err := os.Stat("out/tiny"); err == nil {
 		t.Error("a dry run makes a folder")
 	}
 }

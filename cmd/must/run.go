@@ -13,7 +13,7 @@ type runFlags struct {
 	Out    string   `help:"Folder of the run; a run that is there goes on. Default: out/NAME." placeholder:"DIR"`
 	Stage  []string `help:"Run only this stage (repeatable)." placeholder:"NAME"`
 	Set    []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
-	DryRun bool     `help:"Print what would be done, and do nothing."`
+	DryRun bool     `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
 }
 
 type demoCmd struct{ runFlags }
@@ -74,14 +74,15 @@ func (c *runFlags) run(a *app, name string) error {
 	return printRun(a, out)
 }
 
+// printPlan opens every set, measures the networks, and tells what a run would do.
 func printPlan(a *app, r *recipe.Runner) error {
-	plan, err := r.Plan()
+	s, err := r.Survey(a.ctx, a.engine())
 	if err != nil {
 		return err
 	}
-	a.printf("%s into %s:\n", r.Name, r.Out)
-	for _, line := range plan {
-		a.printf("  %s\n", line)
+	a.printf("%s", s.Text())
+	if s.Faults() > 0 {
+		return status(1)
 	}
 	return nil
 }

@@ -1,0 +1,171 @@
+package train
+
+import (
+	"fmt"
+	"image"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"must/augment"
+	"must/data"
+	"must/loader"
+	"must/machine"
+	"must/task"
+	"must/torch"
+)
+
+// A Cost is what a network takes on this machine and device.
+type Cost struct {
+	Step    float64 // seconds of a training step, per image
+	Predict float64 // seconds of a prediction, per image
+	Fixed   int64   // bytes of parameters, gradients and the optimizer's state
+	Image   int64   // bytes of activations in training, per image; 0 where it cannot be told, as on a GPU
+}
+
+// probeTime is how long a probe may go on measuring after the first step.
+const probeTime = time.Second
+
+// Probe measures a network by a few steps on so many images of noise that have every label. Nothing is
+// kept of it. Each shape's first step is slow, as kernels are compiled, and does not count where
+// another one fits in the time.
+func Probe(s task.Spec, c Config, images int) (Cost, error) {
+	var cost Cost
+	dir, err := os.MkdirTemp("", "must-probe-")
+	if err != nil {
+		return cost, err
+	}
+	defer os.RemoveAll(dir)
+	c.LR, c.Weights = 1e-9, nil // it is to measure, not to learn
+	rng := rand.New(rand.NewPCG(c.Seed, 1))
+	batch := &loader.Batch{N: images, Size: s.Size, Images: make([]uint8, images*3*s.Size*s.Size)}
+	for i := range images {
+		sample := noise(s, rng)
+		batch.Samples = append(batch.Samples, sample)
+		loader.Planar(batch.Images[i*3*s.Size*s.Size:][:3*s.Size*s.Size], sample.Image.Pix)
+	}
+
+	err = torch.DoErr(func() error {
+		debug.FreeOSMemory()
+		torch.Trim()
+		before, tells := machine.ResetPeak()
+		net, err := task.New(s, c.Seed)
+		if err != nil {
+			return err
+		}
+		defer net.Free()
+		t := &trainer{Job: Job{Net: net, Config: c, Dir: dir, Train: none{}}, total: math.MaxInt32, started: time.Now()}
+		defer t.free()
+		if err := t.begin(); err != nil {
+			return err
+		}
+		if t.log, err = openLog(filepath.Join(dir, LogFile), 0); err != nil {
+			return err
+		}
+		defer t.log.f.Close()
+		for _, x := range t.buffers() {
+			cost.Fixed += 4 * x.Len()
+		}
+		cost.Fixed += 4 * net.Set.Flat.Grad.Len()
+
+		cost.Step, err = fastest(func() error {
+			batch.Extra = net.Targets(batch.Samples, rng)
+			return torch.DoErr(func() error { return t.train(batch) })
+		})
+		if err != nil {
+			return err
+		}
+		cost.Step /= float64(images)
+		if after := machine.Peak(); tells && !cuda() {
+			cost.Image = max(0, after-before-cost.Fixed) / int64(images)
+		}
+		cost.Predict, err = fastest(func() error {
+			return torch.Do(func() { net.Predict(batch.Images, images) })
+		})
+		cost.Predict /= float64(images)
+		return err
+	})
+	if err != nil {
+		return cost, fmt.Errorf("probe of a network for %v: %w", s.Tasks, err)
+	}
+	return cost, nil
+}
+
+func cuda() bool {
+	i, err := torch.Describe()
+	return err == nil && i.Device.CUDA
+}
+
+// fastest returns the least seconds that f takes, in as many calls after the first as fit in the time.
+func fastest(f func() error) (float64, error) {
+	best := math.Inf(1)
+	began := time.Now()
+	for range 10 {
+		from := time.Now()
+		if err := f(); err != nil {
+			return 0, err
+		}
+		best = min(best, time.Since(from).Seconds())
+		if time.Since(began) > probeTime {
+			break
+		}
+	}
+	return best, nil
+}
+
+// noise is an image of noise with a label for every task of a network.
+func noise(s task.Spec, rng *rand.Rand) *data.Sample {
+	n := s.Size
+	out := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, n, n))}
+	for i := range out.Image.Pix {
+		out.Image.Pix[i] = uint8(rng.Uint32())
+	}
+	for _, t := range s.Tasks {
+		switch t {
+		case data.Classification:
+			out.Class = make([]float32, len(s.Labels.Classification))
+			out.Class[rng.IntN(len(out.Class))] = 1
+		case data.Detection:
+			out.Objects = []data.Object{}
+			for range 8 {
+				w, h := n/8+rng.IntN(n/4), n/8+rng.IntN(n/4)
+				x, y := rng.IntN(n-w), rng.IntN(n-h)
+				o := data.Object{Class: rng.IntN(len(s.Labels.Detection)), Score: 1, Box: data.Box{X0: float64(x), Y0: float64(y), X1: float64(x + w), Y1: float64(y + h)}}
+				if s.Labels.Masks {
+					o.Mask = &data.Mask{Rect: image.Rect(x, y, x+w, y+h), Pix: make([]uint8, w*h)}
+					for i := range o.Mask.Pix {
+						o.Mask.Pix[i] = 1
+					}
+				}
+				out.Objects = append(out.Objects, o)
+			}
+		case data.Segmentation:
+			out.Semantic = data.NewGrid[uint8](n, n)
+			for i := range out.Semantic.Pix {
+				out.Semantic.Pix[i] = uint8(i % len(s.Labels.Segmentation))
+			}
+		case data.Depth:
+			out.Depth = data.NewGrid[float32](n, n)
+			for i := range out.Depth.Pix {
+				out.Depth.Pix[i] = 1 + rng.Float32()
+			}
+		case data.Normals:
+			out.Normals = data.NewGrid[[3]float32](n, n)
+			for i := range out.Normals.Pix {
+				out.Normals.Pix[i] = [3]float32{0, 0, -1}
+			}
+		}
+	}
+	return (augment.Config{Size: n}).Train(out, rng)
+}
+
+// none is a set without samples.
+type none struct{}
+
+func (none) Len() int                         { return 0 }
+func (none) Labels() data.Labels              { return data.Labels{} }
+func (none) Key(int) string                   { return "" }
+func (none) Sample(int) (*data.Sample, error) { return nil, os.ErrNotExist }

@@ -1,0 +1,29 @@
+package train
+
+import (
+	"testing"
+
+	"must/data"
+	"must/model"
+	"must/task"
+)
+
+func TestProbe(t *testing.T) {
+	names := []string{"a", "b"}
+	s := task.Spec{
+		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: task.DetectionConfig{AnchorScale: 2, RoIs: 8, PreNMS: 20, PostNMS: 10, MaxObjects: 5},
+		Tasks: data.Tasks, Labels: data.Labels{Classification: names, Detection: names, Masks: true, Segmentation: names, Depth: data.Metric, Normals: true},
+		Size: 32, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+	}
+	c := DefaultConfig()
+	c.Augment.Size = s.Size
+	small, err := Probe(s, c, 2)
+	if err != nil || small.Step <= 0 || small.Predict <= 0 || small.Step < small.Predict {
+		t.Fatalf("%v, %+v", err, small)
+	}
+	c.Optimizer, c.EMA = "adamw", 0.99
+	more, err := Probe(s, c, 2)
+	if err != nil || more.Fixed*3 < small.Fixed*4 {
+		t.Errorf("%v: %d bytes for AdamW with an average, %d for SGD", err, more.Fixed, small.Fixed)
+	}
+}
