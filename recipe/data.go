@@ -9,11 +9,13 @@ import (
 	"must/data"
 	"must/data/ade20k"
 	"must/data/cifar"
+	"must/data/coco"
 	"must/data/diode"
 	"must/data/imagefolder"
 	"must/data/imagenet"
 	"must/data/images"
 	"must/data/nyu"
+	"must/data/objects365"
 	"must/data/scenes"
 	"must/data/voc"
 	"must/data/webdataset"
@@ -33,6 +35,8 @@ var formats = []Format{
 	{"images", "any folder of images, without labels", images.Open},
 	{"imagenet", "ILSVRC2012: class folders, Kaggle's layout, or the original tars; split train or val", imagenet.Open},
 	{"cifar", "CIFAR-10 or -100, binary version; set 10, 100 or 100/coarse; split train or test", cifar.Open},
+	{"coco", "COCO, or any file in its form (JSON); set instances, panoptic, stuff or unlabeled; split train or val", coco.Open},
+	{"objects365", "Objects365, version 2 or 1: boxes; set v1 or v2; split train or val", objects365.Open},
 	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year, segmentation, or both: 2012/segmentation", voc.Open},
 	{"ade20k", "ADEChallengeData2016: images and annotations; split train or val", ade20k.Open},
 	{"nyu", "NYU Depth v2, or pairs of images and depth: 16-bit PNG (needs scale), .npy, a BTS list, or the labelled .mat", nyu.Open},

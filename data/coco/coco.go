@@ -1,0 +1,359 @@
+// Package coco reads COCO and everybody's sets in its form: objects with boxes and masks, panoptic and
+// stuff maps, and its unlabelled images.
+//
+//	annotations/instances_<split>2017.json
+//	annotations/panoptic_<split>2017.json, annotations/panoptic_<split>2017/<id>.png
+//	annotations/stuff_<split>2017.json, or stuffthingmaps/<split>2017/<id>.png
+//	<split>2017/<id>.jpg
+package coco
+
+import (
+	"cmp"
+	"fmt"
+	"image"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"must/data"
+	"must/data/imagefile"
+	"must/data/images"
+	"must/metric/rle"
+)
+
+// The sets that a Source can name.
+const (
+	instances = "instances"
+	panoptic  = "panoptic"
+	stuff     = "stuff"
+	unlabeled = "unlabeled"
+)
+
+// Open reads the set in src.Path: a folder laid out like COCO, of whatever year, or a file of labels
+// (JSON). Images are looked for in the folders where COCO and its kin have them, beside the file or one
+// above, unless src.Images names their folder.
+//
+// src.Set is
+//
+//   - "" or "instances": boxes, masks where the file has them, crowds. Classes are the file's
+//     categories by ascending id, whatever gaps there are. An image without annotations has no objects;
+//     a file without a list of annotations leaves them unknown.
+//   - "panoptic": the semantic map of all categories (133 in COCO), and the things among them as
+//     objects. Pixels of no segment are ignored.
+//   - "stuff": the semantic map of the 171 things and stuffs in use from the folder stuffthingmaps, or
+//     where there is none, of the categories of stuff_<split>2017.json.
+//   - "unlabeled": the images of unlabeled2017 alone.
+//
+// src.Split, train, val or test, picks one of the files in a folder; "" will do where there is one only.
+// It may be "unlabeled" too. Of a file whose name tells of no split it takes a part by the hash of the
+// keys (imagefile.InSplit), "" is everything.
+//
+// The file is read once from end to end. Polygons and run lengths stay in it, and are read and drawn
+// when their sample is.
+func Open(src data.Source) (data.Dataset, error) {
+	set := src.Set
+	if set == "" {
+		set = instances
+	}
+	if src.Split == unlabeled {
+		set = unlabeled
+	}
+	switch set {
+	case unlabeled:
+		return openUnlabeled(src)
+	case instances, panoptic, stuff:
+	default:
+		return nil, fmt.Errorf("coco: set is %q, want %q, %q, %q or %q", src.Set, instances, panoptic, stuff, unlabeled)
+	}
+	info, err := os.Stat(src.Path)
+	if err != nil {
+		return nil, err
+	}
+	split := cmp.Or(synonyms[src.Split], src.Split)
+	file, name := src.Path, filepath.Base(src.Path)
+	if info.IsDir() {
+		if set == stuff {
+			if maps, err := findMaps(src.Path, split); maps != "" || err != nil {
+				return openMaps(maps, src)
+			}
+		}
+		if name, err = Find(src.Path, split, kindFits(set)); err != nil {
+			return nil, err
+		}
+		file = filepath.Join(src.Path, name)
+	}
+	o := Options{Images: src.Images}
+	switch of := splitOf(name, split); {
+	case of == "":
+		o.Split = split
+	case split != "" && of != split:
+		return nil, fmt.Errorf("%s: by its name this is the %s part, not %s; if it is to serve as that, say so in splits", file, of, split)
+	}
+	return open(file, set, o)
+}
+
+// openUnlabeled reads the images of COCO that have no labels.
+func openUnlabeled(src data.Source) (data.Dataset, error) {
+	if src.Split != "" && src.Split != unlabeled && src.Split != "train" {
+		return nil, fmt.Errorf("coco: the set %q has no %s part", unlabeled, src.Split)
+	}
+	folder := src.Images
+	if folder == "" {
+		folder = src.Path
+		for _, name := range []string{"unlabeled2017", "images/unlabeled2017"} {
+			if dir := filepath.Join(src.Path, name); isDir(dir) {
+				folder = dir
+				break
+			}
+		}
+		if folder == src.Path && filepath.Base(folder) != "unlabeled2017" {
+			return nil, fmt.Errorf("%s: no folder unlabeled2017 in it", src.Path)
+		}
+	}
+	return images.Open(data.Source{Path: folder})
+}
+
+// Options say how a set in COCO's form departs from COCO.
+type Options struct {
+	Images  string                       // folder of the images; "": to be found
+	Rename  func(fileName string) string // from an image's file_name to its path in that folder; nil: the same
+	Split   string                       // part to take by the hash of the keys; "": everything
+	Present bool                         // leave out images that are not there; else they are samples in error
+}
+
+// OpenInstances reads the boxes and masks of a file of labels, as [Open] does.
+func OpenInstances(file string, o Options) (*Dataset, error) { return open(file, instances, o) }
+
+// window is how much of a file is held at a time.
+const window = 1 << 20
+
+// A Dataset is a file of labels and its images.
+type Dataset struct {
+	// Of the samples of this dataset: images that are not there, boxes that reach out of their image,
+	// and boxes that have no area inside it and are dropped.
+	Missing, Clipped, Dropped int
+	// Orphans counts annotations of images that the file does not list.
+	Orphans int
+
+	file   *os.File
+	folder string // of images
+	maps   string // of panoptic maps
+	index  *index
+	labels data.Labels
+	paths  []string // of the images in folder
+	keys   []string
+	picked []int32 // index of the image of each sample
+	label  func(d *Dataset, image int, s *data.Sample) error
+}
+
+func (d *Dataset) Len() int            { return len(d.picked) }
+func (d *Dataset) Labels() data.Labels { return d.labels }
+func (d *Dataset) Key(i int) string    { return d.keys[d.picked[i]] }
+
+func open(file, set string, o Options) (_ *Dataset, err error) {
+	if err := imagefile.CheckSplit(o.Split); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dataset{file: f, folder: o.Images}
+	defer func() {
+		if err != nil {
+			f.Close()
+			err = fmt.Errorf("%s: %w", file, err)
+		}
+	}()
+	if d.index, err = readIndex(f, set == panoptic, window); err != nil {
+		return nil, err
+	}
+	d.Orphans = d.index.orphans
+	if err := d.namePaths(o.Rename); err != nil {
+		return nil, err
+	}
+	if d.folder == "" {
+		if d.folder, err = findImages(file, d.paths); err != nil {
+			return nil, err
+		}
+	}
+	there, err := present(d.folder, d.paths)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for i, key := range d.keys {
+		if o.Split != "" && !imagefile.InSplit(key, o.Split) {
+			continue
+		}
+		n++
+		if !there[i] {
+			d.Missing++
+			if o.Present {
+				continue
+			}
+		}
+		d.picked = append(d.picked, int32(i))
+	}
+	switch {
+	case n == 0:
+		return nil, fmt.Errorf("none of its %d images falls into the %s part", len(d.paths), o.Split)
+	case d.Missing == n:
+		return nil, fmt.Errorf("none of its %d images, such as %s, is in %s", n, d.paths[0], d.folder)
+	}
+	switch set {
+	case instances:
+		d.setInstances()
+	case panoptic:
+		err = d.setPanoptic(file)
+	case stuff:
+		err = d.setStuff()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// namePaths takes the paths of the images from their names and makes keys of them.
+func (d *Dataset) namePaths(rename func(string) string) error {
+	seen := make(map[string]bool, len(d.index.images))
+	d.paths = make([]string, len(d.index.images))
+	for i := range d.index.images {
+		name := d.index.images[i].name
+		p := path.Clean(strings.ReplaceAll(name, `\`, "/")) // some are made on Windows
+		if rename != nil {
+			p = rename(p)
+		}
+		switch {
+		case p == "." || !filepath.IsLocal(filepath.FromSlash(p)):
+			return fmt.Errorf("the file_name %q is no path inside the folder of images", name)
+		case seen[p]:
+			return fmt.Errorf("it lists the image %q twice", name)
+		}
+		seen[p] = true
+		d.paths[i] = p
+	}
+	d.keys = imagefile.Keys(d.paths)
+	return nil
+}
+
+// Sample reads sample i.
+func (d *Dataset) Sample(i int) (*data.Sample, error) {
+	at := int(d.picked[i])
+	s, err := d.decode(at)
+	if err != nil {
+		return nil, err
+	}
+	if d.index.annotated {
+		if err := d.label(d, at, s); err != nil {
+			return nil, &data.SampleError{Key: s.Key, Err: err}
+		}
+	}
+	return s, nil
+}
+
+// decode returns an image, in the frame that its labels are for.
+func (d *Dataset) decode(at int) (*data.Sample, error) {
+	file := filepath.Join(d.folder, filepath.FromSlash(d.paths[at]))
+	s, err := imagefile.Sample(d.keys[at], file)
+	if err != nil {
+		return nil, err
+	}
+	listed := image.Pt(int(d.index.images[at].w), int(d.index.images[at].h))
+	size := s.Image.Rect.Size()
+	if listed.X == 0 || listed.Y == 0 || size == listed {
+		return s, nil
+	}
+	if size == image.Pt(listed.Y, listed.X) {
+		// It may have been annotated as stored, before its EXIF rotation.
+		if s.Image, err = imagefile.DecodeStored(file); err != nil {
+			return nil, &data.SampleError{Key: s.Key, Err: err}
+		}
+		size = s.Image.Rect.Size()
+	}
+	if size != listed {
+		return nil, &data.SampleError{Key: s.Key, File: file, Err: fmt.Errorf("the image has %d×%d pixels, but its labels are for %d×%d", size.X, size.Y, listed.X, listed.Y)}
+	}
+	return s, nil
+}
+
+// shape returns the part of the file that an annotation left there.
+func (d *Dataset) shape(a *annotation) ([]byte, error) {
+	text := make([]byte, a.length)
+	if _, err := d.file.ReadAt(text, a.offset); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return text, nil
+}
+
+func (d *Dataset) mask(a *annotation, w, h int) (*data.Mask, error) {
+	text, err := d.shape(a)
+	if err != nil {
+		return nil, err
+	}
+	m, err := rle.FromJSON(text, h, w)
+	if err != nil {
+		return nil, fmt.Errorf("%s: at byte %d: %w", d.file.Name(), a.offset, err)
+	}
+	return m.Mask(), nil
+}
+
+// setInstances makes objects the labels.
+func (d *Dataset) setInstances() {
+	d.label = (*Dataset).objects
+	if !d.index.annotated {
+		return
+	}
+	d.labels.Detection = d.index.classes()
+	for i := range uint32(d.index.annotations.len()) {
+		if d.index.annotations.at(i).length > 0 {
+			d.labels.Masks = true
+			break
+		}
+	}
+	for _, at := range d.picked {
+		w, h := int(d.index.images[at].w), int(d.index.images[at].h)
+		if w == 0 || h == 0 {
+			continue
+		}
+		for _, n := range d.index.of(int(at)) {
+			a := d.index.annotations.at(n)
+			if !a.boxed && a.length > 0 {
+				continue
+			}
+			box := a.bounds()
+			switch clipped := box.Clip(w, h); {
+			case clipped.Area() == 0:
+				d.Dropped++
+			case clipped != box:
+				d.Clipped++
+			}
+		}
+	}
+}
+
+// objects gives a sample its objects.
+func (d *Dataset) objects(at int, s *data.Sample) (err error) {
+	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
+	s.Objects = []data.Object{}
+	for _, n := range d.index.of(at) {
+		a := d.index.annotations.at(n)
+		o := data.Object{Class: int(a.class), Score: 1, Area: a.area, Crowd: a.crowd, Box: a.bounds().Clip(w, h)}
+		if a.length > 0 {
+			if o.Mask, err = d.mask(a, w, h); err != nil {
+				return err
+			}
+			if !a.boxed {
+				r := o.Mask.Rect
+				o.Box = data.Box{X0: float64(r.Min.X), Y0: float64(r.Min.Y), X1: float64(r.Max.X), Y1: float64(r.Max.Y)}
+			}
+		}
+		if o.Box.Area() > 0 {
+			s.Objects = append(s.Objects, o)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,384 @@
+package coco
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/go-faster/jx"
+
+	"must/data"
+)
+
+// An index is what is kept of a file of labels: all but the shapes, which stay in the file and of which
+// it is known where they are.
+type index struct {
+	images     []picture
+	categories []category // by ascending id
+	annotated  bool       // there is a list of annotations, be it empty
+
+	annotations pile[annotation]
+	maps        []string // of each annotation of a panoptic file: its PNG
+	byImage     []uint32 // annotations, those of one image together, in the order of the file
+	starts      []uint32 // where in byImage those of an image begin; one more at the end
+	orphans     int      // annotations of images that are not listed
+}
+
+type picture struct {
+	name string // file_name
+	w, h int32  // 0: not given
+}
+
+type category struct {
+	id    int64
+	name  string
+	thing bool
+}
+
+// An annotation is an object, or what a panoptic file says of an image.
+type annotation struct {
+	box    [4]float64 // x, y, width, height
+	area   float64
+	offset int64  // in the file, of the segmentation or the list of segments
+	length uint32 // 0: there is none
+	image  int32
+	class  uint16
+	crowd  bool
+	boxed  bool
+}
+
+// bounds returns the box, which may reach out of the image.
+func (a *annotation) bounds() data.Box {
+	return data.Box{X0: a.box[0], Y0: a.box[1], X1: a.box[0] + a.box[2], Y1: a.box[1] + a.box[3]}
+}
+
+// of returns the numbers of the annotations of an image.
+func (x *index) of(image int) []uint32 { return x.byImage[x.starts[image]:x.starts[image+1]] }
+
+// classes returns the names of the categories.
+func (x *index) classes() []string {
+	names := make([]string, len(x.categories))
+	for i, c := range x.categories {
+		names[i] = c.name
+	}
+	return names
+}
+
+// A pile is a list of millions that is never copied to grow.
+type pile[T any] struct {
+	blocks [][]T
+}
+
+const blockSize = 1 << 13
+
+func (p *pile[T]) add(v T) {
+	last := len(p.blocks) - 1
+	if last < 0 || len(p.blocks[last]) == blockSize {
+		p.blocks = append(p.blocks, make([]T, 0, blockSize))
+		last++
+	}
+	p.blocks[last] = append(p.blocks[last], v)
+}
+
+func (p *pile[T]) at(i uint32) *T { return &p.blocks[i/blockSize][i%blockSize] }
+
+func (p *pile[T]) len() int {
+	if len(p.blocks) == 0 {
+		return 0
+	}
+	return (len(p.blocks)-1)*blockSize + len(p.blocks[len(p.blocks)-1])
+}
+
+// An indexer reads a file whose lists may come in any order. Until all are known, images and
+// categories are numbered as their ids are first seen.
+type indexer struct {
+	index
+	panoptic bool
+	imageIDs numbering
+	classIDs numbering
+	listed   []int32 // the numbers of images, in the order of their list
+	d        jx.Decoder
+	digits   jx.Num
+}
+
+// readIndex reads a file of instances, or a panoptic one, through a window of so many bytes.
+func readIndex(r io.Reader, panoptic bool, window int) (*index, error) {
+	x := &indexer{panoptic: panoptic, imageIDs: newNumbering(), classIDs: newNumbering()}
+	err := newStream(r, window).items(func(list string) func([]byte, int64) error {
+		switch list {
+		case "images":
+			return x.readImage
+		case "categories":
+			return x.readCategory
+		case "annotations":
+			x.annotated = true
+			return x.readAnnotation
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(x.images) == 0 {
+		return nil, errors.New(`it lists no "images"`)
+	}
+	if err := x.resolve(); err != nil {
+		return nil, err
+	}
+	return &x.index, nil
+}
+
+// A numbering counts ids as they appear.
+type numbering struct {
+	of  map[int64]int32
+	ids []int64
+}
+
+func newNumbering() numbering { return numbering{of: map[int64]int32{}} }
+
+func (n *numbering) number(id int64) int32 {
+	i, ok := n.of[id]
+	if !ok {
+		i = int32(len(n.ids))
+		n.of[id] = i
+		n.ids = append(n.ids, id)
+	}
+	return i
+}
+
+func (x *indexer) readImage(item []byte, _ int64) error {
+	x.d.ResetBytes(item)
+	var id, w, h int64
+	var name string
+	err := x.fields(func(key []byte) (_ bool, err error) {
+		switch string(key) {
+		case "id":
+			id, err = x.int()
+		case "width":
+			w, err = x.int()
+		case "height":
+			h, err = x.int()
+		case "file_name":
+			name, err = x.d.Str()
+		default:
+			return false, nil
+		}
+		return true, err
+	}, "id", "file_name")
+	if err != nil {
+		return err
+	}
+	if w < 0 || h < 0 || w > math.MaxInt32 || h > math.MaxInt32 {
+		return fmt.Errorf("an image of %d×%d pixels", w, h)
+	}
+	x.images = append(x.images, picture{name, int32(w), int32(h)})
+	x.listed = append(x.listed, x.imageIDs.number(id))
+	return nil
+}
+
+func (x *indexer) readCategory(item []byte, _ int64) error {
+	x.d.ResetBytes(item)
+	var c category
+	err := x.fields(func(key []byte) (_ bool, err error) {
+		switch string(key) {
+		case "id":
+			c.id, err = x.int()
+		case "name":
+			c.name, err = x.d.Str()
+			c.name = strings.TrimSpace(c.name) // Objects365 has names with spaces behind
+		case "isthing":
+			c.thing, err = x.flag()
+		default:
+			return false, nil
+		}
+		return true, err
+	}, "id", "name")
+	x.categories = append(x.categories, c)
+	return err
+}
+
+func (x *indexer) readAnnotation(item []byte, at int64) error {
+	// The decoder's values are slices of item, so their capacity tells where in it they begin.
+	item = item[:len(item):len(item)]
+	x.d.ResetBytes(item)
+	var a annotation
+	var pngName string
+	shape, required := "segmentation", []string{"image_id", "category_id"}
+	if x.panoptic {
+		shape, required = "segments_info", []string{"image_id", "file_name", "segments_info"}
+	}
+	err := x.fields(func(key []byte) (_ bool, err error) {
+		switch string(key) {
+		case "image_id":
+			var id int64
+			id, err = x.int()
+			a.image = x.imageIDs.number(id)
+		case "category_id":
+			var id int64
+			id, err = x.int()
+			class := x.classIDs.number(id)
+			if class > math.MaxUint16 {
+				return true, fmt.Errorf("more than %d categories", math.MaxUint16)
+			}
+			a.class = uint16(class)
+		case "bbox":
+			a.box, a.boxed, err = x.box()
+		case "area":
+			a.area, err = x.d.Float64()
+		case "iscrowd":
+			a.crowd, err = x.flag()
+		case "file_name":
+			pngName, err = x.d.Str()
+		case shape:
+			var raw jx.Raw
+			raw, err = x.d.Raw()
+			if x.panoptic || len(bytes.Trim(raw, "[]{} \t\r\n")) > 0 {
+				a.offset, a.length = at+int64(len(item)-cap(raw)), uint32(len(raw))
+			}
+		default:
+			return false, nil
+		}
+		return true, err
+	}, required...)
+	if err != nil {
+		return err
+	}
+	if x.annotations.len() == math.MaxUint32 {
+		return errors.New("too many annotations")
+	}
+	x.annotations.add(a)
+	if x.panoptic {
+		x.maps = append(x.maps, pngName)
+	}
+	return nil
+}
+
+// resolve turns numbers into indices of images and categories, and groups the annotations by image.
+func (x *indexer) resolve() error {
+	image := make([]int32, len(x.imageIDs.ids)) // index in images by number
+	for i := range image {
+		image[i] = -1
+	}
+	for i, n := range x.listed {
+		if image[n] >= 0 {
+			return fmt.Errorf("it lists two images of id %d, %q and %q", x.imageIDs.ids[n], x.images[image[n]].name, x.images[i].name)
+		}
+		image[n] = int32(i)
+	}
+	slices.SortStableFunc(x.categories, func(a, b category) int { return cmp.Compare(a.id, b.id) })
+	class := make([]int, len(x.classIDs.ids)) // index in categories by number
+	for n, id := range x.classIDs.ids {
+		i, ok := slices.BinarySearchFunc(x.categories, id, func(c category, id int64) int { return cmp.Compare(c.id, id) })
+		if !ok {
+			return fmt.Errorf("it has annotations of category_id %d, which its \"categories\" do not list", id)
+		}
+		class[n] = i
+	}
+	for i, c := range x.categories[:max(0, len(x.categories)-1)] {
+		if next := x.categories[i+1]; c.id == next.id {
+			return fmt.Errorf("it lists two categories of id %d, %q and %q", c.id, c.name, next.name)
+		}
+	}
+
+	x.starts = make([]uint32, len(x.images)+1)
+	for i := range uint32(x.annotations.len()) {
+		a := x.annotations.at(i)
+		if len(class) > 0 {
+			a.class = uint16(class[a.class])
+		}
+		if a.image = image[a.image]; a.image < 0 {
+			x.orphans++
+		} else {
+			x.starts[a.image+1]++
+		}
+	}
+	for i := range x.images {
+		x.starts[i+1] += x.starts[i]
+	}
+	x.byImage = make([]uint32, x.annotations.len()-x.orphans)
+	next := slices.Clone(x.starts)
+	for i := range uint32(x.annotations.len()) {
+		if image := x.annotations.at(i).image; image >= 0 {
+			x.byImage[next[image]] = i
+			next[image]++
+		}
+	}
+	return nil
+}
+
+// fields reads an object; read says whether it used the field. A null is a missing field, and those
+// required must be there.
+func (x *indexer) fields(read func(key []byte) (used bool, err error), required ...string) error {
+	missing := 1<<len(required) - 1
+	err := x.d.ObjBytes(func(d *jx.Decoder, key []byte) error {
+		if d.Next() == jx.Null {
+			return d.Skip()
+		}
+		used, err := read(key)
+		if err != nil {
+			return fmt.Errorf("field %q: %w", key, err)
+		}
+		for i, name := range required {
+			if name == string(key) {
+				missing &^= 1 << i
+			}
+		}
+		if !used {
+			return d.Skip()
+		}
+		return nil
+	})
+	for i, name := range required {
+		if err == nil && missing&(1<<i) != 0 {
+			err = fmt.Errorf("has no %q", name)
+		}
+	}
+	return err
+}
+
+// int reads a whole number, which may be written as 1.0.
+func (x *indexer) int() (n int64, err error) {
+	if t := x.d.Next(); t != jx.Number {
+		return 0, fmt.Errorf("is a %s, not a whole number", t)
+	}
+	if x.digits, err = x.d.NumAppend(x.digits[:0]); err != nil {
+		return 0, err
+	}
+	return x.digits.Int64()
+}
+
+// flag reads 0, 1, false or true.
+func (x *indexer) flag() (bool, error) {
+	if x.d.Next() == jx.Bool {
+		return x.d.Bool()
+	}
+	n, err := x.int()
+	return n != 0, err
+}
+
+// list calls read before each item of a list.
+func (x *indexer) list(read func() error) error {
+	return x.d.Arr(func(*jx.Decoder) error { return read() })
+}
+
+// box reads four numbers; an empty list is no box.
+func (x *indexer) box() (box [4]float64, ok bool, err error) {
+	n := 0
+	err = x.d.Arr(func(d *jx.Decoder) error {
+		v, err := d.Float64()
+		if n < len(box) {
+			box[n] = v
+		}
+		n++
+		return err
+	})
+	if err == nil && n != 0 && n != len(box) {
+		err = fmt.Errorf("a box of %d numbers, not x, y, width, height", n)
+	}
+	return box, n > 0, err
+}

@@ -1,0 +1,204 @@
+package coco
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-faster/jx"
+)
+
+// maxItem bounds the memory for one item of a list.
+const maxItem = 64 << 20
+
+// A stream takes a JSON file of any size apart into the items of its top-level lists. It holds no more
+// than a window around one item and knows where in the file it lies, which jx's own streaming does not
+// tell. It only finds where a value ends; whoever parses the value finds out whether it is sound.
+type stream struct {
+	r    io.Reader
+	buf  []byte
+	head int   // what lies before it in buf is done with
+	at   int64 // where in the file buf begins
+}
+
+func newStream(r io.Reader, window int) *stream { return &stream{r: r, buf: make([]byte, 0, window)} }
+
+// items asks visit for each list what to do with its items; nil leaves them out. An item is valid until
+// the function returns.
+func (s *stream) items(visit func(list string) func(item []byte, at int64) error) error {
+	err := s.document(visit)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the file is cut short")
+	}
+	return err
+}
+
+func (s *stream) document(visit func(list string) func(item []byte, at int64) error) error {
+	c, err := s.peek()
+	if bytes.HasPrefix(s.buf[s.head:], []byte("\xef\xbb\xbf")) {
+		s.head += 3
+		c, err = s.peek()
+	}
+	if err == nil && c == '[' {
+		return errors.New(`a list, not an object with "images", "annotations" and "categories": is it a file of results?`)
+	}
+	err = s.sequence('{', '}', func(int) error {
+		key, _, err := s.value()
+		if err != nil {
+			return err
+		}
+		name, err := jx.DecodeBytes(key).Str()
+		if err != nil {
+			return s.errorf("want a name in quotes")
+		}
+		if err := s.expect(':'); err != nil {
+			return err
+		}
+		if c, err := s.peek(); err != nil || c != '[' {
+			_, _, err = s.value()
+			return err
+		}
+		read := visit(name)
+		return s.sequence('[', ']', func(i int) error {
+			item, at, err := s.value()
+			if err != nil || read == nil {
+				return err
+			}
+			if err := read(item, at); err != nil {
+				return fmt.Errorf("item %d of %q, at byte %d: %w", i, name, at, err)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	switch _, err := s.peek(); err {
+	case io.EOF:
+		return nil
+	case nil:
+		return s.errorf("more text after the end")
+	default:
+		return err
+	}
+}
+
+// sequence calls item before each of the items between two brackets, for it to consume.
+func (s *stream) sequence(left, right byte, item func(i int) error) error {
+	if err := s.expect(left); err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		c, err := s.peek()
+		if err != nil {
+			return err
+		}
+		if c == right {
+			s.head++
+			return nil
+		}
+		if i > 0 {
+			if err := s.expect(','); err != nil {
+				return err
+			}
+		}
+		if err := item(i); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *stream) expect(want byte) error {
+	c, err := s.peek()
+	if err == nil && c != want {
+		err = s.errorf("%q where %q should be", c, want)
+	}
+	s.head++
+	return err
+}
+
+func (s *stream) errorf(format string, args ...any) error {
+	return fmt.Errorf("not JSON at byte %d: %w", s.at+int64(s.head), fmt.Errorf(format, args...))
+}
+
+// peek returns the next byte that is not white space, without consuming it.
+func (s *stream) peek() (byte, error) {
+	for {
+		for ; s.head < len(s.buf); s.head++ {
+			switch c := s.buf[s.head]; c {
+			case ' ', '\t', '\r', '\n':
+			default:
+				return c, nil
+			}
+		}
+		if err := s.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// value consumes a value and returns it, as long as nothing else is read, and where in the file it is.
+func (s *stream) value() (value []byte, at int64, err error) {
+	if _, err := s.peek(); err != nil {
+		return nil, 0, err
+	}
+	depth, quoted, escaped := 0, false, false
+	n := 0
+scan:
+	for {
+		window := s.buf[s.head:]
+		for ; n < len(window); n++ {
+			switch c := window[n]; {
+			case escaped:
+				escaped = false
+			case quoted:
+				escaped = c == '\\'
+				if quoted = c != '"'; !quoted && depth == 0 {
+					n++
+					break scan
+				}
+			case c == '"':
+				quoted = true
+			case c == '[' || c == '{':
+				depth++
+			case c == ']' || c == '}':
+				if depth == 0 {
+					break scan
+				}
+				if depth--; depth == 0 {
+					n++
+					break scan
+				}
+			case depth == 0 && (c == ',' || c == ':' || c <= ' '):
+				break scan
+			}
+		}
+		if n > maxItem {
+			return nil, 0, s.errorf("a value of more than %d MB", maxItem>>20)
+		}
+		if err := s.fill(); err != nil {
+			return nil, 0, err
+		}
+	}
+	if n == 0 {
+		return nil, 0, s.errorf("%q where a value should be", s.buf[s.head])
+	}
+	at = s.at + int64(s.head)
+	value = s.buf[s.head : s.head+n]
+	s.head += n
+	return value, at, nil
+}
+
+// fill reads on. What has been consumed makes room; where that is not enough, the window grows.
+func (s *stream) fill() error {
+	s.at += int64(s.head)
+	s.buf = s.buf[:copy(s.buf, s.buf[s.head:])]
+	s.head = 0
+	if 2*len(s.buf) > cap(s.buf) {
+		s.buf = append(make([]byte, 0, 2*cap(s.buf)), s.buf...)
+	}
+	n, err := io.ReadAtLeast(s.r, s.buf[len(s.buf):cap(s.buf)], 1)
+	s.buf = s.buf[:len(s.buf)+n]
+	return err
+}
