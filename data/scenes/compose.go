@@ -9,8 +9,9 @@ var (
 	crowdShapes  = sourceShapes[:6]
 	stuffKinds   = append([]kind{sky, wall, floor, grass, sand, water, table}, crowdShapes...)
 	fineShapes   = []kind{star, bowl, hourglass, arch, diamond}
-	boxedThings  = []kind{mushroom, house, snowman, mug, car, tree}
-	cutThings    = []kind{bottle, chair, dumbbell, lamp, robot, rocket}
+	boxedThings  = []kind{mushroom, house, car}
+	cutThings    = []kind{bottle, chair, rocket}
+	leftThings   = append([]kind{mushroom, snowman, dumbbell, robot}, fineShapes...)
 	roomKinds    = []kind{wall, floor, ceiling, window, door, picture, rug, table, sofa, cabinet}
 )
 
@@ -203,13 +204,13 @@ func composeFine(r rng, index int) *stage {
 
 func composeBoxed(r rng, _ int) *stage {
 	s := pick(r, plaza, plaza, studio)(r)
-	s.scatter(r, r.between(1, 4), boxedThings, 0.32, 0.85)
+	s.scatter(r, r.between(1, 3), boxedThings, 0.5, 1)
 	return s
 }
 
 func composeCut(r rng, _ int) *stage {
 	s := pick(r, plaza, studio, studio)(r)
-	s.scatter(r, r.between(1, 3), cutThings, 0.45, 1)
+	s.scatter(r, r.between(1, 2), cutThings, 0.6, 1.2)
 	return s
 }
 
@@ -218,7 +219,7 @@ func composeRoom(r rng, _ int) *stage { return furnished(r, r.in(58, 72)) }
 // composeClutter is a furnished room with things left on its floor.
 func composeClutter(r rng, _ int) *stage {
 	s := furnished(r, r.in(62, 80))
-	s.scatter(r, r.between(1, 4), append(append([]kind{}, fineShapes...), boxedThings[0], boxedThings[2], cutThings[2], cutThings[4]), 0.1, 0.5)
+	s.scatter(r, r.between(1, 4), leftThings, 0.1, 0.5)
 	return s
 }
 

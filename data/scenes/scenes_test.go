@@ -77,11 +77,11 @@ var golden = map[string]string{
 	"ranges":       "fb04f0e61f7fae69 64c67f1c4c1b2b8b 41ffffdb2344ad54",
 	"unlabelled":   "19cc8fa7d4056179 a456f8afb9bf85a0 368dc047a31da833",
 	"fine":         "fcbef83d9a6f3b2c 47fbdd044f8a183b 3466c447039f261d",
-	"boxes":        "5f8c1c95a3c68190 93cd43e6013e5c40 259e65e14b24b3c3",
-	"things":       "8edaaf04076ba1a6 908ee9546a0cc2cc a4385c123ba6c7dd",
+	"boxes":        "9bf0c17905f76fd3 cc34a844a0492bc4 af0fef265259781d",
+	"things":       "e4a573146ea43eb4 c4064a413ae6e895 eb33dbc8275800af",
 	"rooms":        "f16c8b88db836c63 56ae39b6eced5963 5bb1dd249b67b79d",
-	"room-depth":   "fa25d6503a6325df ffbaee6b509f579e ae4aaa07369d8bf0",
-	"room-normals": "733620ee84120552 0bb09c14182d1864 3a87b811efc7982b",
+	"room-depth":   "b8ed4c9ef126c1e4 f19c6455f303a724 b7b84ca2b95bb2df",
+	"room-normals": "ff3248fd38248f30 9268f3a62992d59a 8425ba056e127e23",
 }
 
 func TestSamePixelsEverywhere(t *testing.T) {
