@@ -20,8 +20,8 @@ var tiers = [][]string{
 	{"train", "label", "report"},
 	{"task"},
 	{"model"},
-	{"loader"},
-	{"augment", "data/", "draw"}, // data/: the formats, one folder each
+	{"loader", "draw"},
+	{"augment", "data/"}, // data/: the formats, one folder each
 	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights"},

@@ -135,8 +135,11 @@ func (r *Recipe) validates(s *Stage) bool { return len(s.Train.Tasks) == 1 || le
 // trainOnce trains, unless an earlier call did so to the end and was cut off after it.
 func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
 	net, c, err := task.Load(filepath.Join(job.Dir, train.ModelFile))
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return train.Run(ctx, job)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; remove this file to train again", err)
 	}
 	defer torch.Do(net.Free)
 	result := &train.Result{Steps: c.Training.Steps}
