@@ -39,7 +39,8 @@ const maxClass = 20
 
 // Open reads the set in src.Path: the folder that holds JPEGImages, or one above it such as
 // VOCdevkit. src.Set is "", a year (2007, 2012) that picks the folder VOC<year>, "segmentation", or
-// both as "2012/segmentation". src.Split names a list in ImageSets; "" is all images. Where there are
+// both as "2012/segmentation". "2007+2012" is the union of the years, or of those that have the
+// split; keys then begin with a year's position. src.Split names a list in ImageSets; "" is all images. Where there are
 // no lists at all, train, val and test are told by the hash of the id (imagefile.InSplit).
 //
 // Detection: all annotations are parsed now, on all cores, for the names of the classes (Classes if
@@ -50,7 +51,7 @@ const maxClass = 20
 //
 // Segmentation: palette indices, 0 background, 1 to 20 Classes, 255 ignore.
 //
-// The result is a *Dataset.
+// The result is a *Dataset, but for a union.
 func Open(src data.Source) (data.Dataset, error) {
 	year, task, ok := strings.Cut(src.Set, "/")
 	if !ok && year == segmentation {
@@ -58,6 +59,9 @@ func Open(src data.Source) (data.Dataset, error) {
 	}
 	if task != "" && task != segmentation || ok && task == "" {
 		return nil, fmt.Errorf("voc: set is %q, want a year, %q or both as in \"2012/%[2]s\"", src.Set, segmentation)
+	}
+	if years := strings.Split(year, "+"); len(years) > 1 {
+		return openYears(src, years, task)
 	}
 	root, err := findRoot(src.Path, year)
 	if err != nil {
@@ -90,10 +94,40 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, err
 	}
 	if !d.segmentation && !slices.ContainsFunc(d.ids, func(id string) bool { return d.annotations[id] != nil }) {
-		return nil, fmt.Errorf("%s: none of the %d images of the split %q has an annotation there", filepath.Join(root, "Annotations"), len(d.ids), src.Split)
+		return nil, fmt.Errorf("%s: %w: none of the %d images of the split %q has an annotation there", filepath.Join(root, "Annotations"), errNoPart, len(d.ids), src.Split)
 	}
 	d.resolve()
 	return d, nil
+}
+
+// errNoPart says that a set has not got the split.
+var errNoPart = errors.New("no such part")
+
+func openYears(src data.Source, years []string, task string) (data.Dataset, error) {
+	var parts []data.Dataset
+	var missing error
+	for _, year := range years {
+		src.Set = year
+		if task != "" {
+			src.Set += "/" + task
+		}
+		d, err := Open(src)
+		if errors.Is(err, errNoPart) {
+			missing = err
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, d)
+	}
+	switch len(parts) {
+	case 0:
+		return nil, missing
+	case 1:
+		return parts[0], nil
+	}
+	return data.Union(parts...)
 }
 
 // findRoot returns the folder with JPEGImages: dir itself or one of those below it.
@@ -275,7 +309,7 @@ func (d *Dataset) list(folder, split string, labelled []string) ([]string, error
 		return d.all(labelled), nil
 	case len(lists) > 0:
 		if !slices.Contains(lists, split) {
-			return nil, fmt.Errorf("%s: no list %s.txt for the split; there are %s", dir, split, strings.Join(lists, ", "))
+			return nil, fmt.Errorf("%s: %w: no list %s.txt for the split; there are %s", dir, errNoPart, split, strings.Join(lists, ", "))
 		}
 		return d.readList(filepath.Join(dir, split+".txt"))
 	}

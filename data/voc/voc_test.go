@@ -327,3 +327,26 @@ func BenchmarkParseAnnotation(b *testing.B) {
 		}
 	}
 }
+
+func TestUnionOfYears(t *testing.T) {
+	files := map[string]string{}
+	for _, year := range []string{"2007", "2012"} {
+		files["VOC"+year+"/JPEGImages/"+year+"_1.jpg"] = "png 20×10"
+		files["VOC"+year+"/Annotations/"+year+"_1.xml"] = doc(20, 10, object1("dog", "", 1, 1, 2, 2))
+		files["VOC"+year+"/ImageSets/Main/trainval.txt"] = year + "_1\n"
+	}
+	files["VOC2007/ImageSets/Main/test.txt"] = "2007_1\n"
+	dir := write(t, files)
+	d, err := Open(data.Source{Path: dir, Set: "2007+2012", Split: "trainval"})
+	if err != nil || d.Len() != 2 || d.Key(1) != "1/2012_1" {
+		t.Fatalf("%v, %v", d, err)
+	}
+	if d, err = Open(data.Source{Path: dir, Set: "2007+2012", Split: "test"}); err != nil || d.Len() != 1 || d.Key(0) != "2007_1" {
+		t.Errorf("%v, %v", d, err)
+	}
+	for set, want := range map[string]string{"2007+2012": "other.txt", "2007+2010": "VOC2010", "2007+x": "no year"} {
+		if _, err := Open(data.Source{Path: dir, Set: set, Split: "other"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", set, err)
+		}
+	}
+}
