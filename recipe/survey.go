@@ -545,7 +545,7 @@ func (s *Survey) Text() string {
 		}
 	}
 	if n := s.Faults(); n > 0 {
-		fmt.Fprintf(&b, "%s or stages cannot be used as things are; see above\n", count(n, "set"))
+		fmt.Fprintf(&b, "%d sets or stages cannot be used as things are; see above\n", n)
 	}
 	return b.String()
 }

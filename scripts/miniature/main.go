@@ -42,14 +42,14 @@ const (
 	side        = 96
 )
 
-// write makes data/ in a folder.
+// write makes datasets/ in a folder.
 func write(folder string) (err error) {
 	defer func() { // the makers panic with what stops them
 		if e, ok := recover().(failure); ok {
 			err = e.error
 		}
 	}()
-	d := dir(filepath.Join(folder, "data"))
+	d := dir(filepath.Join(folder, "datasets"))
 	imageNet(d.in("imagenet"))
 	objects365(d.in("objects365"))
 	coco(d.in("coco"))
