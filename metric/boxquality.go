@@ -6,12 +6,13 @@ import (
 
 // BoxQuality measures the boxes that score at least a threshold, as pseudo labels are: the share of
 // them that is right (precision), the share of true boxes found (recall), and f1, their harmonic
-// mean. A box is right if it overlaps a true one of its class, not found before, by the given IoU.
+// mean; and the calibration error of the scores (ece). A box is right if it overlaps a true one of its class, not found before, by the given IoU.
 // Boxes on crowds, or of classes that the truth does not tell of, count neither way.
 type BoxQuality struct {
 	score, iou           float64
 	images               int
 	right, wrong, missed int
+	calibration          Calibration
 }
 
 // NewBoxQuality returns an empty metric; usual thresholds are 0.5 and 0.5.
@@ -45,8 +46,10 @@ func (m *BoxQuality) Add(truth, pred *data.Sample) {
 		case hit >= 0:
 			found[hit] = true
 			m.right++
+			m.calibration.Add(float64(p.Score), true)
 		case !crowd:
 			m.wrong++
+			m.calibration.Add(float64(p.Score), false)
 		}
 	}
 	for i, t := range truth.Objects {
@@ -56,7 +59,7 @@ func (m *BoxQuality) Add(truth, pred *data.Sample) {
 	}
 }
 
-// Values implements [Metric]: f1, precision, recall. Precision is 1 where there are no boxes to be
+// Values implements [Metric]: f1, precision, recall, ece. Precision is 1 where there are no boxes to be
 // wrong, recall where there are none to be found.
 func (m *BoxQuality) Values() []Value {
 	if m.images == 0 {
@@ -73,5 +76,5 @@ func (m *BoxQuality) Values() []Value {
 	if p+r > 0 {
 		f1 = 2 * p * r / (p + r)
 	}
-	return []Value{{"f1", f1, true}, {"precision", p, true}, {"recall", r, true}}
+	return []Value{{"f1", f1, true}, {"precision", p, true}, {"recall", r, true}, {"ece", m.calibration.ECE(), false}}
 }

@@ -73,7 +73,7 @@ func TestWholeMethod(t *testing.T) {
 	}
 	for _, file := range []string{
 		"recipe.yaml", "report.html", "results.json", "data/objects.jpg", "data/rooms.jpg", "teacher-class/model.safetensors", "teacher-class/pictures/classification-3-prediction.png",
-		"labels/crowds/index.json", "student/model.safetensors", "score/scores.json", "score/pictures/detection-0-teacher.png", "score/pictures/detection-0-student.png",
+		"labels/crowds/index.json", "labels/quality.json", "student/model.safetensors", "score/scores.json", "score/pictures/detection-0-teacher.png", "score/pictures/detection-0-student.png",
 		"transfer/rooms/must-1/result.json", "transfer/rooms/pictures/segmentation-1-scratch.png",
 	} {
 		if _, err := os.Stat(filepath.Join(out, file)); err != nil {

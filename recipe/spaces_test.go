@@ -22,7 +22,7 @@ spaces:
   segmentation: {from: stuff}
 data:
   crowds: {format: scenes, set: crowds, size: 32, parts: {train: 6, val: 2, test: 2}}
-  boxes:  {format: scenes, set: boxes, size: 32, parts: {train: 6, val: 2, test: 2}, map: {detection: {mug: vessel, house: vessel}}}
+  boxes:  {format: scenes, set: boxes, size: 32, parts: {train: 6, val: 2, test: 2}, map: {detection: {mushroom: vessel, house: vessel}}}
   stuff:  {format: scenes, set: stuff, size: 32, parts: {train: 6, val: 2}, tasks: [segmentation]}
   rooms:  {format: scenes, set: rooms, size: 32, parts: {train: 6, val: 2}}
 stages:
@@ -117,8 +117,8 @@ func TestMistakesInSpaces(t *testing.T) {
 	}
 	// What only the sets can tell.
 	for _, c := range []struct{ setting, want string }{
-		{"data.boxes.map.detection.mugg=vessel", `no class "mugg"`},
-		{"data.boxes.map.detection.mug=vessels", "data.boxes.map.detection"},
+		{"data.boxes.map.detection.mushrom=vessel", `no class "mushrom"`},
+		{"data.boxes.map.detection.mushroom=vessels", "data.boxes.map.detection"},
 		{"spaces.detection=[x, y]", "none of its classes"},
 		{"spaces.segmentation.from=crowds", "no labels"},
 		{"spaces={}", "declare the task's classes under spaces"},

@@ -203,7 +203,8 @@ func (r *Runner) weights(s *Stage, c train.Config) (map[string]float64, error) {
 	return w, nil
 }
 
-// label has the teachers label what each set lacks: <set>/ is a set of shards.
+// label has the teachers label what each set lacks: <set>/ is a set of shards. quality.json tells how
+// good the labels are, by the val parts of the teachers' own sets.
 func (r *Runner) label(ctx context.Context, s *Stage, display *progress.Display) error {
 	teachers, err := r.Teachers(s.Label.Teachers)
 	if err != nil {
@@ -229,7 +230,53 @@ func (r *Runner) label(ctx context.Context, s *Stage, display *progress.Display)
 			r.Display.Logf("label %s: %d of %d images could not be read and were skipped", name, sum.Skipped, sum.Images+sum.Skipped)
 		}
 	}
-	return nil
+	return r.quality(ctx, s, teachers)
+}
+
+// A TeacherQuality tells how good a teacher's labels are on images that it has not learned from.
+type TeacherQuality struct {
+	Teacher string `json:"teacher"`
+	Set     string `json:"set"`
+	*label.Quality
+}
+
+// QualityFile is what a label stage writes its TeacherQuality into.
+const QualityFile = "quality.json"
+
+func (r *Runner) quality(ctx context.Context, s *Stage, teachers []label.Teacher) error {
+	found := []TeacherQuality{}
+	for i, start := range s.Label.Teachers {
+		set, ds := r.unseen(start)
+		if ds == nil {
+			continue
+		}
+		q, err := label.Assess(ctx, ds, teachers[i:i+1], label.Options{Name: start, Thresholds: s.Label.Thresholds, Display: r.Display})
+		if err != nil {
+			return err
+		}
+		found = append(found, TeacherQuality{start, set, q})
+		for _, name := range data.Tasks {
+			if values := q.Scores[name]; values != nil {
+				r.Display.Logf("labels of %s for %s: %s on the validation part", start, name, label.Summarize(values))
+			}
+		}
+	}
+	return writeJSON(filepath.Join(r.dir(s.Name), QualityFile), found)
+}
+
+// unseen returns the val part of the first set that a teacher of this recipe learned from, nil where
+// there is none.
+func (r *Runner) unseen(start string) (set string, ds data.Dataset) {
+	s := r.stage(start)
+	if s == nil {
+		return "", nil
+	}
+	set = s.Train.Data[0]
+	ds, err := r.open(set, "val")
+	if err != nil || !slices.ContainsFunc(s.Train.Tasks, ds.Labels().Has) {
+		return "", nil
+	}
+	return set, ds
 }
 
 // Teachers loads the networks of train stages or checkpoint files. The caller frees them.

@@ -158,6 +158,11 @@ func (r *Runner) needs(s *Stage) (needs []need) {
 		for _, n := range s.Label.Data {
 			needs = append(needs, need{n, "train", false, false})
 		}
+		for _, t := range s.Label.Teachers {
+			if teacher := r.stage(t); teacher != nil {
+				needs = append(needs, need{teacher.Train.Data[0], "val", false, true})
+			}
+		}
 	case s.Score != nil:
 		for _, t := range keys(s.Score.Teachers) {
 			needs = append(needs, need{r.stage(s.Score.Teachers[t]).Train.Data[0], "test", false, false})
@@ -327,7 +332,12 @@ func (v *surveyor) work(s *Stage) (w work, err error) {
 					}
 				}
 			}
-			w.runs = append(w.runs, &trial{spec: spec, config: v.Train, predict: images, times: 1, read: read / float64(images)})
+			_, unseen := v.unseen(start)
+			predict := images
+			if unseen != nil {
+				predict += unseen.Len() // for the quality of the labels
+			}
+			w.runs = append(w.runs, &trial{spec: spec, config: v.Train, predict: predict, times: 1, read: read / float64(images)})
 		}
 		w.text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(s.Label.Teachers), "teacher"))
 	case s.Score != nil:

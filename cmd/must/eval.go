@@ -61,6 +61,12 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	printScores(a, scores)
+	a.printf("%d images, %d unreadable\n", ds.Len()-skipped, skipped)
+	return nil
+}
+
+func printScores(a *app, scores task.Scores) {
 	for _, t := range data.Tasks {
 		for _, v := range scores[t] {
 			better := "lower is better"
@@ -70,8 +76,6 @@ func (c *evalNetworkCmd) Run(a *app) error {
 			a.printf("%-16s %-14s %8.4f  %s\n", t, v.Name, v.Value, better)
 		}
 	}
-	a.printf("%d images, %d unreadable\n", ds.Len()-skipped, skipped)
-	return nil
 }
 
 type evalCOCOCmd struct {

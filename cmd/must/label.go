@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"must/atomicfile"
 	"must/data"
 	"must/label"
 	"must/label/export"
@@ -24,6 +26,7 @@ type labelCmd struct {
 	Batch     int                `help:"Images at once; default 16." placeholder:"N"`
 	ShardSize int                `help:"Images per shard; default 1000." placeholder:"N"`
 	Preview   int                `help:"Only draw N images, spread over the set, with their labels into DIR/preview.png." placeholder:"N"`
+	Quality   bool               `help:"Also tell how good the labels are, by the true ones that the data has; into DIR/quality.json."`
 	Export    []string           `help:"Write the labels in these formats too, into DIR/export: coco, yolo, voc, png, npy." enum:"coco,yolo,voc,png,npy" placeholder:"FORMAT"`
 }
 
@@ -36,6 +39,7 @@ Examples:
 
     must label --teacher teacher.safetensors --data photos --out photos-labels --preview 9
     must label --teacher teacher.safetensors --data photos --out photos-labels
+    must label --teacher boxes.safetensors --format coco --data coco --split val --count 500 --out quality --quality
     must label --teacher boxes.safetensors --teacher depth.safetensors --data photos --out labels --threshold detection=0.7 --export coco`
 }
 
@@ -89,6 +93,11 @@ func (c *labelCmd) Run(a *app) error {
 		a.printf("preview: %s\n", path)
 		return nil
 	}
+	if c.Quality {
+		if err := c.quality(a, ds, teachers, o); err != nil || label.Missing(ds.Labels(), teachers) == nil {
+			return err
+		}
+	}
 	sum, err := label.Run(a.ctx, ds, teachers, c.Out, o)
 	if err != nil {
 		return err
@@ -106,6 +115,28 @@ func (c *labelCmd) Run(a *app) error {
 		a.printf("skipped: %d images could not be read; %s says why\n", sum.Skipped, filepath.Join(c.Out, "manifest"))
 	}
 	return c.export(a)
+}
+
+// quality tells how good the labels are.
+func (c *labelCmd) quality(a *app, ds data.Dataset, teachers []label.Teacher, o label.Options) error {
+	q, err := label.Assess(a.ctx, ds, teachers, o)
+	if err != nil {
+		return err
+	}
+	printScores(a, q.Scores)
+	path := filepath.Join(c.Out, recipe.QualityFile)
+	if err := os.MkdirAll(c.Out, 0o777); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(q, "", "  ")
+	if err == nil {
+		err = atomicfile.WriteFile(path, append(b, '\n'))
+	}
+	if err != nil {
+		return err
+	}
+	a.printf("quality: %s, %d images\n", path, q.Images)
+	return nil
 }
 
 // export writes the finished labels in other formats.
