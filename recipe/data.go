@@ -19,6 +19,7 @@ import (
 	"must/data/scenes"
 	"must/data/voc"
 	"must/data/webdataset"
+	"must/data/yolo"
 	"must/label/shards"
 )
 
@@ -38,6 +39,7 @@ var formats = []Format{
 	{"coco", "COCO, or any file in its form (JSON); set instances, panoptic, stuff or unlabeled; split train or val", coco.Open},
 	{"objects365", "Objects365, version 2 or 1: boxes; set v1 or v2; split train or val", objects365.Open},
 	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year, segmentation, or both: 2012/segmentation", voc.Open},
+	{"yolo", "YOLO: data.yaml, images and labels: boxes or polygons; split train, val or test", yolo.Open},
 	{"ade20k", "ADEChallengeData2016: images and annotations; split train or val", ade20k.Open},
 	{"nyu", "NYU Depth v2, or pairs of images and depth: 16-bit PNG (needs scale), .npy, a BTS list, or the labelled .mat", nyu.Open},
 	{"diode", "DIODE: depth and normals; set indoors or outdoor; split train or val", diode.Open},

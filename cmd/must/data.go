@@ -19,6 +19,7 @@ type dataCmd struct {
 	List    dataListCmd    `cmd:"" help:"List the formats, and the sets of the embedded world."`
 	Show    dataShowCmd    `cmd:"" help:"Draw a contact sheet of a set with all its labels."`
 	Inspect dataInspectCmd `cmd:"" help:"Say what is in a set: counts, sizes, labels, broken images; and draw it."`
+	Convert dataConvertCmd `cmd:"" help:"Write a set's labels in another format."`
 }
 
 func (dataCmd) Help() string {
@@ -26,7 +27,8 @@ func (dataCmd) Help() string {
 
     must data list
     must data show crowds
-    must data inspect --format voc --data VOCdevkit --subset 2007`
+    must data inspect --format voc --data VOCdevkit --subset 2007
+    must data convert --format voc --data VOCdevkit --subset 2007 --to coco --out voc-coco`
 }
 
 type dataListCmd struct{}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -69,7 +71,7 @@ func exists(t *testing.T, paths ...string) {
 
 func TestHelp(t *testing.T) {
 	says(t, must(t), "must demo", "predict")
-	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "report", "data", "data show", "data inspect", "recipe show", "doctor"} {
+	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
 		says(t, must(t, append(strings.Fields(verb), "--help")...), "Examples:", "must "+strings.Fields(verb)[0])
 	}
 	says(t, must(t, "version"), "must "+recipe.Version)
@@ -177,6 +179,11 @@ func TestNetwork(t *testing.T) {
 	must(t, "data", "show", "--format", "images", "--data", "photos", "--labels", "labels", "--out", "sheet.png")
 	exists(t, "sheet.png")
 
+	quality := []string{"label", "--teacher", model, "--format", "scenes", "--subset", "stuff", "--split", "test", "--count", "3", "--out", "quality", "--quality"}
+	says(t, must(t, quality...), "precision", "coverage", "ece", "3 images")
+	exists(t, "quality/quality.json")
+	fails(t, []string{"label", "--teacher", model, "--data", "photos", "--out", "q", "--quality"}, "no true labels")
+
 	must(t, "predict", model, "photos/0.png", "photos")
 	exists(t, "out/predict/0.png", "out/predict/0-2.json", "out/predict/3.segmentation.png")
 	var p recipe.Prediction
@@ -187,6 +194,61 @@ func TestNetwork(t *testing.T) {
 	os.WriteFile("photos/broken.png", []byte("no picture"), 0o666)
 	fails(t, []string{"predict", model, "photos"}, "broken.png", "1 of 5 images")
 	fails(t, []string{"predict", model, "missing.png"}, "missing.png")
+}
+
+// A set goes through all formats of boxes and comes back with its classes in their order.
+func TestConvert(t *testing.T) {
+	t.Chdir(t.TempDir())
+	convert := func(to, out string, args ...string) {
+		t.Helper()
+		says(t, must(t, append([]string{"data", "convert", "--to", to, "--out", out}, args...)...), out+": 5 images, 0 unreadable")
+	}
+	scenes := []string{"--format", "scenes", "--subset", "crowds", "--count", "5"}
+	convert("coco", "coco", append(scenes, "--images")...)
+	convert("yolo", "yolo", "--format", "coco", "--data", "coco", "--images")
+	convert("voc", "voc", "--format", "yolo", "--data", "yolo", "--images")
+	convert("coco", "again", "--format", "voc", "--data", "voc", "--images")
+	convert("shards", "labels", "--format", "voc", "--data", "voc")
+	open := func(s data.Source) data.Dataset {
+		t.Helper()
+		ds, err := recipe.Open(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ds
+	}
+	first := open(data.Source{Format: "scenes", Set: "crowds", Split: "train", Count: 5})
+	for _, c := range []struct {
+		set  data.Source
+		near float64 // pixels; VOC has whole ones
+	}{
+		{data.Source{Format: "coco", Path: "coco", Split: "train"}, 1e-9},
+		{data.Source{Format: "yolo", Path: "yolo", Split: "train"}, 1e-5},
+		{data.Source{Format: "voc", Path: "voc", Split: "train"}, 0.51},
+		{data.Source{Format: "coco", Path: "again", Split: "train"}, 0.51},
+		{data.Source{Format: "images", Path: "voc/JPEGImages", Labels: "labels"}, 0.51},
+	} {
+		ds := open(c.set)
+		if !slices.Equal(ds.Labels().Detection, first.Labels().Detection) || ds.Len() != 5 {
+			t.Errorf("%s: %d images of %v", c.set.Format, ds.Len(), ds.Labels().Detection)
+		}
+		for i := range ds.Len() {
+			got, err := ds.Sample(i)
+			want, _ := first.Sample(i)
+			if err != nil || len(got.Objects) != len(want.Objects) || !bytes.Equal(got.Image.Pix, want.Image.Pix) {
+				t.Fatalf("%s: sample %d: %v, %+v", c.set.Format, i, err, got)
+			}
+			for k, o := range got.Objects {
+				w := want.Objects[k]
+				if d := max(math.Abs(o.Box.X0-w.Box.X0), math.Abs(o.Box.Y0-w.Box.Y0), math.Abs(o.Box.X1-w.Box.X1), math.Abs(o.Box.Y1-w.Box.Y1)); o.Class != w.Class || d > c.near {
+					t.Errorf("%s: object %d of sample %d is %+v, was %+v", c.set.Format, k, i, o, w)
+				}
+			}
+		}
+	}
+	fails(t, append([]string{"data", "convert", "--to", "coco", "--out", "coco"}, scenes...), "coco", "not empty")
+	fails(t, append([]string{"data", "convert", "--to", "png", "--out", "maps"}, scenes...), "no segmentation")
+	fails(t, append([]string{"data", "convert", "--to", "npy", "--out", "maps", "--images"}, scenes...), "--images")
 }
 
 func TestEvalCOCO(t *testing.T) {

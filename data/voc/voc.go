@@ -43,8 +43,8 @@ const maxClass = 20
 // split; keys then begin with a year's position. src.Split names a list in ImageSets; "" is all images. Where there are
 // no lists at all, train, val and test are told by the hash of the id (imagefile.InSplit).
 //
-// Detection: all annotations are parsed now, on all cores, for the names of the classes (Classes if
-// no other occurs, else those found, sorted) must not depend on the split. Boxes, 1-based and
+// Detection: all annotations are parsed now, on all cores, for the names of the classes (those in
+// classes.txt beside JPEGImages, where there is one; Classes if no other occurs, else those found, sorted) must not depend on the split. Boxes, 1-based and
 // inclusive in the file, become [xmin−1, xmax) × [ymin−1, ymax), fractions kept, clipped to the image; boxes
 // without area are dropped. Difficult objects are Crowd. An image without an annotation has unknown
 // objects, an annotation without objects says that there are none.
@@ -85,7 +85,9 @@ func Open(src data.Source) (data.Dataset, error) {
 	}
 	if !d.segmentation {
 		d.parseAll(labelled)
-		d.labels.Detection = classNames(d.annotations)
+		if d.labels.Detection, err = d.classNames(); err != nil {
+			return nil, err
+		}
 		if len(d.labels.Detection) == 0 {
 			return nil, fmt.Errorf("%s: no annotation in it names an object%s", filepath.Join(root, "Annotations"), d.firstError())
 		}
@@ -207,18 +209,19 @@ func (d *Dataset) findImages() error {
 	return nil
 }
 
-// stems returns the ids that have a file in a folder of labels.
+// stems returns the ids that have a file in a folder of labels, or in the folders in it.
 func (d *Dataset) stems(folder, ext string) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(d.root, folder))
-	if errors.Is(err, fs.ErrNotExist) {
+	dir := filepath.Join(d.root, folder)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no folder %s in it", d.root, folder)
 	}
+	files, err := imagefile.ListFunc(dir, func(name string) bool { return strings.HasSuffix(name, ext) })
 	if err != nil {
 		return nil, err
 	}
 	var ids []string
-	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name(), ext); ok && validID(id) {
+	for _, f := range files {
+		if id := strings.TrimSuffix(f, ext); validID(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -267,28 +270,48 @@ func (d *Dataset) firstError() string {
 	return fmt.Sprintf("; %s: %v", d.annotationFile(first), d.annotations[first].err)
 }
 
-// classNames returns Classes if no other name occurs, else the names that do, sorted.
-func classNames(annotations map[string]*annotation) []string {
+// classNames returns the names in classes.txt; without that file Classes if no other name occurs, else
+// the names that do, sorted.
+func (d *Dataset) classNames() ([]string, error) {
 	found := map[string]bool{}
 	foreign := false
-	for _, a := range annotations {
+	for _, a := range d.annotations {
 		for _, o := range a.objects {
 			found[o.name] = true
 			foreign = foreign || !slices.Contains(Classes, o.name)
 		}
 	}
+	file := filepath.Join(d.root, "classes.txt")
+	text, err := os.ReadFile(file)
+	if err == nil {
+		var listed []string
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" {
+				listed = append(listed, line)
+			}
+		}
+		for name := range found {
+			if !slices.Contains(listed, name) {
+				return nil, fmt.Errorf("%s: the class %q of the annotations is not listed in it", file, name)
+			}
+		}
+		return listed, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	if len(found) == 0 {
-		return nil
+		return nil, nil
 	}
 	if !foreign {
-		return Classes
+		return Classes, nil
 	}
 	names := make([]string, 0, len(found))
 	for name := range found {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	return names
+	return names, nil
 }
 
 // list returns the ids of a split.

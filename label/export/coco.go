@@ -49,33 +49,62 @@ func COCO(s Source, path string) error {
 	if err := s.need(data.Detection, "COCO JSON"); err != nil {
 		return err
 	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		// Images and annotations are two lists, so one of them waits on the disk.
-		images, err := os.CreateTemp(filepath.Dir(path), ".images.*.tmp")
+	return atomicfile.Write(path, func(w io.Writer) error { return s.cocoFile(w, filepath.Dir(path)) })
+}
+
+// COCOFolder writes a part of a set as COCO lays it out: annotations/instances_PART.json and, with
+// Source.Images, the images in PART.
+func COCOFolder(s Source, dir, part string) error {
+	if err := s.need(data.Detection, "COCO JSON"); err != nil {
+		return err
+	}
+	return fill(dir, func(f *folder) error {
+		if err := f.root.MkdirAll("annotations", 0o777); err != nil {
+			return err
+		}
+		w, err := f.root.Create("annotations/instances_" + part + ".json")
 		if err != nil {
 			return err
 		}
-		defer os.Remove(images.Name())
-		defer images.Close()
-		buffered := bufio.NewWriter(images)
-		if err := s.writeCOCO(w, buffered); err != nil {
+		defer w.Close()
+		buffered := bufio.NewWriter(w)
+		if err := s.withImages(f, part).cocoFile(buffered, f.temp); err != nil {
 			return err
 		}
 		if err := buffered.Flush(); err != nil {
 			return err
 		}
-		if _, err := images.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		if _, err := io.WriteString(w, "],\n\"images\": ["); err != nil {
-			return err
-		}
-		if _, err := io.Copy(w, images); err != nil {
-			return err
-		}
-		_, err = io.WriteString(w, "]}\n")
-		return err
+		return w.Close()
 	})
+}
+
+// cocoFile writes an instances file. Images and annotations are two lists, so one of them waits in a
+// file in the folder temp.
+func (s Source) cocoFile(w io.Writer, temp string) error {
+	images, err := os.CreateTemp(temp, ".images.*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(images.Name())
+	defer images.Close()
+	buffered := bufio.NewWriter(images)
+	if err := s.writeCOCO(w, buffered); err != nil {
+		return err
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	if _, err := images.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, "],\n\"images\": ["); err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, images); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, "]}\n")
+	return err
 }
 
 // writeCOCO writes the file up to the last annotation, and the entries of the list of images.

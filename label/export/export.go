@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"image/png"
 	"io/fs"
 	"iter"
 	"os"
@@ -25,6 +26,7 @@ type Source struct {
 	Labels  data.Labels
 	Records iter.Seq2[shards.Record, error]
 	File    func(key string) string // the image's file, relative to the folder of images; nil: key + ".jpg"
+	Images  bool                    // write the images too, as PNG; the records must have them
 }
 
 // FromSet returns a set of pseudo labels as a source.
@@ -69,6 +71,31 @@ func Files(dir string) (func(key string) string, error) {
 		return key + ".jpg"
 	}, nil
 }
+
+// withImages returns the source with its images written into a folder as they pass, if so asked.
+func (s Source) withImages(f *folder, dir string) Source {
+	if !s.Images {
+		return s
+	}
+	records := s.Records
+	s.File = func(key string) string { return key + ".png" }
+	s.Records = func(yield func(shards.Record, error) bool) {
+		for r, err := range records {
+			if err == nil {
+				var b bytes.Buffer
+				if err = fastPNG.Encode(&b, r.Image); err == nil {
+					err = f.write(dir+"/"+s.File(r.Key), b.Bytes())
+				}
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+	return s
+}
+
+var fastPNG = png.Encoder{CompressionLevel: png.BestSpeed}
 
 func (s Source) file(key string) string {
 	if s.File != nil {

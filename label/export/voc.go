@@ -42,7 +42,8 @@ type vocBox struct {
 // VOC writes Annotations/KEY.xml, the list of keys ImageSets/Main/train.txt, and classes.txt, as VOC
 // has no place for the order of the classes. Boxes are rounded to whole pixels, of which they keep
 // one at least. Crowds become difficult. Images whose objects are unknown are left out. The images
-// belong into JPEGImages/.
+// belong into JPEGImages/; with Source.Images they are written there, and listed even if their objects
+// are unknown.
 func VOC(s Source, dir string) error {
 	if err := s.need(data.Detection, "Pascal VOC"); err != nil {
 		return err
@@ -59,11 +60,18 @@ func VOC(s Source, dir string) error {
 			return err
 		}
 		defer list.Close()
+		s := s.withImages(f, "JPEGImages")
 		for r, err := range s.Records {
 			if err != nil {
 				return err
 			}
 			if r.Objects == nil {
+				if !s.Images {
+					continue
+				}
+				if _, err := list.WriteString(r.Key + "\n"); err != nil {
+					return err
+				}
 				continue
 			}
 			b, err := xml.MarshalIndent(s.vocAnnotation(r), "", "\t")

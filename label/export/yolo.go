@@ -19,7 +19,7 @@ type yoloConfig struct {
 // YOLO writes labels/KEY.txt with a line "class x y width height" for each object, center and size as
 // fractions of the image's, and data.yaml with the names. An image without objects has an empty file, one
 // whose objects are unknown has none. Crowds are left out. The images belong into images/ beside
-// labels/, under their keys.
+// labels/, under their keys; with Source.Images they are written there.
 func YOLO(s Source, dir string) error {
 	if err := s.need(data.Detection, "YOLO"); err != nil {
 		return err
@@ -32,7 +32,7 @@ func YOLO(s Source, dir string) error {
 		if err := f.write("data.yaml", config); err != nil {
 			return err
 		}
-		for r, err := range s.Records {
+		for r, err := range s.withImages(f, "images").Records {
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"must/data"
+	"must/label/export"
+	"must/recipe"
+)
+
+type dataConvertCmd struct {
+	part
+	To     string `help:"Format to write: coco, yolo, voc (boxes), png (maps), npy (classes, depth, normals) or shards (all labels, for --labels)." enum:"coco,yolo,voc,png,npy,shards" required:"" placeholder:"FORMAT"`
+	Out    string `help:"Folder to write; it must not be there, or be empty." required:"" placeholder:"DIR"`
+	Images bool   `help:"Write the images too, as PNG, so that the folder is a set by itself (coco, yolo, voc)."`
+}
+
+func (dataConvertCmd) Help() string {
+	return `Classes keep their order. Without --images only labels are written, under the names of the images.
+docs/exports.md says what is written, and where the images belong.
+
+Examples:
+
+    must data convert --format coco --data coco --split val --to yolo --images --out coco-yolo
+    must data convert --format yolo --data coco-yolo --split val --to voc --images --out coco-voc
+    must data convert --format images --data photos --split '' --labels photos-labels --to coco --out photos-coco
+    must data convert --format voc --data VOCdevkit --subset 2007 --to shards --out voc-labels`
+}
+
+func (c *dataConvertCmd) Run(a *app) error {
+	ds, err := c.open()
+	if err != nil {
+		return err
+	}
+	broken := 0
+	skipped := func(err error) {
+		broken++
+		a.display.Logf("skipped: %v", err)
+	}
+	if c.Images && (c.To == "png" || c.To == "npy" || c.To == "shards") {
+		return fmt.Errorf("--images goes with coco, yolo and voc; %s is labels alone", c.To)
+	}
+	bar := a.display.Task("convert", int64(ds.Len()), "images")
+	ds = watched{ds, a.ctx, func() { bar.Add(1) }}
+	source := export.FromDataset(ds, skipped)
+	source.Images = c.Images
+	switch c.To {
+	case "coco":
+		split := c.Split
+		if split == "" {
+			split = "train"
+		}
+		err = export.COCOFolder(source, c.Out, split)
+	case "yolo":
+		err = export.YOLO(source, c.Out)
+	case "voc":
+		err = export.VOC(source, c.Out)
+	case "png":
+		err = export.Maps(source, c.Out)
+	case "npy":
+		err = export.Arrays(source, c.Out)
+	case "shards":
+		if err = os.MkdirAll(c.Out, 0o777); err == nil {
+			err = export.Shards(a.ctx, ds, c.name(), c.Out, "must "+recipe.Version, skipped)
+		}
+	}
+	bar.Done()
+	if err != nil {
+		return err
+	}
+	a.printf("%s: %d images, %d unreadable\n", c.Out, ds.Len()-broken, broken)
+	return nil
+}
+
+// watched counts the samples that are read, until it is stopped.
+type watched struct {
+	data.Dataset
+	ctx  context.Context
+	read func()
+}
+
+func (w watched) Sample(i int) (*data.Sample, error) {
+	if err := w.ctx.Err(); err != nil {
+		return nil, err
+	}
+	w.read()
+	return w.Dataset.Sample(i)
+}

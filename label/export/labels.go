@@ -1,0 +1,72 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"must/data"
+	"must/data/npy"
+	"must/label/shards"
+)
+
+// Shards writes the true labels of a dataset as a set of label shards, which any reader of the same
+// images takes as its labels. Like labelling it goes on where it was cut off. Broken samples are noted
+// in it and told to skipped.
+func Shards(ctx context.Context, d data.Dataset, name, dir, program string, skipped func(error)) error {
+	l := d.Labels()
+	p := shards.Provenance{Program: program, Dataset: shards.Identify(name, d), Tasks: map[string]shards.Task{}}
+	for _, task := range data.Tasks {
+		if !l.Has(task) {
+			continue
+		}
+		t := shards.Task{Teacher: "true labels", DType: npy.Float32}
+		switch task {
+		case data.Classification:
+			t.Classes = l.Classification
+		case data.Detection:
+			t.Classes, t.Masks, t.DType = l.Detection, l.Masks, ""
+		case data.Segmentation:
+			t.Classes, t.DType = l.Segmentation, ""
+		case data.Depth:
+			t.Units = l.Depth
+		}
+		p.Tasks[task] = t
+	}
+	w, err := shards.NewWriter(dir, d, p, shards.Options{})
+	if err != nil {
+		return err
+	}
+	for {
+		s, ok, err := w.Claim(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return w.Finish()
+		}
+		if err := fillShard(ctx, d, s, skipped); err != nil {
+			return err
+		}
+	}
+}
+
+func fillShard(ctx context.Context, d data.Dataset, s *shards.Shard, skipped func(error)) error {
+	defer s.Close()
+	for i := s.From; i < s.To; i++ {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		sample, err := d.Sample(i)
+		if _, broken := errors.AsType[*data.SampleError](err); broken {
+			skipped(err)
+			err = s.Skip(d.Key(i), err)
+		} else if err == nil {
+			err = s.Add(sample)
+		}
+		if err != nil {
+			return fmt.Errorf("labels of %s: %w", d.Key(i), err)
+		}
+	}
+	return s.Commit()
+}
