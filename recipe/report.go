@@ -15,6 +15,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"must/atomicfile"
 	"must/data"
 	"must/data/scenes"
 	"must/draw"
@@ -29,9 +30,11 @@ import (
 const (
 	ReportFile  = "report.html"
 	ResultsFile = "results.json"
+	HexagonFile = "hexagon.svg"
 )
 
-// Report writes report.html and results.json from what the stages have left in the folder so far.
+// Report writes report.html, results.json and, of three downstream sets or more, hexagon.svg from
+// what the stages have left in the folder so far.
 // What came of other settings than the recipe's is left out.
 func (r *Runner) Report() (report.Results, error) {
 	p := &report.Report{Title: r.Name, Subtitle: r.About}
@@ -84,6 +87,11 @@ func (r *Runner) Report() (report.Results, error) {
 	}
 	if err := res.Write(filepath.Join(r.Out, ResultsFile)); err != nil {
 		return *res, err
+	}
+	if svg := report.Hexagon(*res); svg != nil {
+		if err := atomicfile.WriteFile(filepath.Join(r.Out, HexagonFile), svg); err != nil {
+			return *res, err
+		}
 	}
 	return *res, p.Write(filepath.Join(r.Out, ReportFile))
 }
