@@ -4,7 +4,9 @@
 package recipe
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -224,7 +226,7 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 		if _, err := r.trainConfig(t.With); err != nil {
 			return err
 		}
-		return first(sets(t.Data...), tasks(t.Tasks...), tasks(keys(t.Weights)...), start(t.From))
+		return cmp.Or(sets(t.Data...), tasks(t.Tasks...), tasks(keys(t.Weights)...), start(t.From))
 	case "label":
 		if len(s.Label.Teachers) == 0 {
 			return fmt.Errorf("label needs teachers")
@@ -239,7 +241,7 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 		}
 		return sets(s.Label.Data...)
 	case "score":
-		if err := first(start(s.Score.Student), tasks(keys(s.Score.Teachers)...)); err != nil {
+		if err := cmp.Or(start(s.Score.Student), tasks(keys(s.Score.Teachers)...)); err != nil {
 			return err
 		}
 		for _, t := range s.Score.Teachers {
@@ -255,7 +257,7 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 		}
 		seen := map[string]bool{}
 		for _, d := range t.Sets {
-			if err := first(sets(d.Data), tasks(d.Task)); err != nil {
+			if err := cmp.Or(sets(d.Data), tasks(d.Task)); err != nil {
 				return err
 			}
 			if seen[d.Data] {
@@ -282,23 +284,7 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 	}
 }
 
-func first(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func keys[V any](m map[string]V) []string {
-	var k []string
-	for name := range m {
-		k = append(k, name)
-	}
-	slices.Sort(k)
-	return k
-}
+func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // trainConfig applies changes to the recipe's train settings.
 func (r *Recipe) trainConfig(changes ...ast.Node) (train.Config, error) {
