@@ -58,6 +58,8 @@ func (r *Runner) Report() (report.Results, error) {
 			err = r.reportSheets(p, s)
 		case s.Train != nil:
 			err = r.reportTraining(p, s, d.Seconds)
+		case s.Label != nil:
+			err = r.reportLabels(p, s)
 		case s.Score != nil && ended:
 			scored = true
 			err = r.reportScores(p, s)
@@ -161,6 +163,24 @@ func (r *Runner) reportTraining(p *report.Report, s *Stage, seconds float64) err
 	run.Settings, err = settings(r.Size, r.Model, r.Detection, t.Data, t.Tasks, t.From, c)
 	p.Runs = append(p.Runs, run)
 	return err
+}
+
+// reportLabels shows how good the labels of a label stage are, when it has ended.
+func (r *Runner) reportLabels(p *report.Report, s *Stage) error {
+	var found []TeacherQuality
+	if err := readJSON(filepath.Join(r.dir(s.Name), QualityFile), &found); errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, q := range found {
+		for _, name := range data.Tasks {
+			if values := q.Scores[name]; values != nil {
+				p.Labels = append(p.Labels, report.Label{Task: name, Teacher: q.Teacher, Set: q.Set, Images: q.Images, Values: facts(task.Scores{name: values})})
+			}
+		}
+	}
+	return nil
 }
 
 // settings is the recipe of one training run.

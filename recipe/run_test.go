@@ -89,7 +89,7 @@ func TestWholeMethod(t *testing.T) {
 		t.Errorf("results are %+v", res)
 	}
 	page, _ := os.ReadFile(filepath.Join(out, ReportFile))
-	for _, want := range []string{"teacher-boxes", "What teacher and student see", "rooms from must, seed 1", "epochs: 2", "one solid, its class"} {
+	for _, want := range []string{"teacher-boxes", "What teacher and student see", "How good the pseudo labels are", "rooms from must, seed 1", "epochs: 2", "one solid, its class"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the report does not say %q", want)
 		}

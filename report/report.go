@@ -45,9 +45,18 @@ type Report struct {
 	Pictures []PictureRow // grouped by task in the order in which tasks first come
 	Sheets   []Sheet      // of data sets with their labels
 	Runs     []Run        // grouped by set
+	Labels   []Label      // how good the pseudo labels are
 	Facts    []Fact       // machine, seed, recipe; the time, memory and versions of Results come by themselves
 
 	Predictions []Sheet // what other networks than teachers and student see
+}
+
+// A Label says how good the pseudo labels of a teacher are for one task, by true labels that it has
+// not learned from.
+type Label struct {
+	Task, Teacher, Set string
+	Images             int
+	Values             []Fact
 }
 
 // A PictureRow shows one image with what is known and predicted about it for one task, each drawn
@@ -100,6 +109,7 @@ type page struct {
 	Rows            []row
 	Linked          bool // some number of Rows is a link
 	Teachers        []teacherRow
+	Labels          []Label
 	Figures, Curves []figure
 	Pictures        []pictureGroup
 	Sheets          []sheet
@@ -175,6 +185,7 @@ func (r *Report) page() (*page, error) {
 		Style:   template.CSS(theme + pageCSS),
 		Hexagon: hexagon(r.Results, false),
 		Figures: figures(r.Figures), Curves: figures(r.Curves),
+		Labels: r.Labels,
 		Facts: append(r.Results.facts(), r.Facts...),
 	}
 	for _, f := range r.Results.Verdict() {

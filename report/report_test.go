@@ -112,6 +112,7 @@ func sample() *Report {
 	if err := png.Encode(&sheet, scene(300, 8)); err != nil {
 		panic(err)
 	}
+	r.Labels = []Label{{"detection", "boxes", "crowds", 250, []Fact{{"f1", "0.712"}, {"precision", "0.801"}}}}
 	r.Sheets = []Sheet{{"crowds", "Many objects with their boxes.", sheet.Bytes()}}
 	return r
 }
@@ -200,6 +201,8 @@ func TestWrite(t *testing.T) {
 		"weights: {depth: 0.5}",
 		"More unlabelled data",
 		"What teacher and student see",
+		"How good the pseudo labels are",
+		"f1 0.712, precision 0.801",
 		"SimCLR",
 	} {
 		if !strings.Contains(html, want) {
