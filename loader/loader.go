@@ -19,7 +19,8 @@ import (
 	"must/data"
 )
 
-// A Batch is what the network sees, and what its labels are.
+// A Batch is what the network sees, and what its labels are. With Options.Views, N counts the views of
+// all samples: view v of sample i is number v·Batch + i.
 type Batch struct {
 	N, Size int
 	Images  []uint8 // [N, 3, Size, Size] RGB, 0 to 255
@@ -48,6 +49,7 @@ type Options struct {
 	Batch   int            // samples in a batch
 	Augment augment.Config // its Size is the batch's
 	Train   bool           // augment.Config.Train instead of Eval
+	Views   []View         // of every sample, in place of Augment; with Train
 	Shuffle bool           // Steps goes through a new permutation each epoch
 	Seed    uint64
 	Workers int // goroutines; 0: all cores but one, which is left to the engine
@@ -60,6 +62,9 @@ type Options struct {
 	// Skipped, if set, hears of each broken sample once, from any goroutine, one at a time.
 	Skipped func(error)
 }
+
+// A View is a random view of a sample, of the batch's size. It does not change the sample.
+type View func(s *data.Sample, rng *rand.Rand) *data.Sample
 
 // Skipped tells which samples could not be read.
 type Skipped struct {
@@ -85,6 +90,9 @@ type Loader struct {
 func New(ds data.Dataset, o Options) (*Loader, error) {
 	if err := o.Augment.Validate(); err != nil {
 		return nil, err
+	}
+	if len(o.Views) > 0 && !o.Train {
+		return nil, errors.New("loader: views are for training")
 	}
 	if o.Batch < 1 {
 		return nil, fmt.Errorf("loader: batch is %d, want at least 1", o.Batch)
@@ -189,6 +197,7 @@ const (
 	streamOrder = iota
 	streamView
 	streamCollate
+	streamViews // of the first of Views, and so on
 )
 
 func (l *Loader) rng(stream, a, b int) *rand.Rand {
@@ -224,8 +233,8 @@ type job struct {
 }
 
 func (l *Loader) newJob(step, n int) *job {
-	size := l.o.Augment.Size
-	b := &Batch{N: n, Size: size, Samples: make([]*data.Sample, n), Index: make([]int, n), free: l.free}
+	size, views := l.o.Augment.Size, max(1, len(l.o.Views))
+	b := &Batch{N: views * n, Size: size, Samples: make([]*data.Sample, views*n), Index: make([]int, views*n), free: l.free}
 	if !l.o.Train {
 		b.Frames = make([]augment.Frame, n)
 	}
@@ -264,7 +273,7 @@ func (l *Loader) run(ctx context.Context, produce func(jobs func(*job) bool)) it
 				}
 				// Only now, so that no more buffers exist than batches are ahead.
 				j.Images = l.buffer(j.N)
-				for i := range j.N {
+				for i := range j.draws {
 					select {
 					case slots <- slot{j, i}:
 					case <-ctx.Done():
@@ -361,7 +370,12 @@ func (l *Loader) read(j *job, i int) error {
 		if s == nil {
 			continue
 		}
-		j.Index[i] = index
+		if len(l.o.Views) > 0 {
+			for v, view := range l.o.Views {
+				l.put(j, v*len(j.draws)+i, index, view(s, l.rng(streamViews+v, d.epoch, index)))
+			}
+			return nil
+		}
 		if j.Originals != nil {
 			j.Originals[i] = s
 		}
@@ -370,15 +384,20 @@ func (l *Loader) read(j *job, i int) error {
 		} else {
 			s, j.Frames[i] = l.o.Augment.Eval(s)
 		}
-		j.Samples[i] = s
-		plane := j.Size * j.Size
-		Planar(j.Images[i*3*plane:][:3*plane], s.Image.Pix)
+		l.put(j, i, index, s)
 		return nil
 	}
 	if d.replace {
 		return l.unreadable()
 	}
 	return nil
+}
+
+// put stores an augmented sample as number i of a job's batch.
+func (l *Loader) put(j *job, i, index int, s *data.Sample) {
+	j.Index[i], j.Samples[i] = index, s
+	plane := j.Size * j.Size
+	Planar(j.Images[i*3*plane:][:3*plane], s.Image.Pix)
 }
 
 // sample decodes a sample; nil when it is broken, which is counted the first time.

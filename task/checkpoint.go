@@ -122,7 +122,10 @@ func Load(path string) (*Network, *Checkpoint, error) {
 }
 
 func (c *Checkpoint) network() (*Network, error) {
-	n, err := declare(c.Spec)
+	if c.Spec.Pretext != "" {
+		return nil, fmt.Errorf("it was pretrained by %s and has no task yet; start another training from it", c.Spec.Pretext)
+	}
+	n, err := declare(c.Spec, nil)
 	if err != nil {
 		return nil, err
 	}

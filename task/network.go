@@ -16,9 +16,10 @@ type Spec struct {
 	Model     model.Config    `json:"model"`
 	Detection DetectionConfig `json:"detection"`
 	Tasks     []string        `json:"tasks"`
-	Labels    data.Labels     `json:"labels"` // what the outputs of the tasks mean
-	Size      int             `json:"size"`   // side of the input in pixels
-	Mean      [3]float64      `json:"mean"`   // of the input's channels, in 0…255
+	Pretext   string          `json:"pretext,omitempty"` // what it was pretrained by in place of tasks, such as simclr
+	Labels    data.Labels     `json:"labels"`            // what the outputs of the tasks mean
+	Size      int             `json:"size"`              // side of the input in pixels
+	Mean      [3]float64      `json:"mean"`              // of the input's channels, in 0…255
 	Std       [3]float64      `json:"std"`
 }
 
@@ -41,7 +42,17 @@ type Network struct {
 
 // New builds a network with fresh parameters from a seed. The caller frees it. Call it in torch.Do.
 func New(s Spec, seed uint64) (*Network, error) {
-	n, err := declare(s)
+	return fresh(s, seed, nil)
+}
+
+// NewPretext builds a network for the pretext task that s.Pretext names: the backbone without a neck,
+// and what head declares, under "heads.<name>". The caller frees it. Call it in torch.Do.
+func NewPretext(s Spec, seed uint64, head func(b model.Builder, n *Network)) (*Network, error) {
+	return fresh(s, seed, func(b model.Builder, n *Network) { head(b.In("heads").In(s.Pretext), n) })
+}
+
+func fresh(s Spec, seed uint64, more func(b model.Builder, n *Network)) (*Network, error) {
+	n, err := declare(s, more)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +61,8 @@ func New(s Spec, seed uint64) (*Network, error) {
 	return n, nil
 }
 
-// declare makes a network that has no memory yet.
-func declare(s Spec) (*Network, error) {
+// declare makes a network that has no memory yet; more, if not nil, declares what it has beyond s.
+func declare(s Spec, more func(b model.Builder, n *Network)) (*Network, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -64,6 +75,9 @@ func declare(s Spec) (*Network, error) {
 	}
 	for _, name := range s.Tasks {
 		n.Heads = append(n.Heads, build(name, b, &n.Spec, n.Trunk.Backbone.Channels[3]))
+	}
+	if more != nil {
+		more(b, n)
 	}
 	return n, nil
 }
@@ -91,7 +105,10 @@ func (s Spec) Check() error {
 			return fmt.Errorf("mean is %v and std %v; they must be values of pixels in 0 to 255", s.Mean, s.Std)
 		}
 	}
-	if len(s.Tasks) == 0 {
+	if s.Pretext != "" && len(s.Tasks) > 0 {
+		return fmt.Errorf("a network has tasks %v and the pretext task %s; it can have one of both", s.Tasks, s.Pretext)
+	}
+	if s.Pretext == "" && len(s.Tasks) == 0 {
 		return fmt.Errorf("a network needs at least one task of %v", data.Tasks)
 	}
 	for i, name := range s.Tasks {
@@ -132,13 +149,18 @@ func (n *Network) Head(task string) Task {
 
 // Features normalises a batch of planar images, [count, 3, Size, Size] bytes, and runs the trunk.
 func (n *Network) Features(images []uint8, count int, m model.Mode) *model.Features {
+	return n.Trunk.Forward(n.Input(images, count, m), m)
+}
+
+// Input normalises a batch of planar images, [count, 3, Size, Size] bytes.
+func (n *Network) Input(images []uint8, count int, m model.Mode) *torch.Tensor {
 	x := torch.From(images, int64(count), 3, int64(n.Size), int64(n.Size)).As(torch.Float)
 	// Convolutions are a third faster on channels-last memory, which every layer passes on.
 	x = x.Sub(n.mean).Div(n.std).ChannelsLast()
 	if m.BF16 {
 		x = x.As(torch.BFloat16)
 	}
-	return n.Trunk.Forward(x, m)
+	return x
 }
 
 // Targets collates the labels of augmented samples for every task, in the order of Heads.

@@ -27,6 +27,11 @@ func (t *trainer) buffers() map[string]*torch.Tensor {
 	if t.average != nil {
 		m["average"], m["average_statistics"] = t.average, t.averageS
 	}
+	if t.Pretext != nil {
+		for name, x := range t.Pretext.State() {
+			m["pretext."+name] = x
+		}
+	}
 	return m
 }
 

@@ -23,12 +23,30 @@ import (
 type Job struct {
 	Name    string // for people
 	Net     *task.Network
+	Pretext Pretext // what Net learns in place of its tasks; nil: its tasks
 	Train   data.Dataset
 	Val     data.Dataset // may be nil
 	Config  Config
 	Info    task.Training // Batch, LR, Steps and Seed are filled in by Run
 	Dir     string
 	Display *progress.Display
+}
+
+// A Pretext is a task that needs no labels, for which a network is pretrained; package pretext has
+// them. It is called within torch.Do, but for Loader.
+type Pretext interface {
+	// Loader says how batches are made: the views of every sample.
+	Loader(o *loader.Options)
+
+	// Losses runs a batch through the network and returns the losses of one step. rng depends on the
+	// seed and the step only.
+	Losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []task.TaskLoss
+
+	// State returns what a resumed run needs besides the network, by name: float32.
+	State() map[string]*torch.Tensor
+
+	// Free releases the State.
+	Free()
 }
 
 // A Result is what a run ends with.
@@ -63,10 +81,16 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 		return nil, err
 	}
 	total := c.TotalSteps(j.Train.Len())
-	l, err := loader.New(j.Train, loader.Options{
+	o := loader.Options{
 		Batch: c.Batch, Augment: c.Augment, Train: true, Shuffle: true, Seed: c.Seed, Workers: c.Workers,
-		Collate: j.Net.Targets, Skipped: func(err error) { j.Display.Logf("skipped: %v", err) },
-	})
+		Skipped: func(err error) { j.Display.Logf("skipped: %v", err) },
+	}
+	if j.Pretext != nil {
+		j.Pretext.Loader(&o)
+	} else {
+		o.Collate = j.Net.Targets
+	}
+	l, err := loader.New(j.Train, o)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +202,7 @@ func (t *trainer) train(b *loader.Batch) (err error) {
 	var sum *torch.Tensor
 	var names []string
 	var values []*torch.Tensor
-	f := t.Net.Features(b.Images, b.N, model.Mode{Train: true, BF16: c.BF16})
-	for _, l := range t.Net.Losses(f, b.Extra, rng) {
+	for _, l := range t.losses(b, model.Mode{Train: true, BF16: c.BF16}, rng) {
 		names, values = append(names, l.Task), append(values, l.Total)
 		if len(l.Parts) > 1 {
 			for _, p := range l.Parts {
@@ -227,6 +250,14 @@ func (t *trainer) train(b *loader.Batch) (err error) {
 	t.smooth += 0.05 * (rec.Total - t.smooth)
 	rec.Seconds = time.Since(began).Seconds()
 	return t.log.write(rec)
+}
+
+// losses runs a batch through the network.
+func (t *trainer) losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []task.TaskLoss {
+	if t.Pretext != nil {
+		return t.Pretext.Losses(b, m, rng)
+	}
+	return t.Net.Losses(t.Net.Features(b.Images, b.N, m), b.Extra, rng)
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
