@@ -120,27 +120,24 @@ func with[M any](t *testing.T, declare func(b Builder) M, f func(s *Set, m M)) {
 	})
 }
 
-func resnet(t *testing.T, depth int, width float64) func(b Builder) *ResNet {
+func resnet(depth int, width float64) func(b Builder) *ResNet {
 	return func(b Builder) *ResNet {
-		r, err := NewResNet(b.In("backbone"), depth, width)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
+		return NewResNet(b.In("backbone"), Config{Depth: depth, Width: width})
 	}
 }
 
 // Outputs in both modes, gradients and running statistics are torchvision's.
 func TestResNetIsTorchvisions(t *testing.T) {
 	for depth, g := range readGolden(t).ResNet {
-		with(t, resnet(t, depth, 1), func(s *Set, r *ResNet) {
+		with(t, resnet(depth, 1), func(s *Set, r *ResNet) {
 			x := torch.From(noise("input", 2*3*96*96), 2, 3, 96, 96)
 			torch.NoGrad(func() {
-				for i, c := range r.Forward(x.ChannelsLast(), Mode{}) {
+				levels, _ := r.Forward(x.ChannelsLast(), Mode{})
+				for i, c := range levels {
 					near(t, fmt.Sprintf("ResNet-%d, C%d", depth, i+2), some(c, 40), g.Eval[i], 1e-4)
 				}
 			})
-			c := r.Forward(x, Mode{Train: true})
+			c, _ := r.Forward(x, Mode{Train: true})
 			for i := range c {
 				near(t, fmt.Sprintf("ResNet-%d in training, C%d", depth, i+2), some(c[i], 40), g.Train[i], 1e-3)
 			}
@@ -164,7 +161,7 @@ func TestResNetIsTorchvisions(t *testing.T) {
 func TestNamesAreTorchvisions(t *testing.T) {
 	for depth, want := range readGolden(t).Names {
 		s, b := NewSet()
-		resnet(t, depth, 1)(b)
+		resnet(depth, 1)(b)
 		var lines []string
 		for _, p := range s.All() {
 			lines = append(lines, strings.TrimPrefix(p.Name, "backbone.")+" "+strings.ReplaceAll(fmt.Sprint(p.Shape), " ", ", ")+"\n")
@@ -179,7 +176,7 @@ func TestNamesAreTorchvisions(t *testing.T) {
 func TestPyramidIsTorchvisions(t *testing.T) {
 	g := readGolden(t)
 	channels := [4]int64{8, 16, 24, 32}
-	with(t, func(b Builder) *neck { return newNeck(b.In("neck"), channels, 12) }, func(_ *Set, n *neck) {
+	with(t, func(b Builder) *fpn { return newFPN(b.In("neck"), channels, 12) }, func(_ *Set, n *fpn) {
 		var c [4]*torch.Tensor
 		for i, k := range channels {
 			h, w := int64(96>>(i+2)), (80+int64(4)<<i-1)/(4<<i)

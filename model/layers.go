@@ -14,8 +14,9 @@ type Mode struct {
 
 // A Conv is a 2-D convolution, [N, in, H, W] → [N, out, H/stride, W/stride].
 type Conv struct {
-	w, b        *Param
-	stride, pad int64
+	w, b         *Param
+	stride, pad  int64
+	standardised bool
 }
 
 // NewConv declares a k×k convolution with "same" padding at stride 1, initialised by init.
@@ -27,6 +28,24 @@ func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
 	return c
 }
 
+// NewStandardConv declares a convolution without bias whose weights are standardised before use: those
+// of each output channel to mean 0 and variance 1 (Qiao et al. 2019; BiT's epsilon).
+func NewStandardConv(b Builder, in, out, k, stride int64) *Conv {
+	c := NewConv(b, in, out, k, stride, false, Kaiming(out*k*k))
+	c.standardised = true
+	return c
+}
+
+// weight returns the weights to convolve x with.
+func (c *Conv) weight(x *torch.Tensor) *torch.Tensor {
+	if !c.standardised {
+		return like(c.w, x)
+	}
+	s := c.w.Shape
+	w := c.w.T.View(1, s[0], -1).BatchNorm(nil, nil, nil, nil, true, 0, 1e-10) // over what is one channel's: its weights
+	return w.View(s...).As(x.DType())
+}
+
 // Forward convolves x. Weights follow the element type of x, so that a bfloat16 input runs the
 // network in bfloat16 while parameters stay float32.
 func (c *Conv) Forward(x *torch.Tensor) *torch.Tensor {
@@ -34,7 +53,7 @@ func (c *Conv) Forward(x *torch.Tensor) *torch.Tensor {
 		// oneDNN 3.13 leaves the weights' gradient partly unwritten here (P7 of small images, on CPUs).
 		return c.Forward(x.As(torch.Float)).As(torch.BFloat16)
 	}
-	return x.Conv2D(like(c.w, x), like(c.b, x), c.stride, c.pad, 1, 1)
+	return x.Conv2D(c.weight(x), like(c.b, x), c.stride, c.pad, 1, 1)
 }
 
 // Bias returns the bias parameter, nil if there is none.
@@ -67,6 +86,45 @@ func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 	s := x.Shape()
 	train := m.Train && s[0]*s[2]*s[3] > 1
 	return x.BatchNorm(n.w.T, n.b.T, n.mean.T, n.variance.T, train, 0.1, 1e-5)
+}
+
+// A GroupNorm is group normalisation over [N, C, H, W] (Wu & He 2018) and ReLU.
+type GroupNorm struct {
+	w, b   *Param
+	groups int64
+}
+
+// NewGroupNorm declares the norm of c channels in 32 groups. Narrow layers have the most groups that
+// divide their channels and hold two of them or more, since one channel of one pixel has no variance.
+func NewGroupNorm(b Builder, c int64) *GroupNorm {
+	n := &GroupNorm{w: b.Bias("weight", Constant(1), c), b: b.Bias("bias", Constant(0), c), groups: min(32, max(1, c/2))}
+	for c%n.groups != 0 {
+		n.groups--
+	}
+	return n
+}
+
+// Forward normalises x and applies the ReLU.
+func (n *GroupNorm) Forward(x *torch.Tensor) *torch.Tensor {
+	return x.GroupNorm(n.groups, like(n.w, x), like(n.b, x), 1e-5).ReluInPlace()
+}
+
+// A LayerNorm is layer normalisation (Ba et al. 2016).
+type LayerNorm struct{ w, b *Param }
+
+// NewLayerNorm declares the norm of c channels.
+func NewLayerNorm(b Builder, c int64) *LayerNorm {
+	return &LayerNorm{b.Bias("weight", Constant(1), c), b.Bias("bias", Constant(0), c)}
+}
+
+// Forward normalises the last dimension of x, [N, L, C].
+func (n *LayerNorm) Forward(x *torch.Tensor) *torch.Tensor {
+	return x.LayerNorm(like(n.w, x), like(n.b, x), 1e-6)
+}
+
+// Map normalises the channels of every pixel of x, [N, C, H, W].
+func (n *LayerNorm) Map(x *torch.Tensor) *torch.Tensor {
+	return n.Forward(x.Permute(0, 2, 3, 1)).Permute(0, 3, 1, 2)
 }
 
 // A ConvNorm is convolution, batch norm and ReLU.
@@ -108,7 +166,7 @@ func (t Tower) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 	})
 }
 
-// A Linear layer maps [N, in] to [N, out].
+// A Linear layer maps [N, in] to [N, out], or [N, L, in] to [N, L, out].
 type Linear struct{ w, b *Param }
 
 // NewLinear declares a fully connected layer with bias.
@@ -130,4 +188,38 @@ func NewDeconv(b Builder, in, out int64) *Deconv {
 // Forward applies the layer.
 func (d *Deconv) Forward(x *torch.Tensor) *torch.Tensor {
 	return x.ConvTranspose2D(like(d.w, x), like(d.b, x), 2, 0)
+}
+
+// A Block is a pre-norm transformer block (Dosovitskiy et al. 2021): attention of all tokens to all,
+// then a perceptron of four times their width, each behind a layer norm and added to its input.
+type Block struct {
+	norm1, norm2   *LayerNorm
+	qkv, proj      *Linear // queries, keys and values in one, the heads side by side in each
+	fc1, fc2       *Linear
+	heads, perHead int64
+}
+
+// NewBlock declares a block of tokens of width dim, which the heads divide, under timm's names.
+func NewBlock(b Builder, dim, heads int64) *Block {
+	attn, mlp := b.In("attn"), b.In("mlp")
+	return &Block{
+		norm1: NewLayerNorm(b.In("norm1"), dim),
+		qkv:   NewLinear(attn.In("qkv"), dim, 3*dim, Glorot(dim, dim)), // three layers side by side
+		proj:  NewLinear(attn.In("proj"), dim, dim, Glorot(dim, dim)),
+		norm2: NewLayerNorm(b.In("norm2"), dim),
+		fc1:   NewLinear(mlp.In("fc1"), dim, 4*dim, Glorot(dim, 4*dim)),
+		fc2:   NewLinear(mlp.In("fc2"), 4*dim, dim, Glorot(4*dim, dim)),
+		heads: heads, perHead: dim / heads,
+	}
+}
+
+// Forward maps tokens [N, L, dim] to tokens of the same shape.
+func (k *Block) Forward(x *torch.Tensor) *torch.Tensor {
+	return torch.Scoped(func() *torch.Tensor {
+		n, l := x.Size(0), x.Size(1)
+		qkv := k.qkv.Forward(k.norm1.Forward(x)).View(n, l, 3, k.heads, k.perHead).Permute(2, 0, 3, 1, 4)
+		seen := torch.Attention(qkv.Select(0, 0), qkv.Select(0, 1), qkv.Select(0, 2)).Transpose(1, 2).View(n, l, -1)
+		x := x.Add(k.proj.Forward(seen))
+		return x.Add(k.fc2.Forward(k.fc1.Forward(k.norm2.Forward(x)).Gelu()))
+	})
 }

@@ -18,60 +18,63 @@ var resnets = map[int]struct {
 	152: {[4]int{3, 8, 36, 3}, true},
 }
 
+// channels scales the channels of a layer by the width, to a multiple of 8.
+func (c Config) channels(n int) int64 { return max(8, int64(float64(n)*c.Width+.5)/8*8) }
+
+// eachBlock calls f for the blocks of a residual network in order, with their channels on the way in,
+// inside and on the way out, and returns the channels of C2 to C5.
+func (c Config) eachBlock(f func(stage, i int, in, mid, out, stride int64)) (channels [4]int64) {
+	arch, in := resnets[c.Depth], c.channels(64)
+	for stage, n := range arch.blocks {
+		mid, stride := c.channels(64<<stage), int64(min(2, stage+1))
+		out := mid
+		if arch.bottleneck {
+			out *= 4
+		}
+		for i := range n {
+			f(stage, i, in, mid, out, stride)
+			in, stride = out, 1
+		}
+		channels[stage] = out
+	}
+	return channels
+}
+
 // A ResNet is the v1.5 network of torchvision (stride in the 3×3 convolution), with its parameter
 // names, for a width of 1; other widths scale every channel count.
 type ResNet struct {
-	stem   *Conv
-	norm   *Norm
-	stages [4][]*block
-
-	// Channels holds the output channels of C2 to C5.
-	Channels [4]int64
+	stem     *Conv
+	norm     *Norm
+	small    bool // stem: no max pool
+	stages   [4][]*residual
+	channels [4]int64 // of C2 to C5
 }
 
-type block struct {
+// NewResNet declares the network of a configuration that Check accepts.
+func NewResNet(b Builder, c Config) *ResNet {
+	in := c.channels(64)
+	r := &ResNet{norm: NewNorm(b.In("bn1"), in, 1), small: c.Stem == StemSmall}
+	if r.small {
+		r.stem = NewConv(b.In("conv1"), 3, in, 3, 1, false, Kaiming(in*9))
+	} else {
+		r.stem = NewConv(b.In("conv1"), 3, in, 7, 2, false, Kaiming(in*49))
+	}
+	r.channels = c.eachBlock(func(stage, i int, in, mid, out, stride int64) {
+		k := newResidual(b.In(fmt.Sprintf("layer%d.%d", stage+1, i)), in, mid, out, stride, resnets[c.Depth].bottleneck)
+		r.stages[stage] = append(r.stages[stage], k)
+	})
+	return r
+}
+
+type residual struct {
 	convs []*Conv
 	norms []*Norm
 	down  *Conv // nil: identity
 	dnorm *Norm
 }
 
-// NewResNet declares a network of depth 18, 34, 50, 101 or 152.
-func NewResNet(b Builder, depth int, width float64) (*ResNet, error) {
-	arch, ok := resnets[depth]
-	if !ok {
-		return nil, fmt.Errorf("no ResNet of depth %d; there are 18, 34, 50, 101 and 152", depth)
-	}
-	if !(width > 0 && width <= 4) {
-		return nil, fmt.Errorf("ResNet width %v is not in (0, 4]", width)
-	}
-	scale := func(c int) int64 { return max(8, int64(float64(c)*width+.5)/8*8) }
-	in := scale(64)
-	r := &ResNet{
-		stem: NewConv(b.In("conv1"), 3, in, 7, 2, false, Kaiming(in*49)),
-		norm: NewNorm(b.In("bn1"), in, 1),
-	}
-	for s, n := range arch.blocks {
-		mid := scale(64 << s)
-		out := mid
-		if arch.bottleneck {
-			out *= 4
-		}
-		for i := range n {
-			stride := int64(1)
-			if s > 0 && i == 0 {
-				stride = 2
-			}
-			r.stages[s] = append(r.stages[s], newBlock(b.In(fmt.Sprintf("layer%d.%d", s+1, i)), in, mid, out, stride, arch.bottleneck))
-			in = out
-		}
-		r.Channels[s] = out
-	}
-	return r, nil
-}
-
-func newBlock(b Builder, in, mid, out, stride int64, bottleneck bool) *block {
-	k := &block{}
+func newResidual(b Builder, in, mid, out, stride int64, bottleneck bool) *residual {
+	k := &residual{}
 	add := func(i, o, kernel, stride int64, gain float32) {
 		n := fmt.Sprint(len(k.convs) + 1)
 		k.convs = append(k.convs, NewConv(b.In("conv"+n), i, o, kernel, stride, false, Kaiming(o*kernel*kernel)))
@@ -93,7 +96,7 @@ func newBlock(b Builder, in, mid, out, stride int64, bottleneck bool) *block {
 	return k
 }
 
-func (k *block) forward(x *torch.Tensor, m Mode) *torch.Tensor {
+func (k *residual) forward(x *torch.Tensor, m Mode) *torch.Tensor {
 	return torch.Scoped(func() *torch.Tensor {
 		y := x
 		for i, c := range k.convs {
@@ -109,17 +112,26 @@ func (k *block) forward(x *torch.Tensor, m Mode) *torch.Tensor {
 	})
 }
 
+// Channels returns those of C2 to C5.
+func (r *ResNet) Channels() [4]int64 { return r.channels }
+
+// Width returns the channels of C5, whose mean is the feature of the image.
+func (r *ResNet) Width() int64 { return r.channels[3] }
+
 // Forward maps normalised images [N, 3, H, W] to C2, C3, C4 and C5, of strides 4, 8, 16 and 32.
-func (r *ResNet) Forward(x *torch.Tensor, m Mode) [4]*torch.Tensor {
+func (r *ResNet) Forward(x *torch.Tensor, m Mode) (c [4]*torch.Tensor, pooled *torch.Tensor) {
 	x = torch.Scoped(func() *torch.Tensor {
-		return r.norm.Forward(r.stem.Forward(x), m).ReluInPlace().MaxPool2D(3, 2, 1)
+		x = r.norm.Forward(r.stem.Forward(x), m).ReluInPlace()
+		if r.small {
+			return x
+		}
+		return x.MaxPool2D(3, 2, 1)
 	})
-	var c [4]*torch.Tensor
 	for s, blocks := range r.stages {
 		for _, k := range blocks {
 			x = k.forward(x, m)
 		}
 		c[s] = x
 	}
-	return c
+	return c, nil
 }

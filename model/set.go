@@ -1,5 +1,6 @@
 // Package model holds the network that teachers, student and transfer models share: parameters by
-// name, layers, the ResNet backbone and the feature pyramid. Heads belong to package task.
+// name, layers, the backbones (ResNet, BiT's ResNet-v2, ViT) and the feature pyramids. Heads belong to
+// package task.
 package model
 
 import (
@@ -56,6 +57,9 @@ func Normal(std float64) Init {
 
 // Kaiming is He's initialisation for layers followed by a ReLU: std = √(2 / fan).
 func Kaiming(fan int64) Init { return Normal(math.Sqrt(2 / float64(fan))) }
+
+// Glorot is the initialisation of layers that no ReLU follows: std = √(2 / (in + out)).
+func Glorot(in, out int64) Init { return Normal(math.Sqrt(2 / float64(in+out))) }
 
 // A Set holds the parameters and buffers of a model in flat memory. Parameters that weight decay
 // applies to (weights; not norms and biases) come first, so that a step is two fused operators.

@@ -151,9 +151,8 @@ func (c *Checkpoint) network() (*Network, error) {
 // the heads that have the same outputs. It returns the parameters that keep their fresh values. The
 // architectures of the trunks must agree. Call it in torch.Do.
 func (n *Network) Start(c *Checkpoint, heads bool) (fresh []string, err error) {
-	if c.Spec.Model.Depth != n.Model.Depth || c.Spec.Model.Width != n.Model.Width || c.Spec.Model.FPN != n.Model.FPN {
-		return nil, fmt.Errorf("the checkpoint has a ResNet-%d of width %v with %d pyramid channels; this model a ResNet-%d of width %v with %d",
-			c.Spec.Model.Depth, c.Spec.Model.Width, c.Spec.Model.FPN, n.Model.Depth, n.Model.Width, n.Model.FPN)
+	if err := n.Model.Same(c.Spec.Model); err != nil {
+		return nil, err
 	}
 	sizes := map[string]int64{}
 	for _, p := range n.Set.All() {

@@ -9,16 +9,16 @@ import (
 	"must/torch"
 )
 
-// classification is global average pooling of C5 and a linear layer, trained by cross entropy
+// classification is a linear layer on the feature of the whole image, trained by cross entropy
 // against a distribution: one-hot for a true label, a teacher's probabilities for a pseudo label.
 type classification struct {
 	linear  *model.Linear
 	classes int64
 }
 
-func newClassification(b model.Builder, s *Spec, c5 int64) Task {
+func newClassification(b model.Builder, s *Spec, width int64) Task {
 	n := int64(len(s.Labels.Classification))
-	return &classification{model.NewLinear(b, c5, n, model.Normal(0.01)), n}
+	return &classification{model.NewLinear(b, width, n, model.Normal(0.01)), n}
 }
 
 func (*classification) Name() string { return data.Classification }
@@ -40,18 +40,18 @@ func (c *classification) Targets(samples []*data.Sample, _ *rand.Rand) any {
 }
 
 // logits returns [N, classes].
-func (c *classification) logits(c5 *torch.Tensor) *torch.Tensor {
-	return c.linear.Forward(c5.Mean(2, 3)).As(torch.Float)
+func (c *classification) logits(pooled *torch.Tensor) *torch.Tensor {
+	return c.linear.Forward(pooled).As(torch.Float)
 }
 
 func (c *classification) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	t := targets.(*classTargets)
 	want := torch.From(t.probs, int64(len(t.labelled)), c.classes)
-	return []Loss{{"classification", c.logits(rows(f.C5, t.labelled)).CrossEntropy(want, torch.Mean, -100)}}
+	return []Loss{{"classification", c.logits(rows(f.Pooled(), t.labelled)).CrossEntropy(want, torch.Mean, -100)}}
 }
 
 func (c *classification) Predict(f *model.Features, preds []*data.Sample) {
-	probs := torch.Values[float32](c.logits(f.C5).Softmax(1))
+	probs := torch.Values[float32](c.logits(f.Pooled()).Softmax(1))
 	for i, p := range preds {
 		p.Class = probs[int64(i)*c.classes:][:c.classes]
 	}
@@ -60,4 +60,4 @@ func (c *classification) Predict(f *model.Features, preds []*data.Sample) {
 // Pseudo keeps the whole distribution: the label is soft.
 func (*classification) Pseudo(*data.Sample, float64) {}
 
-func (*classification) Metric() metric.Metric { return metric.NewClassification() }
+func (*classification) Metric(data.Labels) metric.Metric { return metric.NewClassification() }

@@ -74,7 +74,7 @@ func declare(s Spec, more func(b model.Builder, n *Network)) (*Network, error) {
 		return nil, err
 	}
 	for _, name := range s.Tasks {
-		n.Heads = append(n.Heads, build(name, b, &n.Spec, n.Trunk.Backbone.Channels[3]))
+		n.Heads = append(n.Heads, build(name, b, &n.Spec, n.Trunk.Backbone.Width()))
 	}
 	if more != nil {
 		more(b, n)
@@ -99,6 +99,9 @@ func (s Spec) Check() error {
 	}
 	if s.Size < 32 || s.Size > 4096 {
 		return fmt.Errorf("size is %d; it must be between 32 and 4096", s.Size)
+	}
+	if err := s.Model.CheckSize(s.Size); err != nil {
+		return err
 	}
 	for i := range 3 {
 		if !(math.Abs(s.Mean[i]) <= 1e4) || !(s.Std[i] > 1e-4 && s.Std[i] <= 1e4) {

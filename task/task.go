@@ -32,8 +32,8 @@ type Task interface {
 	// left out (objects) or ignored (pixels); soft and continuous labels stay as they are.
 	Pseudo(pred *data.Sample, threshold float64)
 
-	// Metric returns an empty metric, its ranking number first.
-	Metric() metric.Metric
+	// Metric returns an empty metric for a set with the labels l, its ranking number first.
+	Metric(l data.Labels) metric.Metric
 }
 
 // A Loss is a named scalar.
@@ -42,12 +42,12 @@ type Loss struct {
 	Value *torch.Tensor
 }
 
-// build declares the head of a task under "heads.<name>".
-func build(name string, b model.Builder, s *Spec, c5 int64) Task {
+// build declares the head of a task under "heads.<name>"; width is that of the feature of an image.
+func build(name string, b model.Builder, s *Spec, width int64) Task {
 	b = b.In("heads").In(name)
 	switch name {
 	case data.Classification:
-		return newClassification(b, s, c5)
+		return newClassification(b, s, width)
 	case data.Detection:
 		return newDetection(b, s)
 	case data.Segmentation:
@@ -60,7 +60,7 @@ func build(name string, b model.Builder, s *Spec, c5 int64) Task {
 	panic("task: no task " + name) // Spec.Check lets none through
 }
 
-// rows selects the labelled images of a feature map.
+// rows selects the labelled images of features.
 func rows(f *torch.Tensor, labelled []int64) *torch.Tensor {
 	if int64(len(labelled)) == f.Size(0) {
 		return f

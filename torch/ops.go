@@ -292,9 +292,20 @@ func (t *Tensor) Bilinear(h, w int64) *Tensor {
 	return call1("upsample_bilinear2d", t, []int64{h, w}, false, nil, nil)
 }
 
+// Bicubic resizes [N, C, H, W] to h×w with half-pixel centres (align_corners false), without
+// antialiasing.
+func (t *Tensor) Bicubic(h, w int64) *Tensor {
+	return call1("upsample_bicubic2d", t, []int64{h, w}, false, nil, nil)
+}
+
 // Nearest resizes [N, C, H, W] to h×w by repeating pixels.
 func (t *Tensor) Nearest(h, w int64) *Tensor {
 	return call1("upsample_nearest2d", t, []int64{h, w}, nil, nil)
+}
+
+// Pad puts n rows and columns of zeros around [N, C, H, W].
+func (t *Tensor) Pad(n int64) *Tensor {
+	return call1("pad", t, []int64{n, n, n, n}, "constant", nil)
 }
 
 // GridSample reads [N, C, H, W] at the points of a grid of [N, h, w, 2] with x and y in [-1, 1]:

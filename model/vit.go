@@ -1,0 +1,82 @@
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"must/torch"
+)
+
+// A ViT is the vision transformer (Dosovitskiy et al. 2021) with timm's parameter names: patches
+// embedded by a convolution, a class token, learned position embeddings, pre-norm blocks, a last norm.
+type ViT struct {
+	proj      *Conv
+	class     *Param // [1, 1, dim]
+	positions *Param // [1, 1 + grid², dim], the class token's first
+	blocks    []*Block
+	norm      *LayerNorm
+	dim, grid int64
+}
+
+// NewViT declares the network of a configuration that Check accepts.
+func NewViT(b Builder, c Config) *ViT {
+	proj := b.In("patch_embed.proj")
+	v := &ViT{
+		proj: &Conv{
+			w:      proj.Weight("weight", Normal(math.Sqrt(1/float64(3*c.Patch*c.Patch))), c.Dim, 3, c.Patch, c.Patch),
+			b:      proj.Bias("bias", Constant(0), c.Dim),
+			stride: c.Patch,
+		},
+		class:     b.Bias("cls_token", Constant(0), 1, 1, c.Dim),
+		positions: b.Bias("pos_embed", Normal(0.02), 1, 1+c.Grid*c.Grid, c.Dim),
+		norm:      NewLayerNorm(b.In("norm"), c.Dim),
+		dim:       c.Dim, grid: c.Grid,
+	}
+	for i := range c.Layers {
+		v.blocks = append(v.blocks, NewBlock(b.In(fmt.Sprint("blocks.", i)), c.Dim, c.Heads))
+	}
+	return v
+}
+
+// Channels returns those of the one map, in C5's place.
+func (v *ViT) Channels() [4]int64 { return [4]int64{3: v.dim} }
+
+// Width returns the width of a token.
+func (v *ViT) Width() int64 { return v.dim }
+
+// Embed maps normalised images [N, 3, H, W] to the tokens of their patches in row-major order, with
+// their positions added: [N, L, dim] for L = H/patch · W/patch, the class token not among them. Where
+// the grid of patches is not that of the position embeddings, those are resampled bicubically.
+func (v *ViT) Embed(x *torch.Tensor) *torch.Tensor {
+	return torch.Scoped(func() *torch.Tensor {
+		x = v.proj.Forward(x)
+		n, h, w := x.Size(0), x.Size(2), x.Size(3)
+		at := v.positions.T.Narrow(1, 1, v.grid*v.grid)
+		if h != v.grid || w != v.grid {
+			at = at.View(1, v.grid, v.grid, v.dim).Permute(0, 3, 1, 2).Bicubic(h, w).Permute(0, 2, 3, 1).View(1, h*w, v.dim)
+		}
+		return x.Permute(0, 2, 3, 1).View(n, h*w, v.dim).Add(at.As(x.DType()))
+	})
+}
+
+// Encode puts the class token before tokens [N, K, dim], which may be some of an image's only, and
+// runs the blocks and the last norm: [N, K+1, dim], the class token first.
+func (v *ViT) Encode(tokens *torch.Tensor) *torch.Tensor {
+	return torch.Scoped(func() *torch.Tensor {
+		class := v.class.T.Add(v.positions.T.Narrow(1, 0, 1)).As(tokens.DType())
+		x := torch.Cat(1, class.Expand(tokens.Size(0), 1, v.dim), tokens)
+		for _, k := range v.blocks {
+			x = k.Forward(x)
+		}
+		return v.norm.Forward(x)
+	})
+}
+
+// Forward maps normalised images [N, 3, H, W] to the map of their patches, [N, dim, H/patch, W/patch]
+// in C5's place, and to the class token, [N, dim], both after the last norm.
+func (v *ViT) Forward(x *torch.Tensor, _ Mode) (c [4]*torch.Tensor, pooled *torch.Tensor) {
+	h, w := x.Size(2)/v.proj.stride, x.Size(3)/v.proj.stride
+	x = v.Encode(v.Embed(x))
+	c[3] = x.Narrow(1, 1, h*w).View(-1, h, w, v.dim).Permute(0, 3, 1, 2)
+	return c, x.Select(1, 0)
+}
