@@ -26,3 +26,15 @@ func StepAdamW(params, grads, mean, square, step *Tensor, lr, beta1, beta2, deca
 		})
 	})
 }
+
+// StepMomentum is one fused step of momentum as LARS takes it (You et al. 2017): the learning rate acts
+// before the velocity is averaged, v = beta·v + lr·g, p = p − v, so that a falling rate does not slow
+// down what was gathered under a higher one.
+func StepMomentum(params, grads, velocity *Tensor, lr, beta float64) {
+	NoGrad(func() {
+		// PyTorch's kernel computes v = beta·v + (1 − dampening)·g, p = p − rate·v.
+		const decay, rate = 0.0, 1.0
+		dispatch("_fused_sgd_", []any{[]*Tensor{params}, []*Tensor{grads}, []*Tensor{velocity},
+			decay, beta, rate, 1 - lr, false, false, false, nil, nil})
+	})
+}

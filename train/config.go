@@ -5,6 +5,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"must/augment"
 )
@@ -16,9 +17,10 @@ type Config struct {
 	Steps  int     `yaml:"steps" json:"steps"`
 	Batch  int     `yaml:"batch" json:"batch"` // images per step
 
-	Optimizer   string  `yaml:"optimizer" json:"optimizer"` // sgd or adamw
-	LR          float64 `yaml:"lr" json:"lr"`               // after warm-up
-	Momentum    float64 `yaml:"momentum" json:"momentum"`   // of SGD
+	Optimizer   string  `yaml:"optimizer" json:"optimizer"`   // sgd, adamw or lars
+	LR          float64 `yaml:"lr" json:"lr"`                 // after warm-up
+	Momentum    float64 `yaml:"momentum" json:"momentum"`     // of SGD and LARS
+	Beta2       float64 `yaml:"beta2" json:"beta2,omitempty"` // of AdamW: decay of the mean of squares; 0: 0.999
 	WeightDecay float64 `yaml:"weight_decay" json:"weight_decay"`
 	Schedule    string  `yaml:"schedule" json:"schedule"` // cosine (to 0), step (÷10 at 2/3 and 11/12) or constant
 	Warmup      float64 `yaml:"warmup" json:"warmup"`     // share of the steps in which the rate rises from 0
@@ -44,6 +46,8 @@ func DefaultConfig() Config {
 	}
 }
 
+var optimizers = []string{"sgd", "adamw", "lars"}
+
 // Check tells what is wrong with a configuration.
 func (c Config) Check() error {
 	for name, v := range map[string]float64{
@@ -58,14 +62,16 @@ func (c Config) Check() error {
 		return fmt.Errorf("train: %v epochs and %d steps; one of them must be positive", c.Epochs, c.Steps)
 	case c.Batch < 1:
 		return fmt.Errorf("train.batch is %d; it must be at least 1", c.Batch)
-	case c.Optimizer != "sgd" && c.Optimizer != "adamw":
-		return fmt.Errorf("train.optimizer is %q; use sgd or adamw", c.Optimizer)
+	case !slices.Contains(optimizers, c.Optimizer):
+		return fmt.Errorf("train.optimizer is %q; it must be one of %v", c.Optimizer, optimizers)
 	case c.Schedule != "cosine" && c.Schedule != "step" && c.Schedule != "constant":
 		return fmt.Errorf("train.schedule is %q; use cosine, step or constant", c.Schedule)
 	case c.LR == 0:
 		return fmt.Errorf("train.lr is %v; it must be positive", c.LR)
 	case !(c.Momentum >= 0 && c.Momentum < 1):
 		return fmt.Errorf("train.momentum is %v; it must be in [0, 1)", c.Momentum)
+	case !(c.Beta2 >= 0 && c.Beta2 < 1):
+		return fmt.Errorf("train.beta2 is %v; it must be in [0, 1)", c.Beta2)
 	case !(c.EMA >= 0 && c.EMA < 1):
 		return fmt.Errorf("train.ema is %v; it must be in [0, 1)", c.EMA)
 	case !(c.Warmup >= 0 && c.Warmup <= 1):

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -265,6 +266,10 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 // update moves the parameters. The first part of the flat buffer decays, the rest does not.
 func (t *trainer) update(lr float64) {
 	set, c := t.Net.Set, t.Config
+	if c.Optimizer == "lars" {
+		stepLARS(set, t.momentum, lr, c.Momentum, c.WeightDecay)
+		return
+	}
 	n := set.Flat.Data.Len()
 	for _, part := range []struct {
 		from, n int64
@@ -276,7 +281,7 @@ func (t *trainer) update(lr float64) {
 		cut := func(x *torch.Tensor) *torch.Tensor { return x.Narrow(0, part.from, part.n) }
 		if c.Optimizer == "adamw" {
 			torch.StepAdamW(cut(set.Flat.Data), cut(set.Flat.Grad), cut(t.momentum), cut(t.square),
-				torch.Number(float64(t.step)), lr, 0.9, 0.999, part.decay, 1e-8)
+				torch.Number(float64(t.step)), lr, 0.9, cmp.Or(c.Beta2, 0.999), part.decay, 1e-8)
 		} else {
 			torch.StepSGD(cut(set.Flat.Data), cut(set.Flat.Grad), cut(t.momentum), lr, c.Momentum, part.decay, false, t.step == 0)
 		}

@@ -223,6 +223,7 @@ func TestCheck(t *testing.T) {
 		"train.lr is -": func(c *Config) { c.LR = -1 },
 		"lr is +Inf":    func(c *Config) { c.LR = math.Inf(1) },
 		"momentum":      func(c *Config) { c.Momentum = 1 },
+		"beta2":         func(c *Config) { c.Beta2 = 1 },
 		"ema":           func(c *Config) { c.EMA = -0.1 },
 		"warmup":        func(c *Config) { c.Warmup = 2 },
 		"clip":          func(c *Config) { c.Clip = math.Inf(1) },
