@@ -119,6 +119,9 @@ func (g *Grid[T]) Set(x, y int, v T) { g.Pix[y*g.W+x] = v }
 const (
 	Metric  = "metric"  // metres along the optical axis
 	Inverse = "inverse" // inverse depth of unknown scale and shift
+
+	// Relative is depth of unknown scale, as files have it; as a label it is Inverse.
+	Relative = "relative"
 )
 
 // Labels says which tasks a dataset has labels for and what their values mean. An empty field is a
@@ -130,6 +133,9 @@ type Labels struct {
 	Segmentation   []string `json:"segmentation,omitempty" yaml:"segmentation,omitempty"`     // class names, by index
 	Depth          string   `json:"depth,omitempty" yaml:"depth,omitempty"`                   // Metric or Inverse
 	Normals        bool     `json:"normals,omitempty" yaml:"normals,omitempty"`
+
+	// Protocol names the published way of scoring the set, one of metric.Protocols; "": the tasks' usual ones.
+	Protocol string `json:"-" yaml:"-"`
 
 	// Unknown lists, by task, the classes (by index, ascending) that the set's labels do not tell of,
 	// as its own classes are others, see [Remap]: an image may show them without its label saying so.
@@ -178,6 +184,8 @@ type Source struct {
 	Size   int     `yaml:"size,omitempty"`   // rendered side in pixels; scenes only
 	Seed   uint64  `yaml:"seed,omitempty"`   // scenes only
 	Scale  float64 `yaml:"scale,omitempty"`  // depth units per stored unit, where the format cannot know
+	Units  string  `yaml:"units,omitempty"`  // what pairs of image and depth store: metric (or ""), relative or inverse
+	Metric string  `yaml:"metric,omitempty"` // published protocol to score by, see metric.Protocols
 	Labels string  `yaml:"labels,omitempty"` // folder of pseudo-label shards to fill in what is unknown
 }
 

@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -205,6 +206,40 @@ func mapClass(class []float32, at []int, n int) []float32 {
 		}
 	}
 	return to
+}
+
+// Invert returns d with its metric depth as inverse depth, so that it can join sets of unknown scale and
+// shift; any other depth stays as it is.
+func Invert(d Dataset) Dataset {
+	if d.Labels().Depth != Metric {
+		return d
+	}
+	return inverted{d}
+}
+
+type inverted struct{ Dataset }
+
+func (v inverted) Labels() Labels {
+	l := v.Dataset.Labels()
+	l.Depth = Inverse
+	return l
+}
+
+func (v inverted) Sample(i int) (*Sample, error) {
+	s, err := v.Dataset.Sample(i)
+	if err == nil && s.Depth != nil {
+		InvertDepth(s.Depth)
+	}
+	return s, err
+}
+
+// InvertDepth replaces depth by its inverse; 0 and less, which have none, become NaN.
+func InvertDepth(g *Grid[float32]) {
+	for i, v := range g.Pix {
+		if g.Pix[i] = 1 / v; !(v > 0) {
+			g.Pix[i] = float32(math.NaN())
+		}
+	}
 }
 
 // Fill adds to s what it does not know from a pseudo label of the same image: the label of a task

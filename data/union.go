@@ -95,7 +95,7 @@ func (l Labels) Conflict(m Labels, task string) error {
 		return conflict(task, l.Segmentation, m.Segmentation)
 	case Depth:
 		if l.Depth != m.Depth {
-			return fmt.Errorf("depth: one is %s, the other %s", l.Depth, m.Depth)
+			return fmt.Errorf("depth: one is %s, the other %s; {depth: inverse} under spaces turns metric depth into inverse", l.Depth, m.Depth)
 		}
 	}
 	return nil

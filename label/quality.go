@@ -51,7 +51,7 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 	var scorers []*scorer
 	for _, u := range uses {
 		for _, name := range u.Tasks {
-			scorers = append(scorers, newScorer(u.Net, name, o.Thresholds[name]))
+			scorers = append(scorers, newScorer(u.Net, name, o.Thresholds[name], have))
 		}
 	}
 	q := &Quality{Scores: task.Scores{}}
@@ -90,9 +90,9 @@ type scorer struct {
 	calibration metric.Calibration // of the probabilities of pixels, before the threshold
 }
 
-func newScorer(net *task.Network, name string, threshold float64) *scorer {
+func newScorer(net *task.Network, name string, threshold float64, have data.Labels) *scorer {
 	s := &scorer{head: net.Head(name), threshold: threshold}
-	if s.metric = s.head.Metric(); name == data.Detection {
+	if s.metric = s.head.Metric(have); name == data.Detection {
 		s.metric = metric.NewBoxQuality(threshold, 0.5)
 	}
 	return s

@@ -26,8 +26,10 @@ type DepthOptions struct {
 	// Only truth strictly between Min and Max counts and predictions are clamped to that range;
 	// 0: 1e-3 and no limit. NYU Depth v2: 1e-3 and 10.
 	Min, Max float64
-	// Only pixels inside count; empty: all. NYU Depth v2: EigenCrop.
-	Crop image.Rectangle
+	// Only pixels inside count; empty: all. NYU Depth v2: EigenCrop. CropOf is the size of the images
+	// that Crop is for; in others it is scaled. Zero: it is never scaled.
+	Crop   image.Rectangle
+	CropOf image.Point
 	// Units of truth and prediction: data.Metric (or "") or data.Inverse. Inverse depth is aligned as
 	// it is, then inverted.
 	Truth, Prediction string
@@ -96,8 +98,11 @@ func (m *Depth) pixels(truth, pred *data.Sample) (t, p []float64) {
 		sameSize(truth, q.W, q.H, g.W, g.H)
 	}
 	area := image.Rect(0, 0, g.W, g.H)
-	if !m.opt.Crop.Empty() {
-		area = area.Intersect(m.opt.Crop)
+	if crop := m.opt.Crop; !crop.Empty() {
+		if of := m.opt.CropOf; of != (image.Point{}) {
+			crop = image.Rect(crop.Min.X*g.W/of.X, crop.Min.Y*g.H/of.Y, crop.Max.X*g.W/of.X, crop.Max.Y*g.H/of.Y)
+		}
+		area = area.Intersect(crop)
 	}
 	for y := area.Min.Y; y < area.Max.Y; y++ {
 		for x := area.Min.X; x < area.Max.X; x++ {

@@ -11,6 +11,7 @@ import (
 // truth is data.Ignore or no class at all do not count.
 type Segmentation struct {
 	classes int
+	ade20k  bool // Values are the benchmark's
 	// confusion[t*(classes+1)+p] counts the pixels of true class t predicted as p; the last column
 	// holds those predicted as no class.
 	confusion []int64
@@ -50,10 +51,15 @@ func (m *Segmentation) Add(truth, pred *data.Sample) {
 }
 
 // Values implements [Metric]: mIoU over the classes found in truth or prediction, pixel_accuracy,
-// and mean_accuracy over the classes found in the truth.
+// and mean_accuracy over the classes found in the truth. By the protocol ade20k: what [Segmentation.ADE20K]
+// returns.
 func (m *Segmentation) Values() []Value {
 	if m.pixels == 0 {
 		return nil
+	}
+	if m.ade20k {
+		iou, accuracy, score := m.ADE20K()
+		return []Value{{"mIoU", iou, true}, {"pixel_accuracy", accuracy, true}, {"score", score, true}}
 	}
 	var iou, found, accuracy, present float64
 	for c := range m.classes {
@@ -86,7 +92,8 @@ func (m *Segmentation) IoU() []float64 {
 }
 
 // ADE20K returns the scores of the scene parsing challenge's evaluation code: mean IoU over all
-// classes, where a class found nowhere counts as 0; pixel accuracy; and their mean, which ranks.
+// classes, where a class found nowhere counts as 0; pixel accuracy; and their mean, by which the challenge
+// ranks.
 func (m *Segmentation) ADE20K() (meanIoU, pixelAccuracy, score float64) {
 	for _, iou := range m.IoU() {
 		if !math.IsNaN(iou) {

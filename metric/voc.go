@@ -17,6 +17,7 @@ import (
 type VOC struct {
 	images  int
 	classes []vocTally
+	first07 bool // rank by VOC07_AP
 }
 
 type vocTally struct {
@@ -44,7 +45,7 @@ func (m *VOC) Add(truth, pred *data.Sample) {
 		}
 	}
 	found := make([]bool, len(truth.Objects))
-	for _, p := range byClass(pred.Objects) {
+	for _, p := range byClass(toldOf(truth, pred)) {
 		if p.Class < 0 || p.Class >= len(m.classes) {
 			continue
 		}
@@ -75,7 +76,7 @@ func vocIoU(a, b data.Box) float64 {
 }
 
 // Values implements [Metric]: VOC10_AP, the area under the precision-recall curve (VOC 2010 and
-// later), and VOC07_AP, its mean at 11 points of recall.
+// later), and VOC07_AP, its mean at 11 points of recall. By the protocol voc07 that one comes first.
 func (m *VOC) Values() []Value {
 	if m.images == 0 {
 		return nil
@@ -89,7 +90,11 @@ func (m *VOC) Values() []Value {
 			n++
 		}
 	}
-	return []Value{{"VOC10_AP", ratio(area, n), true}, {"VOC07_AP", ratio(points, n), true}}
+	values := []Value{{"VOC10_AP", ratio(area, n), true}, {"VOC07_AP", ratio(points, n), true}}
+	if m.first07 {
+		slices.Reverse(values)
+	}
+	return values
 }
 
 func (c *vocTally) averagePrecision() (area, points float64) {

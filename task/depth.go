@@ -141,10 +141,4 @@ func (d *depth) Predict(f *model.Features, preds []*data.Sample) {
 // Pseudo keeps the prediction as it is.
 func (*depth) Pseudo(*data.Sample, float64) {}
 
-func (d *depth) Metric() metric.Metric {
-	o := metric.DepthOptions{}
-	if d.units == data.Inverse {
-		o.Align = metric.ScaleShift
-	}
-	return metric.NewDepth(o)
-}
+func (d *depth) Metric(l data.Labels) metric.Metric { return metric.ForDepth(d.units, l) }

@@ -352,4 +352,6 @@ func (*detection) Pseudo(pred *data.Sample, threshold float64) {
 	pred.Objects = kept
 }
 
-func (d *detection) Metric() metric.Metric { return metric.NewDetection(d.classes, d.masks) }
+func (d *detection) Metric(l data.Labels) metric.Metric {
+	return metric.ForDetection(d.classes, d.masks, l)
+}

@@ -73,4 +73,4 @@ func (h *normals) Predict(f *model.Features, preds []*data.Sample) {
 // Pseudo keeps the prediction as it is.
 func (*normals) Pseudo(*data.Sample, float64) {}
 
-func (*normals) Metric() metric.Metric { return metric.NewNormals() }
+func (*normals) Metric(data.Labels) metric.Metric { return metric.NewNormals() }

@@ -148,10 +148,10 @@ func Evaluate(ctx context.Context, net *Network, ds data.Dataset, o PredictOptio
 		if !ds.Labels().Has(name) {
 			continue
 		}
-		if err := net.Labels.Conflict(ds.Labels(), name); err != nil {
+		if err := net.Labels.Conflict(ds.Labels(), name); err != nil && name != data.Depth { // which is aligned
 			return nil, fmt.Errorf("the network's labels are not the set's: %w", err)
 		}
-		metrics[name] = h.Metric()
+		metrics[name] = h.Metric(ds.Labels())
 		tasks = append(tasks, name)
 	}
 	if len(tasks) == 0 {

@@ -79,4 +79,6 @@ func (*segmentation) Pseudo(pred *data.Sample, threshold float64) {
 	pred.Confidence = nil
 }
 
-func (s *segmentation) Metric() metric.Metric { return metric.NewSegmentation(s.classes) }
+func (s *segmentation) Metric(l data.Labels) metric.Metric {
+	return metric.ForSegmentation(s.classes, l)
+}
