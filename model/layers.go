@@ -53,6 +53,11 @@ func (c *Conv) Forward(x *torch.Tensor) *torch.Tensor {
 		// oneDNN 3.13 leaves the weights' gradient partly unwritten here (P7 of small images, on CPUs).
 		return c.Forward(x.As(torch.Float)).As(torch.BFloat16)
 	}
+	if c.w.Shape[2] == 1 && c.stride > 1 && x.Size(1) < 16 {
+		// oneDNN 3.13 writes past the end of the input's gradient here (8 channels to 16, AVX-512, several
+		// threads). A 1×1 convolution reads every stride-th pixel only: those are taken first.
+		return x.Slice(2, c.stride).Slice(3, c.stride).Conv2D(c.weight(x), like(c.b, x), 1, 0, 1, 1)
+	}
 	return x.Conv2D(c.weight(x), like(c.b, x), c.stride, c.pad, 1, 1)
 }
 
