@@ -17,15 +17,16 @@ import (
 var tiers = [][]string{
 	{"cmd", "scripts"},
 	{"recipe"},
-	{"train", "label", "report"},
+	{"train", "label", "report", "onnx"},
 	{"task"},
 	{"model"},
 	{"loader", "draw"},
 	{"augment", "data/"}, // data/: the formats, one folder each
 	{"detect", "metric", "doctor"},
 	{"data"},
-	{"torch", "weights"},
+	{"torch", "weights", "onnx/ort"},
 	{"torch/libtorch", "atomicfile", "machine", "progress"},
+	{"native"},
 }
 
 // tierOf finds the tier of a package, given by its path in the module, and its entry there.

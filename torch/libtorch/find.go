@@ -4,19 +4,17 @@ package libtorch
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"must/native"
 )
 
 // MinMinor is the oldest supported libtorch: 2.MinMinor.
@@ -46,9 +44,7 @@ type Library struct {
 func (l Library) CUDA() bool { return l.CUDALib != "" }
 
 // A Place is one spot of the search order and why there is nothing to be used.
-type Place struct {
-	Where, Why string
-}
+type Place = native.Place
 
 // NotFoundError says that no libtorch is on this machine.
 type NotFoundError struct {
@@ -96,118 +92,19 @@ func find(cuda bool) (Library, error) {
 		return lib, nil
 	}
 
-	missing := &NotFoundError{CUDA: cuda, Looked: []Place{{"$LIBTORCH", "not set"}}}
-	for place, err := range places() {
-		if err != nil {
-			missing.Looked = append(missing.Looked, Place{place.Reason, err.Error()})
-			continue
-		}
-		lib, err := open(place.Dir, place.Reason)
+	lib, looked, ok := native.Search("libtorch", "torch", func(dir, reason string) (Library, error) {
+		lib, err := open(dir, reason)
 		if err == nil && cuda && !lib.CUDA() {
 			err = errors.New("built for the CPU only")
 		}
-		if err == nil {
-			lib.Looked = missing.Looked
-			return lib, nil
-		}
-		missing.Looked = append(missing.Looked, Place{place.Dir + " (" + place.Reason + ")", err.Error()})
+		return lib, err
+	})
+	looked = append([]Place{{Where: "$LIBTORCH", Why: "not set"}}, looked...)
+	if !ok {
+		return Library{}, &NotFoundError{CUDA: cuda, Looked: looked}
 	}
-	return Library{}, missing
-}
-
-// places yields folders worth a look, with Dir and Reason set, in search order; an error is why the
-// place called Reason has no folder to look at.
-func places() iter.Seq2[Library, error] {
-	return func(yield func(Library, error) bool) {
-		seen := map[string]bool{}
-		for _, dir := range projectDirs() {
-			dir = filepath.Join(dir, ".libtorch")
-			if seen[dir] {
-				continue
-			}
-			seen[dir] = true
-			if !yield(Library{Dir: dir, Reason: "beside the project"}, nil) {
-				return
-			}
-		}
-		cache, err := CacheDir()
-		if !yield(Library{Dir: cache, Reason: "the user's cache"}, err) {
-			return
-		}
-		dir, python, err := pythonTorch()
-		if err != nil {
-			yield(Library{Reason: "torch of python3"}, err)
-			return
-		}
-		yield(Library{Dir: dir, Reason: "torch of " + python}, nil)
-	}
-}
-
-// projectDirs lists the folders that can hold the project's .libtorch: the working folder and those
-// above it up to the one with go.mod (only the first where there is none: a .libtorch in /tmp must
-// not reach everybody below), then the binary's folder and the one above it.
-func projectDirs() []string {
-	var dirs []string
-	if cwd, err := os.Getwd(); err == nil {
-		dirs = append(dirs, cwd)
-		var above []string
-		for dir := cwd; ; dir = filepath.Dir(dir) {
-			if dir != cwd {
-				above = append(above, dir)
-			}
-			if exists(filepath.Join(dir, "go.mod")) {
-				dirs = append(dirs, above...)
-				break
-			}
-			if dir == filepath.Dir(dir) {
-				break
-			}
-		}
-	}
-	if exe, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = real
-		}
-		dir := filepath.Dir(exe)
-		dirs = append(dirs, dir, filepath.Dir(dir))
-	}
-	return dirs
-}
-
-// CacheDir is the folder in the user's cache where a libtorch for all projects is looked for.
-func CacheDir() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, "must", "libtorch"), nil
-}
-
-// printTorch prints the folder of the installed torch package. The working folder leaves the path
-// first: a folder there that happens to be called torch is not it (this project has one).
-const printTorch = `import sys, importlib.util
-sys.path = [p for p in sys.path if p]
-spec = importlib.util.find_spec("torch")
-if spec and spec.origin:
-    print(spec.submodule_search_locations[0])`
-
-// pythonTorch asks the python3 on PATH for the folder of its torch package.
-func pythonTorch() (dir, python string, err error) {
-	python, err = exec.LookPath("python3")
-	if err != nil {
-		return "", "", errors.New("no python3 on PATH")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, python, "-c", printTorch).Output()
-	if err != nil {
-		return "", "", fmt.Errorf("%s failed: %w", python, err)
-	}
-	dir = strings.TrimSpace(string(out))
-	if dir == "" {
-		return "", "", fmt.Errorf("%s has no package torch", python)
-	}
-	return dir, python, nil
+	lib.Looked = looked
+	return lib, nil
 }
 
 // open describes the libtorch in dir, which holds the libraries or is the folder above their lib/.

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"must/native"
 )
 
 // sharedObject is the smallest ELF file that names the libraries it needs.
@@ -266,13 +268,13 @@ func TestFindCUDA(t *testing.T) {
 
 // TestFolderCalledTorch runs in a folder that holds a torch, as this project's own does.
 func TestFolderCalledTorch(t *testing.T) {
-	if _, _, err := pythonTorch(); err != nil && strings.Contains(err.Error(), "no python3") {
+	if _, _, err := native.PythonPackage("torch"); err != nil && strings.Contains(err.Error(), "no python3") {
 		t.Skip(err)
 	}
 	dir := t.TempDir()
 	files(t, dir, map[string]any{"torch/__init__.py": "raise SystemExit('imported')"})
 	t.Chdir(dir)
-	if found, _, err := pythonTorch(); err == nil && strings.HasPrefix(found, dir) {
+	if found, _, err := native.PythonPackage("torch"); err == nil && strings.HasPrefix(found, dir) {
 		t.Errorf("took %s for the installed package", found)
 	}
 }
@@ -285,7 +287,7 @@ while [ $# -gt 0 ]; do [ "$1" = --dest ] && dest=$2; shift; done
 }
 
 // testBundle is a made-up release and the file its wheel lies in.
-func testBundle(t *testing.T) (bundle, string) {
+func testBundle(t *testing.T) (native.Bundle, string) {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	for name, needed := range map[string][]string{"torch/lib/libtorch_cpu.so": {"libc10.so"}, "torch/lib/libc10.so": nil, "torch/lib/libtorch_python.so": nil} {
@@ -301,8 +303,8 @@ func testBundle(t *testing.T) (bundle, string) {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(b.Bytes())
-	return bundle{tags: []string{"any"}, wheels: []wheel{{
-		"torch", "9.9.0", hex.EncodeToString(sum[:]), int64(b.Len()), []string{"torch/lib/libtorch_cpu.so", "torch/lib/libc10.so"},
+	return native.Bundle{Tags: []string{"any"}, Wheels: []native.Wheel{{
+		Name: "torch", Version: "9.9.0", SHA256: hex.EncodeToString(sum[:]), Size: int64(b.Len()), Libs: []string{"torch/lib/libtorch_cpu.so", "torch/lib/libc10.so"},
 	}}}, path
 }
 
@@ -314,7 +316,7 @@ func TestFetch(t *testing.T) {
 	files(t, cwd, map[string]any{".libtorch.partial-7/wheels/half.whl": "killed"})
 
 	var out bytes.Buffer
-	lib, err := b.fetch(context.Background(), dir, &out)
+	lib, err := fetch(context.Background(), b, dir, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +333,7 @@ func TestFetch(t *testing.T) {
 	}
 
 	pip(t, "exit 1")
-	if _, err := b.fetch(context.Background(), dir, io.Discard); err != nil {
+	if _, err := fetch(context.Background(), b, dir, io.Discard); err != nil {
 		t.Errorf("second run: %v", err)
 	}
 }
@@ -341,15 +343,15 @@ func TestFetchLeavesNothing(t *testing.T) {
 	copied := fmt.Sprintf("/bin/mkdir -p $dest && /bin/cp %s $dest", path)
 	for name, c := range map[string]struct {
 		pip, want string
-		change    func(*bundle)
+		change    func(*native.Bundle)
 	}{
 		"no network":    {"echo no route >&2; exit 1", "network", nil},
 		"no pip":        {"", "has no pip", nil},
 		"other content": {copied + " && echo x >>$dest/torch-9.9.0-cp311-cp311-any.whl", "not the pinned file", nil},
 		"no wheel":      {"exit 0", "0 wheels", nil},
-		"lib missing":   {copied, "libgomp", func(b *bundle) { b.wheels[0].libs = []string{"torch/lib/libgomp.so.1"} }},
-		"broken lib":    {copied, "libtorch_cpu.so", func(b *bundle) { b.wheels[0].libs = b.wheels[0].libs[1:] }},
-		"disk too full": {copied, "are needed", func(b *bundle) { b.unpacked = 1 << 60 }},
+		"lib missing":   {copied, "libgomp", func(b *native.Bundle) { b.Wheels[0].Libs = []string{"torch/lib/libgomp.so.1"} }},
+		"broken lib":    {copied, "libtorch_cpu.so", func(b *native.Bundle) { b.Wheels[0].Libs = b.Wheels[0].Libs[1:] }},
+		"disk too full": {copied, "are needed", func(b *native.Bundle) { b.Unpacked = 1 << 60 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cwd := bare(t)
@@ -359,11 +361,11 @@ func TestFetchLeavesNothing(t *testing.T) {
 				pip(t, c.pip)
 			}
 			b := b
-			b.wheels = append([]wheel(nil), b.wheels...)
+			b.Wheels = append([]native.Wheel(nil), b.Wheels...)
 			if c.change != nil {
 				c.change(&b)
 			}
-			_, err := b.fetch(context.Background(), filepath.Join(cwd, ".libtorch"), io.Discard)
+			_, err := fetch(context.Background(), b, filepath.Join(cwd, ".libtorch"), io.Discard)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v does not mention %q", err, c.want)
 			}
@@ -385,7 +387,7 @@ func TestFetchInterrupted(t *testing.T) {
 		os.ReadFile(started)
 		cancel()
 	}()
-	_, err := b.fetch(ctx, filepath.Join(cwd, ".libtorch"), io.Discard)
+	_, err := fetch(ctx, b, filepath.Join(cwd, ".libtorch"), io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("error %v", err)
 	}
