@@ -78,7 +78,7 @@ func (c Config) scales() (lo, hi float64) {
 func (c Config) Train(s *data.Sample, rng *rand.Rand) *data.Sample {
 	flip := rng.Float64() < c.Flip
 	uScale, uX, uY := rng.Float64(), rng.Float64(), rng.Float64()
-	jitter := drawJitter(c.Photometric, rng)
+	jitter := SimCLRColors(c.Photometric).draw(rng)
 
 	lo, hi := c.scales()
 	size := s.Image.Bounds().Size()

@@ -4,19 +4,45 @@ import (
 	"image"
 	"math"
 	"math/rand/v2"
+
+	"must/data"
 )
 
-// RandomResizedCrop returns a random part of img, resampled to size×size: its area a share of img's
-// between minArea and maxArea, its aspect between 3:4 and 4:3 (Szegedy et al. 2015; torchvision).
-// Where ten draws give no part that fits, it is the largest central part of such an aspect.
-func RandomResizedCrop(img *image.RGBA, size int, minArea, maxArea float64, rng *rand.Rand) *image.RGBA {
-	part := randomPart(img.Rect, minArea, maxArea, rng)
-	return resample(img.SubImage(part).(*image.RGBA), view{
-		x: axis{n: part.Dx(), scaled: size, canvas: size},
-		y: axis{n: part.Dy(), scaled: size, canvas: size},
-	})
+// A Contrast says how the random views that contrastive methods compare are made: a part of the image
+// resampled to Size×Size, and then, each with its own probability, a flip, changed colours, grey, blur.
+type Contrast struct {
+	Size    int
+	MinArea float64 // least share of the image that a view shows
+	Flip    float64
+	Jitter  float64 // probability that the colours change, within Colors
+	Colors  Colors
+	Grey    float64
+	Blur    float64 // probability of GaussianBlur, σ uniform in 0.1 to 2 px
 }
 
+// View returns a random view of a sample's image; labels are left behind. s is not changed. The image
+// is resampled bilinearly and antialiased, where SimCLR's program takes bicubic values.
+func (c Contrast) View(s *data.Sample, rng *rand.Rand) *data.Sample {
+	part := randomPart(s.Image.Rect, c.MinArea, 1, rng)
+	img := resample(s.Image.SubImage(part).(*image.RGBA), view{
+		x: axis{n: part.Dx(), scaled: c.Size, canvas: c.Size, flip: rng.Float64() < c.Flip},
+		y: axis{n: part.Dy(), scaled: c.Size, canvas: c.Size},
+	})
+	if rng.Float64() < c.Jitter {
+		c.Colors.draw(rng).apply(img, img.Rect)
+	}
+	if rng.Float64() < c.Grey {
+		Grayscale(img)
+	}
+	if rng.Float64() < c.Blur {
+		img = GaussianBlur(img, 0.1+1.9*rng.Float64())
+	}
+	return &data.Sample{Key: s.Key, Image: img}
+}
+
+// randomPart returns a random part of r: its area a share of r's between minArea and maxArea, its
+// aspect between 3:4 and 4:3 (Szegedy et al. 2015; torchvision's RandomResizedCrop). Where ten draws
+// give no part that fits, it is the largest central part of such an aspect.
 func randomPart(r image.Rectangle, minArea, maxArea float64, rng *rand.Rand) image.Rectangle {
 	const widest = 4.0 / 3
 	W, H := float64(r.Dx()), float64(r.Dy())
@@ -53,6 +79,8 @@ func GaussianBlur(img *image.RGBA, sigma float64) *image.RGBA {
 
 // gaussian returns the taps of n pixels.
 func gaussian(n, radius int, sigma float64) []taps {
+	// Beyond 5.65 σ a weight is under 2⁻²³ and counts as 0.
+	radius = min(radius, int(math.Ceil(5.65*sigma)))
 	out := make([]taps, n)
 	for c := range out {
 		first, end := max(0, c-radius), min(n, c+radius+1)

@@ -1,10 +1,15 @@
 package augment
 
 import (
+	"fmt"
 	"image"
+	"image/color"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"must/data"
 )
 
 func noise(w, h int, rng *rand.Rand) *image.RGBA {
@@ -42,11 +47,91 @@ func TestRandomPart(t *testing.T) {
 	}
 }
 
-func TestRandomResizedCropOfEverythingIsTheImage(t *testing.T) {
+func TestViewOfOnePixelIsThatPixel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 1))
 	img := noise(1, 1, rng)
-	if got := RandomResizedCrop(img, 5, .08, 1, rng); got.Rect.Dx() != 5 || got.RGBAAt(4, 4) != img.RGBAAt(0, 0) {
-		t.Errorf("%v", got)
+	got := Contrast{Size: 5, MinArea: .08, Flip: .5, Blur: .5}.View(&data.Sample{Key: "k", Image: img}, rng)
+	if got.Key != "k" || got.Image.Rect != image.Rect(0, 0, 5, 5) || got.Image.RGBAAt(4, 4) != img.RGBAAt(0, 0) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Over many seeds every change happens as often as it is asked for, and independently of the others:
+// an image of a red half and a blue one tells of each.
+func TestViewProbabilities(t *testing.T) {
+	img := image.NewRGBA(image.Rect(0, 0, 40, 40))
+	for y := range 40 {
+		for x := range 40 {
+			c := color.RGBA{200, 40, 40, 255}
+			if x >= 20 {
+				c = color.RGBA{40, 40, 180, 255}
+			}
+			img.SetRGBA(x, y, c)
+		}
+	}
+	was := slices.Clone(img.Pix)
+	s := &data.Sample{Image: img}
+	c := Contrast{Size: 40, MinArea: 1, Flip: .5, Jitter: .8, Colors: SimCLRColors(.25), Grey: .2, Blur: .5}
+	const n = 4000
+	var flip, jitter, grey, blur, greyAndBlur float64
+	for i := range uint64(n) {
+		v := c.View(s, rand.New(rand.NewPCG(7, i))).Image
+		left, right := v.RGBAAt(2, 20), v.RGBAAt(37, 20)
+		isGrey := left.R == left.G && left.G == left.B
+		luma := func(c color.RGBA) float64 {
+			return lumaR*float64(c.R) + lumaG*float64(c.G) + lumaB*float64(c.B)
+		}
+		flipped := luma(left) < luma(right) // red is the lighter one, whatever the jitter
+		if flipped {
+			flip++
+			left, right = right, left
+		}
+		if isGrey {
+			grey++
+		} else if left != img.RGBAAt(0, 0) || right != img.RGBAAt(39, 0) {
+			jitter++
+		}
+		// The edge between the halves is one pixel sharp unless it is blurred by more than a little.
+		if e, f := v.RGBAAt(18, 20), v.RGBAAt(2, 20); e != f {
+			blur++
+			if isGrey {
+				greyAndBlur++
+			}
+		}
+		if again := c.View(s, rand.New(rand.NewPCG(7, i))).Image; !slices.Equal(again.Pix, v.Pix) {
+			t.Fatal("one seed gives two views")
+		}
+	}
+	// A crop of area 1 has aspect 1 only, so that all views show the whole image. σ under about 0.6 does
+	// not reach two pixels far at 8 bits.
+	const reach = (2 - .6) / 1.9
+	for name, v := range map[string][2]float64{
+		"flip": {flip / n, .5}, "grey": {grey / n, .2}, "jitter": {jitter / (n - grey), .8},
+		"blur": {blur / n, .5 * reach}, "blur of grey ones": {greyAndBlur / grey, .5 * reach},
+	} {
+		if math.Abs(v[0]-v[1]) > .04 {
+			t.Errorf("%s: %.3f of the views, want %.3f", name, v[0], v[1])
+		}
+	}
+	if !slices.Equal(img.Pix, was) {
+		t.Error("views change the image")
+	}
+}
+
+func BenchmarkView(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, size := range []int{64, 224} {
+		s := &data.Sample{Image: noise(2*size, 2*size, rng)}
+		for name, c := range map[string]Contrast{
+			"simclr": {Size: size, MinArea: .08, Flip: .5, Jitter: .8, Colors: SimCLRColors(1), Grey: .2, Blur: .5},
+			"crop":   {Size: size, MinArea: .08, Flip: .5},
+		} {
+			b.Run(fmt.Sprint(name, size), func(b *testing.B) {
+				for b.Loop() {
+					c.View(s, rng)
+				}
+			})
+		}
 	}
 }
 

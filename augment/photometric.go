@@ -10,14 +10,23 @@ import (
 // rotation in turns.
 type jitter struct{ brightness, contrast, saturation, hue float64 }
 
-// drawJitter takes four draws whatever the strength.
-func drawJitter(strength float64, rng *rand.Rand) jitter {
+// Colors are the spans of random changes: of the factors of brightness, contrast and saturation around
+// 1, and of a hue rotation, in turns, around 0.
+type Colors struct{ Brightness, Contrast, Saturation, Hue float64 }
+
+// SimCLRColors returns SimCLR's changes at a strength (Chen et al. 2020, §A).
+func SimCLRColors(strength float64) Colors {
+	return Colors{.8 * strength, .8 * strength, .8 * strength, .2 * strength}
+}
+
+// draw takes four draws whatever the spans.
+func (c Colors) draw(rng *rand.Rand) jitter {
 	around := func(centre, span float64) float64 { return centre + span*(2*rng.Float64()-1) }
 	return jitter{
-		brightness: around(1, .8*strength),
-		contrast:   around(1, .8*strength),
-		saturation: around(1, .8*strength),
-		hue:        around(0, .2*strength),
+		brightness: around(1, c.Brightness),
+		contrast:   around(1, c.Contrast),
+		saturation: around(1, c.Saturation),
+		hue:        around(0, c.Hue),
 	}
 }
 
@@ -26,7 +35,7 @@ func drawJitter(strength float64, rng *rand.Rand) jitter {
 // rotated in YIQ. The four are applied as one colour matrix in fixed order and clamped once, where
 // torchvision shuffles them and clamps after each.
 func ColorJitter(img *image.RGBA, strength float64, rng *rand.Rand) {
-	drawJitter(strength, rng).apply(img, img.Rect)
+	SimCLRColors(strength).draw(rng).apply(img, img.Rect)
 }
 
 // The weights of red, green and blue in luma (ITU-R BT.601).
