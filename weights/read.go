@@ -11,6 +11,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+
+	"must/weights/pth"
 )
 
 // maxHeader is the format's limit on the header, in bytes.
@@ -27,6 +29,7 @@ type Reader struct {
 	file    *os.File
 	data    int64 // where the tensors begin in the file
 	entries map[string]entry
+	torch   map[string]*pth.Tensor // of a file of torch's, in place of data
 }
 
 // An entry is what the header says of one tensor; begin and end count from the first one's begin.
@@ -36,9 +39,14 @@ type entry struct {
 	begin, end int64
 }
 
+// ContainerKey is the metadata of a file of torch's whose tensors are a part of what it holds: its
+// name there, such as "state_dict".
+const ContainerKey = "torch.container"
+
 // Open reads the header of a safetensors file and checks it wholly: every array has the size that
 // its type and shape ask for, and together they fill the file without a gap or an overlap. What
-// Read returns later needs no further checks.
+// Read returns later needs no further checks. Files that torch.save wrote, known by their first
+// bytes, are read and checked by package pth.
 func Open(path string) (*Reader, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -61,6 +69,10 @@ func open(f *os.File) (*Reader, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a file")
 	}
+	var head [16]byte
+	if n, _ := f.ReadAt(head[:], 0); pth.Is(head[:n]) {
+		return openTorch(f, info.Size())
+	}
 	var prefix [8]byte
 	if _, err := f.ReadAt(prefix[:], 0); err != nil {
 		return nil, fmt.Errorf("no safetensors file: %d bytes are too short for a header", info.Size())
@@ -82,6 +94,21 @@ func open(f *os.File) (*Reader, error) {
 		return nil, err
 	}
 	return &Reader{Metadata: metadata, file: f, data: data, entries: entries}, nil
+}
+
+func openTorch(f *os.File, size int64) (*Reader, error) {
+	tensors, container, err := pth.Open(f, size)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{Metadata: map[string]string{}, file: f, entries: map[string]entry{}, torch: tensors}
+	if container != "" {
+		r.Metadata[ContainerKey] = container
+	}
+	for name, t := range tensors {
+		r.entries[name] = entry{t.DType, t.Shape, 0, t.Bytes()}
+	}
+	return r, nil
 }
 
 // parseHeader parses and checks the JSON header of a file whose arrays take size bytes.
@@ -207,7 +234,12 @@ func (r *Reader) ReadInto(name string, data []byte) error {
 	if int64(len(data)) != e.end-e.begin {
 		return fmt.Errorf("weights %s: tensor %q has %d bytes (%s %v), there is room for %d", r.path, name, e.end-e.begin, e.dtype, e.shape, len(data))
 	}
-	if _, err := r.file.ReadAt(data, r.data+e.begin); err != nil {
+	if r.torch != nil {
+		err = r.torch[name].ReadInto(data)
+	} else {
+		_, err = r.file.ReadAt(data, r.data+e.begin)
+	}
+	if err != nil {
 		return fmt.Errorf("weights %s: tensor %q: %w", r.path, name, err)
 	}
 	return nil

@@ -1,7 +1,8 @@
 // Package weights reads and writes safetensors files: named arrays and a table of strings about
 // them, little-endian, row-major, nothing in them to be executed. The format is Hugging Face's
 // (docs/source/index.mdx of its safetensors project); docs/weights.md says what this project's
-// files carry. A file is read by name and piece by piece, never as a whole.
+// files carry. A file is read by name and piece by piece, never as a whole. State dicts that
+// torch.save wrote are read alike, by package pth.
 package weights
 
 import (
