@@ -21,6 +21,7 @@ import (
 	"must/data/webdataset"
 	"must/data/yolo"
 	"must/label/shards"
+	"must/metric"
 )
 
 // A Format is a layout of datasets on disk.
@@ -94,10 +95,31 @@ func Open(s data.Source) (data.Dataset, error) {
 	if s.Format == "scenes" {
 		ds = scenes.Cached(ds, cacheLimit)
 	}
+	if err := metric.CheckProtocol(s.Metric, ds.Labels()); err != nil {
+		return nil, err
+	}
+	if s.Units != "" && s.Format != "nyu" {
+		return nil, fmt.Errorf("units is %q, but only nyu, pairs of image and depth, can have other units than its format says: leave it out", s.Units)
+	}
+	if s.Metric != "" {
+		ds = scored{ds, s.Metric}
+	}
 	if s.Labels != "" {
 		return shards.Merge(ds, s.Labels)
 	}
 	return ds, nil
+}
+
+// scored is a set that is scored by a published protocol.
+type scored struct {
+	data.Dataset
+	protocol string
+}
+
+func (s scored) Labels() data.Labels {
+	l := s.Dataset.Labels()
+	l.Protocol = s.protocol
+	return l
 }
 
 // source returns one part of a set: train, val or test.

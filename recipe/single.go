@@ -17,12 +17,14 @@ const Single = "train"
 func Training(name string, set data.Source, tasks []string, from string, settings []string) (*Recipe, error) {
 	r := defaults()
 	r.Name = name
-	if set.Path != "" { // the run can be gone on with, and reported on, from another folder
-		path, err := filepath.Abs(set.Path)
-		if err != nil {
+	for _, path := range []*string{&set.Path, &set.Images, &set.Labels} { // the run can be gone on with, and reported on, from another folder
+		if *path == "" {
+			continue
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
 			return nil, err
 		}
-		set.Path = path
 	}
 	if from != "" {
 		c, err := task.ReadCheckpoint(from)

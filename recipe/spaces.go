@@ -13,16 +13,20 @@ import (
 
 // A Space is the classes of a task in this recipe: a list in the file, or those of a data set. Sets
 // whose classes are others are mapped into it, except where a transfer stage learns them for their own
-// sake.
+// sake. That of depth is its units, inverse: metric depth is turned into it.
 type Space struct {
 	Classes []string `yaml:"-"`
+	Units   string   `yaml:"-"`
 	From    string   `yaml:"from"` // data set that has them
 }
 
-// UnmarshalYAML reads a list of names, or {from: SET}.
+// UnmarshalYAML reads a list of names, {from: SET}, or units.
 func (s *Space) UnmarshalYAML(n ast.Node) error {
-	if _, ok := n.(*ast.SequenceNode); ok {
+	switch n.(type) {
+	case *ast.SequenceNode:
 		return decodeNode(n, &s.Classes)
+	case *ast.StringNode:
+		return decodeNode(n, &s.Units)
 	}
 	type plain Space
 	return decodeNode(n, (*plain)(s))
@@ -30,7 +34,10 @@ func (s *Space) UnmarshalYAML(n ast.Node) error {
 
 // MarshalYAML writes what UnmarshalYAML reads.
 func (s Space) MarshalYAML() (any, error) {
-	if s.From != "" {
+	switch {
+	case s.Units != "":
+		return s.Units, nil
+	case s.From != "":
 		return map[string]string{"from": s.From}, nil
 	}
 	return s.Classes, nil
@@ -42,7 +49,15 @@ var spaceTasks = []string{data.Classification, data.Detection, data.Segmentation
 func (r *Recipe) checkSpaces() error {
 	for _, task := range keys(r.Spaces) {
 		s := r.Spaces[task]
+		if task == data.Depth {
+			if s == nil || s.Units != data.Inverse {
+				return fmt.Errorf("spaces.depth: it can be %s only, which metric depth is turned into", data.Inverse)
+			}
+			continue
+		}
 		switch {
+		case s != nil && s.Units != "":
+			return fmt.Errorf("spaces.%s is %q; give it a list of classes, or {from: SET}", task, s.Units)
 		case !slices.Contains(spaceTasks, task):
 			return fmt.Errorf("spaces: no task %q with classes%s", task, suggest(task, spaceTasks))
 		case s == nil || s.From == "" && len(s.Classes) == 0:
@@ -117,6 +132,9 @@ func (r *Runner) open(set, part string) (data.Dataset, error) {
 		mappings, err := r.mappings(set, ds.Labels())
 		if err != nil {
 			return nil, err
+		}
+		if r.Spaces[data.Depth] != nil {
+			ds = data.Invert(ds)
 		}
 		return r.labelled(data.Remap(ds, mappings...), set)
 	})

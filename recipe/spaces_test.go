@@ -1,7 +1,12 @@
 package recipe
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -9,6 +14,8 @@ import (
 
 	"must/data"
 	"must/label/shards"
+	"must/task"
+	"must/torch"
 )
 
 const twoSpaces = `
@@ -93,6 +100,65 @@ func TestSpaces(t *testing.T) {
 	changed := &Runner{Recipe: parse(t, twoSpaces, "data.boxes.map.detection.house="), Out: r.Out}
 	if c := changed.Changed(); !slices.Equal(c, []string{"boxes-teacher", "labels", "student", "transfer"}) {
 		t.Errorf("stages %v change with a mapping", c)
+	}
+}
+
+// A depth teacher learns from sets of metric and of unknown units together, as MiDaS does, and is scored
+// on metric truth.
+func TestDepthSpace(t *testing.T) {
+	const text = `
+name: depth
+size: 32
+model: {depth: 18, width: 0.125, fpn: 8, head: 8}
+train: {batch: 4, steps: 1}
+spaces: {depth: inverse}
+data:
+  ranges: {format: scenes, set: ranges, size: 32, parts: {train: 6, val: 2, test: 2}}
+  pairs: {format: nyu, path: PAIRS, units: inverse}
+  rooms: {format: scenes, set: room-depth, size: 32, parts: {train: 6, test: 2}, metric: nyu}
+stages:
+  - name: teacher
+    train: {data: [ranges, pairs], tasks: [depth]}
+  - name: transfer
+    transfer: {from: {teacher: teacher}, sets: [{data: rooms, task: depth}]}
+`
+	pairs := t.TempDir()
+	var photo, disparity bytes.Buffer
+	png.Encode(&photo, image.NewRGBA(image.Rect(0, 0, 32, 32)))
+	g := image.NewGray(image.Rect(0, 0, 32, 32))
+	for i := range g.Pix {
+		g.Pix[i] = uint8(1 + i%200)
+	}
+	png.Encode(&disparity, g)
+	for i := range 40 { // so many that every split by hash has some
+		must(0, os.WriteFile(filepath.Join(pairs, fmt.Sprintf("%d.png", i)), photo.Bytes(), 0o666))
+		must(0, os.WriteFile(filepath.Join(pairs, fmt.Sprintf("%d_depth.png", i)), disparity.Bytes(), 0o666))
+	}
+	r := &Runner{Recipe: parse(t, strings.Replace(text, "PAIRS", pairs, 1)), Out: t.TempDir()}
+	run(t, r)
+	own, inverse := must(must(r.own("ranges", "train")).Sample(0)), must(must(r.open("ranges", "train")).Sample(0))
+	for i, d := range own.Depth.Pix {
+		if v := inverse.Depth.Pix[i]; v != 1/d && d == d {
+			t.Fatalf("depth %v became %v", d, v)
+		}
+	}
+	// The relative teacher on metric truth, in the Eigen crop.
+	net, _, err := task.Load(r.checkpoint("teacher"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer torch.Do(net.Free)
+	rooms := must(r.openOwn("rooms", "test"))
+	scores, err := task.Evaluate(t.Context(), net, rooms, task.PredictOptions{})
+	if err != nil || rooms.Labels().Protocol != "nyu" || len(scores[data.Depth]) == 0 {
+		t.Errorf("%v, %v", scores, err)
+	}
+	metres, err := Parse([]byte(strings.Replace(text, "depth: inverse", "depth: metric", 1)))
+	if err == nil {
+		err = metres.Check()
+	}
+	if err == nil || !strings.Contains(err.Error(), "inverse only") {
+		t.Errorf("the space metric: %v", err)
 	}
 }
 

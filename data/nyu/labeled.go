@@ -39,6 +39,9 @@ func openLabeled(file string, src data.Source) (data.Dataset, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: set is %q, want \"\" for measured depth or filled for in-painted", file, src.Set)
 	}
+	if src.Units != "" && src.Units != data.Metric {
+		return nil, fmt.Errorf("%s: units is %q, but its depth is metric: leave it out", file, src.Units)
+	}
 	if src.Scale != 0 && src.Scale != 1 {
 		return nil, fmt.Errorf("%s: scale is %v, but its depth is in metres: leave it out", file, src.Scale)
 	}
@@ -141,7 +144,7 @@ func (d *labeled) Sample(i int) (*data.Sample, error) {
 			from := x*h + y
 			p := s.Image.Pix[s.Image.PixOffset(x, y):]
 			p[0], p[1], p[2], p[3] = uint8(rgb[from]), uint8(rgb[w*h+from]), uint8(rgb[2*w*h+from]), 255
-			s.Depth.Set(x, y, metres(float64(depth[from]), 1))
+			s.Depth.Set(x, y, valid(float64(depth[from]), 1))
 		}
 	}
 	return s, nil

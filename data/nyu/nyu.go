@@ -10,6 +10,7 @@
 package nyu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,10 +40,19 @@ import (
 // for BTS, 10.0/65536 for MultiMAE. A .npy is in metres unless src.Scale says otherwise. Zeros,
 // negative and infinite values are invalid, NaN. No image is opened yet.
 //
+// src.Units says what is stored, where it is not metric: relative, depth of unknown scale, or inverse, such
+// as disparity, of unknown scale and shift. Both need no src.Scale, may be PNGs of 8 bits and give labels of
+// inverse depth; of inverse values in a .npy only NaN and infinities are invalid.
+//
 // With nyu_depth_v2_labeled.mat as src.Path, or in it, see openLabeled.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Scale < 0 || math.IsNaN(src.Scale) || math.IsInf(src.Scale, 0) {
 		return nil, fmt.Errorf("nyu: scale is %v, want metres per stored unit", src.Scale)
+	}
+	switch src.Units {
+	case "", data.Metric, data.Relative, data.Inverse:
+	default:
+		return nil, fmt.Errorf("nyu: units is %q, want %s, %s or %s", src.Units, data.Metric, data.Relative, data.Inverse)
 	}
 	if file, ok := labeledFile(src.Path); ok {
 		return openLabeled(file, src)
@@ -51,7 +61,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dataset{folder: src.Path, scale: src.Scale}
+	d := &dataset{folder: src.Path, scale: src.Scale, units: cmp.Or(src.Units, data.Metric)}
 	if list != "" {
 		err = d.readList(list, src.Split)
 	} else {
@@ -61,7 +71,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, err
 	}
 	for _, p := range d.pairs {
-		if d.scale == 0 && path.Ext(p.depth) == ".png" {
+		if d.scale == 0 && d.units == data.Metric && path.Ext(p.depth) == ".png" {
 			return nil, fmt.Errorf("%s: the values of %s have no unit: set scale to the metres in one, 0.001 if they are millimetres (BTS, AdaBins), 10/65536 = 0.000152587890625 for MultiMAE's", src.Path, p.depth)
 		}
 	}
@@ -77,13 +87,20 @@ type pair struct{ image, depth string }
 type dataset struct {
 	folder string
 	scale  float64
+	units  string
 	pairs  []pair
 	keys   []string
 }
 
-func (d *dataset) Len() int            { return len(d.pairs) }
-func (d *dataset) Labels() data.Labels { return data.Labels{Depth: data.Metric} }
-func (d *dataset) Key(i int) string    { return d.keys[i] }
+func (d *dataset) Len() int         { return len(d.pairs) }
+func (d *dataset) Key(i int) string { return d.keys[i] }
+
+func (d *dataset) Labels() data.Labels {
+	if d.units == data.Metric {
+		return data.Labels{Depth: data.Metric}
+	}
+	return data.Labels{Depth: data.Inverse}
+}
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
 	p := d.pairs[i]
@@ -91,7 +108,10 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil || p.depth == "" {
 		return s, err
 	}
-	if s.Depth, err = readDepth(d.path(p.depth), d.scale); err == nil {
+	if s.Depth, err = d.readDepth(d.path(p.depth)); err == nil {
+		if d.units == data.Relative {
+			data.InvertDepth(s.Depth)
+		}
 		if w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy(); s.Depth.W != w || s.Depth.H != h {
 			err = fmt.Errorf("%s: the depth map has %d×%d pixels, its image %d×%d", d.path(p.depth), s.Depth.W, s.Depth.H, w, h)
 		}
@@ -105,15 +125,15 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 func (d *dataset) path(rel string) string { return filepath.Join(d.folder, filepath.FromSlash(rel)) }
 
 // readDepth reads a 16-bit PNG or an array of [H, W], [H, W, 1] or [1, H, W].
-func readDepth(file string, scale float64) (*data.Grid[float32], error) {
+func (d *dataset) readDepth(file string) (*data.Grid[float32], error) {
 	if filepath.Ext(file) == ".png" {
-		stored, err := imagefile.DecodeGray16(file)
+		stored, err := d.readPNG(file)
 		if err != nil {
 			return nil, err
 		}
 		g := data.NewGrid[float32](stored.W, stored.H)
 		for i, v := range stored.Pix {
-			g.Pix[i] = metres(float64(v), scale)
+			g.Pix[i] = valid(float64(v), d.scale)
 		}
 		return g, nil
 	}
@@ -131,13 +151,32 @@ func readDepth(file string, scale float64) (*data.Grid[float32], error) {
 		return nil, fmt.Errorf("%s: shape %v is no depth map, want rows and columns", file, a.Shape)
 	}
 	for i, v := range a.Values {
-		a.Values[i] = metres(float64(v), scale)
+		switch {
+		case d.units != data.Inverse:
+			a.Values[i] = valid(float64(v), d.scale)
+		case math.IsInf(float64(v), 0): // 0 is far away, and negative what a shift makes
+			a.Values[i] = float32(math.NaN())
+		}
 	}
 	return &data.Grid[float32]{W: shape[1], H: shape[0], Pix: a.Values}, nil
 }
 
-// metres converts a stored value; what no sensor measures becomes NaN.
-func metres(stored, scale float64) float32 {
+// readPNG reads stored values; 8 bits are enough where they have no unit.
+func (d *dataset) readPNG(file string) (*data.Grid[uint16], error) {
+	if d.units != data.Metric {
+		if g, err := imagefile.DecodeIndex(file); err == nil {
+			wide := data.NewGrid[uint16](g.W, g.H)
+			for i, v := range g.Pix {
+				wide.Pix[i] = uint16(v)
+			}
+			return wide, nil
+		}
+	}
+	return imagefile.DecodeGray16(file)
+}
+
+// valid converts a stored value; what no sensor measures becomes NaN.
+func valid(stored, scale float64) float32 {
 	if !(stored > 0) || math.IsInf(stored, 1) {
 		return float32(math.NaN())
 	}
@@ -301,12 +340,12 @@ func (d *dataset) search(split string) error {
 
 // Names and folders that tell a depth map, and those of its image.
 var (
-	depthName   = regexp.MustCompile(`^(?:sync_)?depth_(.+)$`)
-	imageNames  = []string{"rgb_", "image_", "img_"}
-	imageEnds   = []string{"_colors", "_color", "_rgb", "_image", ""}
-	depthDirs   = []string{"depth", "depths"}
-	imageDirs   = []string{"rgb", "image", "images", "img", "color", "colors"}
-	depthSuffix = "_depth"
+	depthName  = regexp.MustCompile(`^(?:sync_)?depth_(.+)$`)
+	imageNames = []string{"rgb_", "image_", "img_"}
+	depthEnds  = []string{"_depth", "_depth_filled"}
+	imageEnds  = []string{"_colors", "_color", "_rgb", "_image", "_c", ""}
+	depthDirs  = []string{"depth", "depths", "depth_filled", "disparity", "disparities", "RDs"}
+	imageDirs  = []string{"rgb", "image", "images", "img", "imgs", "Imgs", "color", "colors"}
 )
 
 // imagesOf returns what the image of a depth map may be called, without extension; nil for a file
@@ -323,9 +362,13 @@ func imagesOf(file string) []string {
 			out = append(out, dir+name+m[1])
 		}
 	}
-	if base, ok := strings.CutSuffix(stem, depthSuffix); ok {
-		for _, end := range imageEnds {
-			out = append(out, dir+base+end)
+	stems := []string{stem} // that the image may have in a folder of images
+	for _, end := range depthEnds {
+		if base, ok := strings.CutSuffix(stem, end); ok {
+			for _, end := range imageEnds {
+				stems = append(stems, base+end)
+				out = append(out, dir+base+end)
+			}
 		}
 	}
 	elements := strings.Split(dir, "/")
@@ -333,7 +376,9 @@ func imagesOf(file string) []string {
 		if slices.Contains(depthDirs, e) {
 			for _, name := range imageDirs {
 				elements[i] = name
-				out = append(out, strings.Join(elements, "/")+stem)
+				for _, stem := range stems {
+					out = append(out, strings.Join(elements, "/")+stem)
+				}
 			}
 			break
 		}

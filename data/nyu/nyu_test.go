@@ -123,6 +123,50 @@ func TestPairs(t *testing.T) {
 	check(t, data.Source{Path: at("lists"), Scale: 0.001, Set: "train_files_with_gt.txt"}, map[string][]float32{"sync/kitchen/rgb_3": {0, 9.999}})
 }
 
+// Depth of no unit becomes inverse depth: as stored, or by inversion.
+func TestUnits(t *testing.T) {
+	grey8 := image.NewGray(image.Rect(0, 0, 2, 1))
+	grey8.Pix = []uint8{0, 200}
+	dir := write(t, map[string]string{
+		"ReDWeb/Imgs/1.jpg": photo(), "ReDWeb/RDs/1.png": encode(grey8),
+		"DIML/color/2_c.png": photo(), "DIML/depth_filled/2_depth_filled.png": grey16(2000, 500),
+		"stereo/images/3.jpg": photo(), "stereo/disparity/3.npy": array([]int{1, 2}, -3, float32(math.NaN())),
+	})
+	nan := float32(math.NaN())
+	for _, c := range []struct {
+		name, units, set string
+		want             [2]float32
+	}{
+		{"8 bits", data.Inverse, "ReDWeb", [2]float32{nan, 200}},
+		{"relative", data.Relative, "DIML", [2]float32{1. / 2000, 1. / 500}},
+		{"negative disparity", data.Inverse, "stereo", [2]float32{-3, nan}},
+	} {
+		d, err := Open(data.Source{Path: filepath.Join(dir, c.set), Units: c.units})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := d.Sample(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range c.want {
+			if got := s.Depth.Pix[i]; d.Labels().Depth != data.Inverse || got != want && (got == got || want == want) {
+				t.Errorf("%s: %s depth %v, want %v", c.name, d.Labels().Depth, got, want)
+			}
+		}
+	}
+	if _, err := Open(data.Source{Path: filepath.Join(dir, "DIML"), Units: "feet"}); err == nil || !strings.Contains(err.Error(), "relative") {
+		t.Errorf("feet: %v", err)
+	}
+	d, err := Open(data.Source{Path: filepath.Join(dir, "ReDWeb"), Scale: 0.001})
+	if err == nil {
+		_, err = d.Sample(0)
+	}
+	if err == nil { // 8 bits tell no metres
+		t.Error("metric depth of 8 bits was read")
+	}
+}
+
 func TestSplitByHash(t *testing.T) {
 	files := map[string]string{}
 	for i := range 60 {
