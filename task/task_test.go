@@ -461,9 +461,12 @@ func TestEvaluate(t *testing.T) {
 		if flat := scores.ByName(); len(flat) == 0 || !strings.Contains(fmt.Sprint(slices.Sorted(maps.Keys(flat))), "classification.") {
 			t.Errorf("scores %v", flat)
 		}
+		// Depth of another kind is aligned, not refused.
+		if scores, err := Evaluate(t.Context(), n, set{labels: data.Labels{Depth: data.Inverse}, w: 50, h: 30}, PredictOptions{}); err != nil || len(scores[data.Depth]) == 0 {
+			t.Errorf("inverse depth: %v, %v", scores, err)
+		}
 		for want, l := range map[string]data.Labels{
 			"nothing to score":    {Segmentation: []string{"a"}},
-			"depth":               {Depth: data.Inverse},
 			`class 1 is "b"`:      {Classification: []string{"a", "z", "c"}},
 			"one has 3 classes":   {Classification: []string{"a", "b", "c", "d"}},
 			"not the set's: clas": {Classification: []string{"a", "b"}},
