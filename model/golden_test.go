@@ -9,21 +9,32 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"must/torch"
 )
 
-// golden holds what torchvision computes; testdata/make_golden.py makes it.
+// golden holds what torchvision and timm compute; testdata/make_golden.py makes it.
 type golden struct {
-	Names  map[int]string
+	Names  map[string]string // of a ResNet by its depth, bit and vit: the hash of all names and shapes
 	ResNet map[int]struct {
 		Eval, Train   [][]float32
 		Grad, Running map[string][]float32
 	}
+	BiT struct {
+		Levels [][]float32
+		Pooled []float32
+		Grad   map[string][]float32
+	}
+	ViT struct {
+		Tokens map[int64][]float32 // by the side of the image
+		Grad   map[string][]float32
+	}
 	Pyramid [][]float32
 	Fused   []float32
+	Simple  map[int64][][]float32 // by the side of a patch
 }
 
 func readGolden(t *testing.T) (g golden) {
@@ -58,6 +69,8 @@ func formula(s *Set) map[string][]float32 {
 			switch {
 			case len(p.Shape) == 4:
 				v[i] = u * float32(math.Sqrt(6/float64(p.Shape[0]*p.Shape[2]*p.Shape[3])))
+			case len(p.Shape) == 2:
+				v[i] = u * float32(math.Sqrt(3/float64(p.Shape[1])))
 			case strings.HasSuffix(p.Name, "weight") || strings.HasSuffix(p.Name, "running_var"):
 				v[i] = 1 + 0.3*u
 			default:
@@ -142,12 +155,7 @@ func TestResNetIsTorchvisions(t *testing.T) {
 				near(t, fmt.Sprintf("ResNet-%d in training, C%d", depth, i+2), some(c[i], 40), g.Train[i], 1e-3)
 			}
 			c[3].Mul(torch.From(noise("weight of C5", c[3].Len()), c[3].Shape()...)).Sum().Backward()
-			grad := torch.Values[float32](s.Flat.Grad)
-			for _, p := range s.Params {
-				if want, ok := g.Grad[strings.TrimPrefix(p.Name, "backbone.")]; ok {
-					near(t, fmt.Sprintf("ResNet-%d, gradient of %s", depth, p.Name), some(torch.From(grad[p.at:][:p.Len()], p.Len()), 40), want, 5e-3)
-				}
-			}
+			nearGrad(t, fmt.Sprintf("ResNet-%d", depth), s, g.Grad, 5e-3)
 			for _, p := range s.Buffers {
 				if want, ok := g.Running[strings.TrimPrefix(p.Name, "backbone.")]; ok {
 					near(t, fmt.Sprintf("ResNet-%d, %s", depth, p.Name), some(p.T, 40), want, 1e-3)
@@ -157,19 +165,92 @@ func TestResNetIsTorchvisions(t *testing.T) {
 	}
 }
 
-// All parameters and buffers have torchvision's names and shapes.
-func TestNamesAreTorchvisions(t *testing.T) {
-	for depth, want := range readGolden(t).Names {
+// nearGrad compares gradients, by the names of the backbone's parameters.
+func nearGrad(t *testing.T, what string, s *Set, want map[string][]float32, tolerance float64) {
+	t.Helper()
+	grad := torch.Values[float32](s.Flat.Grad)
+	for _, p := range s.Params {
+		if w, ok := want[strings.TrimPrefix(p.Name, "backbone.")]; ok {
+			near(t, what+", gradient of "+p.Name, some(torch.From(grad[p.at:][:p.Len()], p.Len()), 40), w, tolerance)
+		}
+	}
+}
+
+// tinyViT is the ViT of the golden values.
+var tinyViT = Config{Backbone: BackboneViT, Patch: 8, Grid: 4, Dim: 32, Heads: 4, Layers: 3, FPN: 8, Head: 8, BoxFC: 8}
+
+// All parameters and buffers have the names and shapes of torchvision's ResNets and timm's BiT and ViT.
+func TestNamesAreTheFields(t *testing.T) {
+	for name, want := range readGolden(t).Names {
+		c := Config{Backbone: name, Depth: 50, Width: 1}
+		switch depth, err := strconv.Atoi(name); {
+		case err == nil:
+			c = Config{Depth: depth, Width: 1}
+		case name == BackboneViT:
+			c = tinyViT
+		}
 		s, b := NewSet()
-		resnet(depth, 1)(b)
+		if _, err := NewTrunk(b, c, false); err != nil {
+			t.Fatal(err)
+		}
 		var lines []string
 		for _, p := range s.All() {
 			lines = append(lines, strings.TrimPrefix(p.Name, "backbone.")+" "+strings.ReplaceAll(fmt.Sprint(p.Shape), " ", ", ")+"\n")
 		}
 		slices.Sort(lines)
 		if sum := sha256.Sum256([]byte(strings.Join(lines, ""))); hex.EncodeToString(sum[:]) != want {
-			t.Errorf("ResNet-%d: other names or shapes:\n%s", depth, lines)
+			t.Errorf("%s: other names or shapes:\n%s", name, lines)
 		}
+	}
+}
+
+// trunk declares a trunk without pyramid.
+func trunk(t *testing.T, c Config) func(b Builder) *Trunk {
+	return func(b Builder) *Trunk {
+		trunk, err := NewTrunk(b, c, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return trunk
+	}
+}
+
+// Maps, the image's feature and gradients are those of timm's resnetv2_50x1_bit.
+func TestBiTIsTimms(t *testing.T) {
+	g := readGolden(t).BiT
+	with(t, trunk(t, Config{Backbone: BackboneBiT, Depth: 50, Width: 1}), func(s *Set, trunk *Trunk) {
+		x := torch.From(noise("input", 2*3*96*96), 2, 3, 96, 96)
+		c, pooled := trunk.Backbone.Forward(x.ChannelsLast(), Mode{})
+		if pooled != nil {
+			t.Error("the mean of C5 is computed though no one may need it")
+		}
+		for i := range c {
+			near(t, fmt.Sprint("C", i+2), some(c[i], 40), g.Levels[i], 1e-4)
+		}
+		near(t, "pooled", some(trunk.Forward(x, Mode{}).Pooled(), 40), g.Pooled, 1e-4)
+		c[3].Mul(torch.From(noise("weight of C5", c[3].Len()), c[3].Shape()...)).Sum().Backward()
+		nearGrad(t, "BiT", s, g.Grad, 0.05) // timm's own in float32 are 3% off those in float64
+	})
+}
+
+// Tokens and gradients are those of torchvision's VisionTransformer, and also where the grid of
+// patches is not that of the position embeddings.
+func TestViTIsTorchvisions(t *testing.T) {
+	g := readGolden(t).ViT
+	for size, want := range g.Tokens {
+		with(t, trunk(t, tinyViT), func(s *Set, trunk *Trunk) {
+			v := trunk.Backbone.(*ViT)
+			x := torch.From(noise("input", 2*3*size*size), 2, 3, size, size).ChannelsLast()
+			tokens := v.Encode(v.Embed(x))
+			near(t, fmt.Sprint("tokens of size ", size), some(tokens, 80), want, 1e-4)
+			f := trunk.Forward(x, Mode{})
+			near(t, "class token", some(f.Pooled(), 9), some(tokens.Select(1, 0), 9), 0)
+			near(t, "map", some(f.C5.Flatten(2, 3).Transpose(1, 2), 9), some(tokens.Narrow(1, 1, tokens.Size(1)-1), 9), 0)
+			if size == tinyViT.Grid*tinyViT.Patch {
+				tokens.Mul(torch.From(noise("weight of tokens", tokens.Len()), tokens.Shape()...)).Sum().Backward()
+				nearGrad(t, "ViT", s, g.Grad, 1e-3)
+			}
+		})
 	}
 }
 
@@ -188,4 +269,22 @@ func TestPyramidIsTorchvisions(t *testing.T) {
 		}
 		near(t, "fused P2", some(f.Fused(), 200), g.Fused, 1e-5)
 	})
+}
+
+// The simple pyramid makes of a map of any patch's stride what ViTDet makes of it.
+func TestSimplePyramid(t *testing.T) {
+	for patch, want := range readGolden(t).Simple {
+		with(t, func(b Builder) *simplePyramid { return newSimplePyramid(b.In("neck"), patch, 32, 12) }, func(_ *Set, n *simplePyramid) {
+			h, w := 96/patch, 64/patch
+			p := n.forward([4]*torch.Tensor{3: torch.From(noise("map", 2*32*h*w), 2, 32, h, w).ChannelsLast()})
+			for i, want := range want {
+				near(t, fmt.Sprintf("patch %d, P%d", patch, i+2), some(p[i], 40), want, 1e-5)
+			}
+			for i, stride := range Strides {
+				if got, want := fmt.Sprint(p[i].Shape()), fmt.Sprint([]int64{2, 12, (96 + stride - 1) / stride, (64 + stride - 1) / stride}); got != want {
+					t.Errorf("patch %d, P%d: %s, want %s", patch, i+2, got, want)
+				}
+			}
+		})
+	}
 }

@@ -11,15 +11,17 @@ import (
 	"must/torch"
 )
 
-func small(t *testing.T) func(b Builder) *Trunk {
+func pyramid(t *testing.T, c Config) func(b Builder) *Trunk {
 	return func(b Builder) *Trunk {
-		trunk, err := NewTrunk(b, Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 8}, true)
+		trunk, err := NewTrunk(b, c, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return trunk
 	}
 }
+
+func small(t *testing.T) func(b Builder) *Trunk { return pyramid(t, tiny["resnet"]) }
 
 func TestWidth(t *testing.T) {
 	for _, c := range []struct {
@@ -54,23 +56,25 @@ func TestWidth(t *testing.T) {
 
 // Every level has ⌈size / stride⌉ cells, also for sizes that no stride divides.
 func TestLevelSizes(t *testing.T) {
-	with(t, small(t), func(_ *Set, trunk *Trunk) {
-		for _, size := range []int64{33, 64, 100} {
-			f := trunk.Forward(torch.Zeros(torch.Float, 1, 3, size, size), Mode{})
-			for i, stride := range Strides {
-				cells := (size + stride - 1) / stride
-				if got, want := fmt.Sprint(f.P[i].Shape()), fmt.Sprint([]int64{1, 8, cells, cells}); got != want {
-					t.Errorf("size %d, P%d: %s, want %s", size, i+2, got, want)
+	for _, name := range []string{BackboneResNet, BackboneBiT} {
+		with(t, pyramid(t, tiny[name]), func(_ *Set, trunk *Trunk) {
+			for _, size := range []int64{33, 64, 100} {
+				f := trunk.Forward(torch.Zeros(torch.Float, 1, 3, size, size), Mode{})
+				for i, stride := range Strides {
+					cells := (size + stride - 1) / stride
+					if got, want := fmt.Sprint(f.P[i].Shape()), fmt.Sprint([]int64{1, 8, cells, cells}); got != want {
+						t.Errorf("%s, size %d, P%d: %s, want %s", name, size, i+2, got, want)
+					}
+				}
+				if got, want := f.C5.Size(2), (size+31)/32; got != want {
+					t.Errorf("%s, size %d: C5 has %d rows, want %d", name, size, got, want)
+				}
+				if f.Fused().Size(3) != f.P[0].Size(3) {
+					t.Errorf("%s, size %d: fused P2 is %v", name, size, f.Fused())
 				}
 			}
-			if got, want := f.C5.Size(2), (size+31)/32; got != want {
-				t.Errorf("size %d: C5 has %d rows, want %d", size, got, want)
-			}
-			if f.Fused().Size(3) != f.P[0].Size(3) {
-				t.Errorf("size %d: fused P2 is %v", size, f.Fused())
-			}
-		}
-	})
+		})
+	}
 }
 
 // A parameter starts from the seed and its name, whatever else the model holds.
@@ -181,32 +185,34 @@ func TestSet(t *testing.T) {
 
 // Activations in bfloat16 change little, leave parameters and statistics in float32, and give gradients.
 func TestBF16(t *testing.T) {
-	with(t, small(t), func(s *Set, trunk *Trunk) {
-		x := torch.From(noise("input", 2*3*64*64), 2, 3, 64, 64)
-		for _, m := range []Mode{{}, {Train: true}} {
-			before := s.State()
-			full := trunk.Forward(x, m)
-			if _, _, err := s.Load(before); err != nil {
-				t.Fatal(err)
-			}
-			half := trunk.Forward(x.As(torch.BFloat16), Mode{Train: m.Train, BF16: true})
-			if d := half.Fused().DType(); d != torch.BFloat16 {
-				t.Errorf("features are of type %v", d)
-			}
-			for name, pair := range map[string][2]*torch.Tensor{"C5": {full.C5, half.C5}, "fused P2": {full.Fused(), half.Fused()}} {
-				off := pair[0].Sub(pair[1].As(torch.Float)).Norm().Item() / pair[0].Norm().Item()
-				if !(off < 0.1) || off == 0 {
-					t.Errorf("%s in bfloat16 is off by a share of %.3f, %+v", name, off, m)
+	for name, c := range tiny {
+		with(t, pyramid(t, c), func(s *Set, trunk *Trunk) {
+			x := torch.From(noise("input", 2*3*64*64), 2, 3, 64, 64).ChannelsLast()
+			for _, m := range []Mode{{}, {Train: true}} {
+				before := s.State()
+				full := trunk.Forward(x, m)
+				if _, _, err := s.Load(before); err != nil {
+					t.Fatal(err)
+				}
+				half := trunk.Forward(x.As(torch.BFloat16), Mode{Train: m.Train, BF16: true})
+				if d := half.Fused().DType(); d != torch.BFloat16 {
+					t.Errorf("%s: features are of type %v", name, d)
+				}
+				for part, pair := range map[string][2]*torch.Tensor{"C5": {full.C5, half.C5}, "pooled": {full.Pooled(), half.Pooled()}, "fused P2": {full.Fused(), half.Fused()}} {
+					off := pair[0].Sub(pair[1].As(torch.Float)).Norm().Item() / pair[0].Norm().Item()
+					if !(off < 0.1) || off == 0 {
+						t.Errorf("%s: %s in bfloat16 is off by a share of %.3f, %+v", name, part, off, m)
+					}
+				}
+				if m.Train {
+					half.Fused().As(torch.Float).Sum().Backward()
 				}
 			}
-			if m.Train {
-				half.Fused().As(torch.Float).Sum().Backward()
+			if !s.Flat.Grad.IsFinite().All() || s.Flat.Grad.Norm().Item() == 0 {
+				t.Errorf("%s: no gradients in bfloat16", name)
 			}
-		}
-		if !s.Flat.Grad.IsFinite().All() || s.Flat.Grad.Norm().Item() == 0 {
-			t.Error("no gradients in bfloat16")
-		}
-	})
+		})
+	}
 }
 
 // A strided convolution of a single pixel, as P7 of a small image is, has the gradient of float32;
@@ -256,29 +262,55 @@ func TestForwardKeepsLittle(t *testing.T) {
 	})
 }
 
+// Backbones of about the same cost, at 64 pixels, without and with the pyramid.
 func BenchmarkTrunk(b *testing.B) {
-	for _, m := range []Mode{{}, {Train: true}} {
-		b.Run(fmt.Sprintf("train=%v", m.Train), func(b *testing.B) {
-			s, builder := NewSet()
-			trunk, err := NewTrunk(builder, Config{Depth: 18, Width: 0.5, FPN: 64}, true)
-			if err != nil {
-				b.Fatal(err)
+	for name, c := range map[string]Config{
+		"resnet": {Depth: 18, Width: 0.5, FPN: 64},
+		"bit":    {Backbone: BackboneBiT, Depth: 18, Width: 0.5, FPN: 64},
+		"vit":    {Backbone: BackboneViT, Patch: 8, Grid: 8, Dim: 192, Heads: 3, Layers: 6, FPN: 64},
+	} {
+		for _, pyramid := range []bool{false, true} {
+			for _, m := range []Mode{{}, {Train: true}} {
+				b.Run(fmt.Sprintf("%s/pyramid=%v/train=%v", name, pyramid, m.Train), func(b *testing.B) { benchmark(b, c, pyramid, m) })
 			}
-			err = torch.Do(func() {
-				s.Build(1)
-				defer s.Free()
-				x := torch.Zeros(torch.Float, 8, 3, 64, 64).ChannelsLast()
-				for b.Loop() {
-					torch.Scope(func() {
-						if sum := trunk.Forward(x, m).Fused().Sum(); m.Train {
-							sum.Backward()
-						}
-					})
+		}
+	}
+}
+
+func benchmark(b *testing.B, c Config, pyramid bool, m Mode) {
+	const batch = 32
+	s, builder := NewSet()
+	trunk, err := NewTrunk(builder, c, pyramid)
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = torch.Do(func() {
+		s.Build(1)
+		defer s.Free()
+		x := torch.From(noise("x", batch*3*64*64), batch, 3, 64, 64).ChannelsLast()
+		step := func() {
+			f := trunk.Forward(x, m)
+			sum := f.Pooled().Sum()
+			if pyramid {
+				sum = sum.Add(f.Fused().Sum())
+			}
+			if m.Train {
+				sum.Backward()
+			}
+		}
+		for b.Loop() {
+			torch.Scope(func() {
+				if m.Train {
+					step()
+				} else {
+					torch.NoGrad(step)
 				}
 			})
-			if err != nil {
-				b.Fatal(err)
-			}
-		})
+		}
+		b.ReportMetric(batch*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+		b.ReportMetric(float64(s.Flat.Data.Len())/1e6, "Mparams")
+	})
+	if err != nil {
+		b.Fatal(err)
 	}
 }
