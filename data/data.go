@@ -173,6 +173,18 @@ type Dataset interface {
 	Sample(i int) (*Sample, error)
 }
 
+// Notes returns what a dataset noticed about its files when it was opened, by a method Notes of its own
+// or of one that it wraps and returns from a method Unwrap; nil where there is nothing to tell.
+func Notes(d Dataset) []string {
+	switch d := d.(type) {
+	case interface{ Notes() []string }:
+		return d.Notes()
+	case interface{ Unwrap() Dataset }:
+		return Notes(d.Unwrap())
+	}
+	return nil
+}
+
 // A Source says where a dataset is and how to read it; recipes and the command line fill it.
 type Source struct {
 	Format string  `yaml:"format"`           // scenes, imagefolder, voc, images, …

@@ -14,6 +14,7 @@ type spread struct {
 	n int
 }
 
+func (s spread) Unwrap() Dataset               { return s.Dataset }
 func (s spread) Len() int                      { return s.n }
 func (s spread) at(i int) int                  { return int(int64(i) * int64(s.Dataset.Len()) / int64(s.n)) }
 func (s spread) Key(i int) string              { return s.Dataset.Key(s.at(i)) }

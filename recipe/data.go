@@ -116,6 +116,8 @@ type scored struct {
 	protocol string
 }
 
+func (s scored) Unwrap() data.Dataset { return s.Dataset }
+
 func (s scored) Labels() data.Labels {
 	l := s.Dataset.Labels()
 	l.Protocol = s.protocol

@@ -33,7 +33,8 @@ func (evalNetworkCmd) Help() string {
 Examples:
 
     must eval out/flowers/train/model.safetensors --format imagefolder --data flowers --split test
-    must eval student.safetensors --format scenes --subset ranges`
+    must eval student.safetensors --format scenes --subset ranges
+    must eval depth.safetensors --format nyu --data nyu --scale 0.001 --metric nyu`
 }
 
 func (c *evalNetworkCmd) Run(a *app) error {

@@ -22,6 +22,7 @@ type labelCmd struct {
 	Split     string             `help:"Part of the data to label; default: all of a folder, train of other formats." placeholder:"NAME"`
 	Teacher   []string           `help:"Checkpoint that labels (repeatable)." type:"existingfile" required:"" placeholder:"FILE"`
 	Out       string             `help:"Folder of the labels; labelling that is under way there goes on." required:"" placeholder:"DIR"`
+	Task      []string           `help:"Task to label (repeatable); default: all of the teachers' that the data lacks labels for." placeholder:"TASK"`
 	Threshold map[string]float64 `help:"Least score of a box, confidence of a pixel; default: detection=0.5, segmentation=0.5." placeholder:"TASK=X"`
 	Batch     int                `help:"Images at once; default 16." placeholder:"N"`
 	ShardSize int                `help:"Images per shard; default 1000." placeholder:"N"`
@@ -79,7 +80,7 @@ func (c *labelCmd) Run(a *app) error {
 		}
 	})
 	o := label.Options{
-		Name: c.name(), Thresholds: thresholds, Batch: c.Batch, ShardSize: c.ShardSize, Program: "must " + recipe.Version, Display: a.display,
+		Name: c.name(), Tasks: c.Task, Thresholds: thresholds, Batch: c.Batch, ShardSize: c.ShardSize, Program: "must " + recipe.Version, Display: a.display,
 	}
 	if c.Preview > 0 {
 		img, err := label.Preview(a.ctx, ds, teachers, c.Preview, o)
@@ -94,7 +95,7 @@ func (c *labelCmd) Run(a *app) error {
 		return nil
 	}
 	if c.Quality {
-		if err := c.quality(a, ds, teachers, o); err != nil || label.Missing(ds.Labels(), teachers) == nil {
+		if err := c.quality(a, ds, teachers, o); err != nil || c.Task == nil && label.Missing(ds.Labels(), teachers) == nil {
 			return err
 		}
 	}

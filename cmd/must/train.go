@@ -17,6 +17,9 @@ type source struct {
 	Subset string  `help:"Which set of a family: one of the scenes; for VOC a year, segmentation, or 2012/segmentation." name:"subset" placeholder:"NAME"`
 	Count  int     `help:"Use only N images, spread over the set; 0: all." placeholder:"N"`
 	Scale  float64 `help:"Depth units per stored unit, where the format cannot know." placeholder:"X"`
+	Units  string  `help:"What pairs of image and depth store, where that is not metric: relative or inverse." enum:",metric,relative,inverse" default:"" placeholder:"UNITS"`
+	Folder string  `help:"Folder of the images, where a file of labels cannot tell." name:"images-folder" placeholder:"DIR"`
+	Metric string  `help:"Published protocol to score by: ade20k, nyu, voc or voc07." placeholder:"NAME"`
 	Labels string  `help:"Folder of pseudo labels to fill in what is unknown." placeholder:"DIR"`
 }
 
@@ -25,7 +28,10 @@ func (s *source) at(split string) (data.Source, error) {
 	if s.Format == "" {
 		return data.Source{}, fmt.Errorf("name the format of the data by --format; `must data list` shows them")
 	}
-	return data.Source{Format: s.Format, Path: s.Data, Set: s.Subset, Split: split, Count: s.Count, Scale: s.Scale, Labels: s.Labels}, nil
+	return data.Source{
+		Format: s.Format, Path: s.Data, Images: s.Folder, Set: s.Subset, Split: split, Count: s.Count,
+		Scale: s.Scale, Units: s.Units, Metric: s.Metric, Labels: s.Labels,
+	}, nil
 }
 
 // name is what people call the set.

@@ -152,6 +152,20 @@ func (d *Dataset) Len() int            { return len(d.picked) }
 func (d *Dataset) Labels() data.Labels { return d.labels }
 func (d *Dataset) Key(i int) string    { return d.keys[d.picked[i]] }
 
+// Notes tells what the counts of d say.
+func (d *Dataset) Notes() (notes []string) {
+	add := func(n int, text string) {
+		if n > 0 {
+			notes = append(notes, fmt.Sprintf("%d %s", n, text))
+		}
+	}
+	add(d.Missing, "images that the file lists are not there")
+	add(d.Clipped, "boxes reach out of their image and are clipped")
+	add(d.Dropped, "boxes have no area inside their image and are dropped")
+	add(d.Orphans, "annotations are of images that the file does not list")
+	return notes
+}
+
 func open(file, set string, o Options) (_ *Dataset, err error) {
 	if err := imagefile.CheckSplit(o.Split); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)

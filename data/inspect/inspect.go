@@ -31,6 +31,7 @@ type Summary struct {
 	FirstWrong []error  // the first of them
 	Duplicates int      // samples whose key another one has, in the whole set
 	FirstTwice []string // the first of these keys
+	Notes      []string // of the reader, see data.Notes
 	Width      Range    // in pixels
 	Height     Range
 
@@ -134,6 +135,7 @@ func Run(ctx context.Context, ds data.Dataset, w io.Writer, o Options) (Summary,
 	s := t.summary()
 	s.Samples = ds.Len()
 	s.Duplicates, s.FirstTwice = duplicates(ds)
+	s.Notes = data.Notes(ds)
 	return s, s.write(w, ds.Labels())
 }
 

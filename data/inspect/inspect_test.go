@@ -24,6 +24,7 @@ var labels = data.Labels{
 	Depth: data.Metric, Normals: true,
 }
 
+func (s set) Notes() []string     { return []string{"7 boxes are clipped"} }
 func (s set) Len() int            { return s.n }
 func (s set) Labels() data.Labels { return labels }
 func (s set) Key(i int) string    { return fmt.Sprintf("%04d", i-i%13/12) } // 12 is called 11, and so on

@@ -40,6 +40,9 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 	if s.Duplicates > 0 {
 		row("keys twice", "%s: %s", thousands(s.Duplicates), strings.Join(s.FirstTwice, ", "))
 	}
+	for i, note := range s.Notes {
+		row([]string{"files", ""}[min(i, 1)], "%s", note)
+	}
 	if s.Looked > s.Broken {
 		row("width", "%s px", s.Width)
 		row("height", "%s px", s.Height)

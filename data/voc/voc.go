@@ -189,6 +189,17 @@ func (d *Dataset) Len() int            { return len(d.ids) }
 func (d *Dataset) Labels() data.Labels { return d.labels }
 func (d *Dataset) Key(i int) string    { return d.ids[i] }
 
+// Notes tells what the counts of d say.
+func (d *Dataset) Notes() (notes []string) {
+	if d.Clipped > 0 {
+		notes = append(notes, fmt.Sprintf("%d boxes reach out of their image and are clipped", d.Clipped))
+	}
+	if d.Dropped > 0 {
+		notes = append(notes, fmt.Sprintf("%d boxes have no area inside their image and are dropped", d.Dropped))
+	}
+	return notes
+}
+
 // findImages lists JPEGImages.
 func (d *Dataset) findImages() error {
 	dir := filepath.Join(d.root, "JPEGImages")

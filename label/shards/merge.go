@@ -37,6 +37,8 @@ type merged struct {
 	offsets map[string][]int64 // by task and index among the labelled: where its member begins, -1: none
 }
 
+func (m *merged) Unwrap() data.Dataset { return m.Dataset }
+
 // locate fills in slots and offsets: 4 bytes a sample and 8 a sample and task. Keys are held only
 // where base is not exactly what was labelled.
 func (m *merged) locate() error {
