@@ -1,21 +1,27 @@
 """Open pseudo-label shards and their exports with the packages of the field.
 
-    pip install webdataset pycocotools supervision pillow numpy
+    pip install webdataset pycocotools supervision fiftyone pillow numpy
     python test/peers/open_shards.py
 
 A Go test writes 25 images with labels of all tasks and every export into a temporary folder. Then webdataset reads the
-shards, pycocotools and supervision the COCO file, supervision the YOLO and VOC folders, Pillow and NumPy the maps and
-arrays, and what they read must agree. Not part of make test.
+shards, pycocotools, supervision and FiftyOne the COCO file, supervision and FiftyOne the YOLO and VOC folders, Pillow and
+NumPy the maps and arrays, and what they read must agree. FiftyOne's importers run without its database. Not part of make
+test.
 """
 
 import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 from urllib.parse import unquote
 
+import fiftyone as fo
+import fiftyone.utils.coco as fouc
+import fiftyone.utils.voc as fouv
+import fiftyone.utils.yolo as fouy
 import numpy as np
 import supervision as sv
 import webdataset as wds
@@ -104,6 +110,34 @@ def check_supervision(root, coco):
             assert np.abs(boxes - other).max(initial=0) < most, (path, name, boxes, other)
 
 
+def check_fiftyone(root, coco):
+    images = root / "images"
+    for folder in "yolo/images", "voc/JPEGImages":  # where these formats have them
+        shutil.copytree(images, root / folder)
+    importers = {
+        "coco": fouc.COCODetectionDatasetImporter(data_path=str(images), labels_path=str(root / "coco.json"), label_types="detections"),
+        "yolo": fouy.YOLOv5DatasetImporter(dataset_dir=str(root / "yolo"), yaml_path="data.yaml", split="train"),
+        "voc": fouv.VOCDetectionDatasetImporter(data_path=str(root / "voc/JPEGImages"), labels_path=str(root / "voc/Annotations")),
+    }
+    names = {c["id"]: c["name"] for c in coco.cats.values()}
+    for format, importer in importers.items():
+        seen = 0
+        with importer:
+            for path, _, found in importer:
+                key = path.split("ages/", 1)[1]  # images/ or JPEGImages/
+                image = next(i for i in coco.imgs.values() if i["file_name"] == key)
+                size = np.array([image["width"], image["height"]] * 2)
+                want = sorted((names[a["category_id"]], *a["bbox"]) for a in coco.loadAnns(coco.getAnnIds(imgIds=image["id"])))
+                detections = found.detections if found is not None else []
+                got = sorted((d.label, *(np.array(d.bounding_box) * size)) for d in detections)
+                assert [w[0] for w in want] == [g[0] for g in got], (format, key, want, got)
+                # VOC's boxes are whole pixels, and FiftyOne leaves their last one out.
+                for w, g in zip(want, got):
+                    assert np.abs(np.array(w[1:]) - g[1:]).max() < {"coco": 1e-9, "yolo": 1e-3, "voc": 2.01}[format], (format, key, w, g)
+                seen += 1
+        assert seen == COUNT, (format, seen)
+
+
 def main():
     repository = pathlib.Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory() as temp:
@@ -111,8 +145,10 @@ def main():
         env = os.environ | {"MUST_PEERS_DIR": temp, "CGO_ENABLED": "0"}
         subprocess.run(["go", "test", "-count=1", "-run=TestWriteForPeers", "./label/export"], cwd=repository, env=env, check=True)
         check_arrays(root)
-        check_supervision(root, check_objects(root))
-    print(f"webdataset {wds.__version__}, pycocotools, supervision {sv.__version__}: {COUNT} images agree in all formats")
+        coco = check_objects(root)
+        check_supervision(root, coco)
+        check_fiftyone(root, coco)
+    print(f"webdataset {wds.__version__}, pycocotools, supervision {sv.__version__}, FiftyOne {fo.__version__}: {COUNT} images agree in all formats")
 
 
 main()
