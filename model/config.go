@@ -118,6 +118,12 @@ func (c Config) Same(o Config) error {
 	return nil
 }
 
+// On returns c with the backbone of another configuration.
+func (c Config) On(o Config) Config {
+	o.FPN, o.Head, o.BoxFC = c.FPN, c.Head, c.BoxFC
+	return o
+}
+
 // String names the trunk, such as "ResNet-50 of width 1 with 256 pyramid channels".
 func (c Config) String() string {
 	var s string

@@ -16,6 +16,7 @@ import (
 	"must/data"
 	"must/label"
 	"must/model"
+	"must/pretext"
 	"must/task"
 	"must/train"
 )
@@ -32,6 +33,8 @@ type Recipe struct {
 	Spaces    map[string]*Space    `yaml:"spaces,omitempty"` // by task, its classes in this recipe; absent: those of its sets, which must then be the same
 	Data      map[string]*Set      `yaml:"data"`
 	Stages    []*Stage             `yaml:"stages"`
+	Figures   []*Figure            `yaml:"figures,omitempty"` // of the report, drawn from trials
+	Quick     []string             `yaml:"quick,omitempty"`   // settings of a shorter run, key=value
 }
 
 // A Set is a dataset with its parts. Count limits each part.
@@ -64,11 +67,13 @@ type ShowStage struct {
 // A TrainStage trains a network on the union of the train parts of its sets.
 type TrainStage struct {
 	Data    []string           `yaml:"data"`
-	Tasks   []string           `yaml:"tasks"`
+	Tasks   []string           `yaml:"tasks,omitempty"`
+	Pretext *pretext.Config    `yaml:"pretext,omitempty"` // what is learned in place of tasks, without labels
 	Labels  string             `yaml:"labels,omitempty"`  // label stage that fills in what is unknown
 	From    string             `yaml:"from,omitempty"`    // stage or checkpoint file whose trunk it starts from
 	Weights map[string]float64 `yaml:"weights,omitempty"` // of losses; what is absent follows MuST's rule where there are teachers, else 1
-	With    ast.Node           `yaml:"with,omitempty"`    // changes to the recipe's train settings
+	Model   *Changes           `yaml:"model,omitempty"`   // to the recipe's architecture
+	With    *Changes           `yaml:"with,omitempty"`    // to the recipe's train settings
 }
 
 // A LabelStage has teachers label what sets lack.
@@ -88,16 +93,42 @@ type ScoreStage struct {
 // A TransferStage fine-tunes starts on sets that they never saw.
 type TransferStage struct {
 	Sets  []*TransferSet    `yaml:"sets"`
-	From  map[string]string `yaml:"from"` // by name of the start, a train stage or checkpoint file; "": from scratch
+	From  map[string]*Start `yaml:"from"` // by name
 	Seeds []uint64          `yaml:"seeds,omitempty"`
-	With  ast.Node          `yaml:"with,omitempty"` // changes to the recipe's train settings, for all sets
+	Sweep *Sweep            `yaml:"sweep,omitempty"` // on the val part, alike for all starts
+	With  *Changes          `yaml:"with,omitempty"`  // to the recipe's train settings, for all sets
 }
 
 // A TransferSet is one downstream task.
 type TransferSet struct {
 	Data string   `yaml:"data"`
 	Task string   `yaml:"task"`
-	With ast.Node `yaml:"with,omitempty"` // changes for this set, alike for all starts
+	With *Changes `yaml:"with,omitempty"` // for this set, alike for all starts
+}
+
+// A Start is what fine-tuning begins from. In a recipe it may be the name alone.
+type Start struct {
+	From  string   `yaml:"from"`            // train stage or checkpoint file, whose backbone it brings along; "": from scratch
+	Model *Changes `yaml:"model,omitempty"` // to the recipe's architecture, from scratch
+	With  *Changes `yaml:"with,omitempty"`  // to the train settings, for what its backbone needs
+}
+
+// UnmarshalYAML reads a name or a mapping.
+func (s *Start) UnmarshalYAML(n ast.Node) error {
+	if _, ok := n.(*ast.MappingNode); !ok {
+		return decodeNode(n, &s.From)
+	}
+	type plain Start
+	return decodeNode(n, (*plain)(s))
+}
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (s *Start) MarshalYAML() (any, error) {
+	if s.Model == nil && s.With == nil {
+		return s.From, nil
+	}
+	type plain Start
+	return (*plain)(s), nil
 }
 
 // Kind names what a stage does.
@@ -171,6 +202,14 @@ func (r *Recipe) Check() error {
 		}
 		before[s.Name] = s
 	}
+	for i, f := range r.Figures {
+		if f == nil {
+			return fmt.Errorf("figure %d is empty", i+1)
+		}
+		if err := f.check(before); err != nil {
+			return fmt.Errorf("figure %d (%s): %w", i+1, f.Title, err)
+		}
+	}
 	return nil
 }
 
@@ -217,13 +256,24 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 		return sets(s.Show.Data...)
 	case "train":
 		t := s.Train
-		if len(t.Data) == 0 || len(t.Tasks) == 0 {
-			return fmt.Errorf("train needs data and tasks")
+		if len(t.Data) == 0 || (len(t.Tasks) == 0) == (t.Pretext == nil) {
+			return fmt.Errorf("train needs data, and either tasks or a pretext task")
+		}
+		if t.Pretext != nil {
+			if t.Labels != "" || t.Weights != nil {
+				return fmt.Errorf("a pretext task needs no labels and has one loss: leave labels and weights out")
+			}
+			if err := t.Pretext.Check(); err != nil {
+				return err
+			}
 		}
 		if t.Labels != "" && (before[t.Labels] == nil || before[t.Labels].Label == nil) {
 			return fmt.Errorf("labels: %q is no earlier label stage%s", t.Labels, suggest(t.Labels, keys(before)))
 		}
-		if _, err := r.trainConfig(t.With); err != nil {
+		if _, err := r.config(t); err != nil {
+			return err
+		}
+		if _, err := r.model(t.Model); err != nil {
 			return err
 		}
 		return cmp.Or(sets(t.Data...), tasks(t.Tasks...), tasks(keys(t.Weights)...), start(t.From))
@@ -268,12 +318,25 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 				return err
 			}
 		}
+		if err := t.Sweep.check(); err != nil {
+			return err
+		}
 		for name, from := range t.From {
+			if from == nil {
+				from = &Start{}
+				t.From[name] = from
+			}
 			if !plain(name) || name == imagePicture || name == truthPicture {
 				return fmt.Errorf("from: start %q: its name is that of a folder too; choose another plain word", name)
 			}
-			if err := start(from); err != nil {
+			if err := start(from.From); err != nil {
 				return err
+			}
+			if from.From != "" && from.Model != nil {
+				return fmt.Errorf("from: start %q: model is for starts from scratch; %s brings its own", name, from.From)
+			}
+			if _, err := r.model(from.Model); err != nil {
+				return fmt.Errorf("from: start %q: %w", name, err)
 			}
 		}
 		return nil
@@ -287,19 +350,40 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // trainConfig applies changes to the recipe's train settings.
-func (r *Recipe) trainConfig(changes ...ast.Node) (train.Config, error) {
+func (r *Recipe) trainConfig(changes ...*Changes) (train.Config, error) {
 	c := r.Train
 	c.Seed = r.Seed
 	for _, n := range changes {
-		if n == nil {
-			continue
-		}
-		if err := decodeNode(n, &c); err != nil {
+		if err := n.apply(&c); err != nil {
 			return c, fmt.Errorf("with: %w", err)
 		}
 	}
 	c.Augment.Size = r.Size
 	return c, c.Check()
+}
+
+// config returns the settings of a train stage. A pretext task brings those it was published with;
+// what the stage says wins.
+func (r *Recipe) config(t *TrainStage) (train.Config, error) {
+	c, err := r.trainConfig(t.With)
+	if err != nil || t.Pretext == nil {
+		return c, err
+	}
+	c = t.Pretext.Train(c)
+	if err := t.With.apply(&c); err != nil {
+		return c, fmt.Errorf("with: %w", err)
+	}
+	c.Augment.Size = r.Size
+	return c, c.Check()
+}
+
+// model applies changes to the recipe's architecture.
+func (r *Recipe) model(changes *Changes) (model.Config, error) {
+	m := r.Model
+	if err := changes.apply(&m); err != nil {
+		return m, fmt.Errorf("model: %w", err)
+	}
+	return m, m.Check()
 }
 
 // stage returns the stage of a name.

@@ -21,6 +21,7 @@ import (
 	"must/draw"
 	"must/metric"
 	"must/model"
+	"must/pretext"
 	"must/report"
 	"must/task"
 	"must/train"
@@ -40,7 +41,7 @@ func (r *Runner) Report() (report.Results, error) {
 	p := &report.Report{Title: r.Name, Subtitle: r.About}
 	res := &p.Results
 	var last environment
-	scored := false
+	scored, transferred := false, false
 	for _, s := range r.Stages {
 		if r.leftKey(s) != r.key(s) {
 			continue
@@ -64,7 +65,8 @@ func (r *Runner) Report() (report.Results, error) {
 			scored = true
 			err = r.reportScores(p, s)
 		case s.Transfer != nil:
-			err = r.reportTransfer(p, s)
+			err = r.reportTransfer(p, s, !transferred)
+			transferred = true
 		}
 		if err != nil {
 			return *res, fmt.Errorf("report of stage %s: %w", s.Name, err)
@@ -76,6 +78,17 @@ func (r *Runner) Report() (report.Results, error) {
 				if err := r.reportTrained(p, s); err != nil {
 					return *res, err
 				}
+			}
+		}
+	}
+	for _, f := range r.Figures {
+		if s := r.stage(f.Stage); r.leftKey(s) == r.key(s) {
+			chart, drawn, err := r.chart(f)
+			if err != nil {
+				return *res, fmt.Errorf("figure %s: %w", f.Title, err)
+			}
+			if drawn {
+				p.Figures = append(p.Figures, chart)
 			}
 		}
 	}
@@ -149,18 +162,22 @@ func (r *Runner) reportTraining(p *report.Report, s *Stage, seconds float64) err
 	} else if err != nil {
 		return err
 	}
-	c, err := r.trainConfig(t.With)
+	c, err := r.config(t)
 	if err != nil {
 		return err
 	}
 	c.Weights = end.Weights
+	m, err := r.model(t.Model)
+	if err != nil {
+		return err
+	}
 	run := report.Run{Name: s.Name, Values: facts(end.Scores)}
 	run.Values = append(run.Values, report.Fact{Name: "steps", Value: strconv.Itoa(end.Steps)},
 		report.Fact{Name: "time", Value: time.Duration(seconds * 1e9).Round(time.Second).String()})
 	if end.Skipped > 0 {
 		run.Values = append(run.Values, report.Fact{Name: "unreadable images", Value: strconv.FormatInt(end.Skipped, 10)})
 	}
-	run.Settings, err = settings(r.Size, r.Model, r.Detection, t.Data, t.Tasks, t.From, c)
+	run.Settings, err = repeat{t.Data, t.Tasks, t.Pretext, t.From, r.Size, m, r.Detection, c}.text()
 	p.Runs = append(p.Runs, run)
 	return err
 }
@@ -183,17 +200,20 @@ func (r *Runner) reportLabels(p *report.Report, s *Stage) error {
 	return nil
 }
 
-// settings is the recipe of one training run.
-func settings(size int, m model.Config, d task.DetectionConfig, sets, tasks []string, from string, c train.Config) (string, error) {
-	b, err := yaml.Marshal(struct {
-		Data      []string             `yaml:"data"`
-		Tasks     []string             `yaml:"tasks"`
-		From      string               `yaml:"from,omitempty"`
-		Size      int                  `yaml:"size"`
-		Model     model.Config         `yaml:"model"`
-		Detection task.DetectionConfig `yaml:"detection"`
-		Train     train.Config         `yaml:"train"`
-	}{sets, tasks, from, size, m, d, c})
+// A repeat is the recipe of one training run.
+type repeat struct {
+	Data      []string             `yaml:"data"`
+	Tasks     []string             `yaml:"tasks,omitempty"`
+	Pretext   *pretext.Config      `yaml:"pretext,omitempty"`
+	From      string               `yaml:"from,omitempty"`
+	Size      int                  `yaml:"size"`
+	Model     model.Config         `yaml:"model"`
+	Detection task.DetectionConfig `yaml:"detection"`
+	Train     train.Config         `yaml:"train"`
+}
+
+func (r repeat) text() (string, error) {
+	b, err := yaml.Marshal(r)
 	return string(b), err
 }
 
@@ -277,8 +297,9 @@ func (r *Runner) reportScores(p *report.Report, s *Stage) error {
 	return nil
 }
 
-// reportTransfer adds the trials that have ended.
-func (r *Runner) reportTransfer(p *report.Report, s *Stage) error {
+// reportTransfer adds the trials that have ended. Those of the recipe's first transfer stage make the
+// table; figures speak of the others.
+func (r *Runner) reportTransfer(p *report.Report, s *Stage, table bool) error {
 	t := s.Transfer
 	for _, set := range t.Sets {
 		row := report.Transfer{Set: set.Data, Scores: map[string][]float64{}}
@@ -291,19 +312,23 @@ func (r *Runner) reportTransfer(p *report.Report, s *Stage) error {
 				if err != nil {
 					return err
 				}
-				row.Metric, row.HigherIsBetter = trial.Metric.Name, trial.Metric.HigherIsBetter
-				row.Scores[start] = append(row.Scores[start], trial.Metric.Value)
-				text, err := settings(r.Size, r.Model, r.Detection, []string{set.Data}, []string{set.Task}, t.From[start], trial.Config)
+				if !trial.Diverged {
+					row.Metric, row.HigherIsBetter = trial.Metric.Name, trial.Metric.HigherIsBetter
+				}
+				row.Scores[start] = append(row.Scores[start], trial.value())
+				run, err := r.trialRun(t, set, trial)
 				if err != nil {
 					return err
 				}
-				p.Runs = append(p.Runs, report.Run{
-					Name: fmt.Sprintf("%s from %s, seed %d", set.Data, start, seed), Set: set.Data, Start: start, Settings: text,
-					Values: append(facts(trial.Scores), report.Fact{Name: "time", Value: time.Duration(trial.Seconds * 1e9).Round(time.Second).String()}),
-				})
+				if run.Name = fmt.Sprintf("%s from %s, seed %d", set.Data, start, seed); table {
+					run.Set, run.Start = set.Data, start
+				} else {
+					run.Name = s.Name + ": " + run.Name
+				}
+				p.Runs = append(p.Runs, run)
 			}
 		}
-		if len(row.Scores) == 0 {
+		if len(row.Scores) == 0 || !table {
 			continue
 		}
 		p.Results.Transfer = append(p.Results.Transfer, row)
@@ -318,6 +343,28 @@ func (r *Runner) reportTransfer(p *report.Report, s *Stage) error {
 		}
 	}
 	return nil
+}
+
+// trialRun is a trial with all its settings.
+func (r *Runner) trialRun(t *TransferStage, set *TransferSet, trial *Trial) (run report.Run, err error) {
+	from := t.From[trial.Start]
+	m, err := r.model(from.Model)
+	if s := r.stage(from.From); err == nil && s != nil {
+		m, err = r.model(s.Train.Model)
+	}
+	if err != nil {
+		return run, err
+	}
+	run.Values = facts(trial.Scores)
+	if trial.Diverged {
+		run.Values = append(run.Values, report.Fact{Name: "outcome", Value: "diverged"})
+	}
+	if p := trial.Point; p != nil {
+		run.Values = append(run.Values, report.Fact{Name: "best of the sweep", Value: p.String()})
+	}
+	run.Values = append(run.Values, report.Fact{Name: "time", Value: time.Duration(trial.Seconds * 1e9).Round(time.Second).String()})
+	run.Settings, err = repeat{[]string{set.Data}, []string{set.Task}, nil, from.From, r.Size, m, r.Detection, trial.Config}.text()
+	return run, err
 }
 
 // ranking returns the value by which networks are compared on a task.

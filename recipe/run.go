@@ -132,8 +132,15 @@ func (r *Runner) key(s *Stage) string {
 		add(s.Show)
 		sets(s.Show.Data, "train")
 	case s.Train != nil:
-		c, _ := r.trainConfig(s.Train.With)
+		c, _ := r.config(s.Train)
 		add(c, s.Train.Tasks, s.Train.Weights)
+		if s.Train.Pretext != nil {
+			add(s.Train.Pretext)
+		}
+		if s.Train.Model != nil {
+			m, _ := r.model(s.Train.Model)
+			add(m)
+		}
 		sets(s.Train.Data, "train", "val")
 		spaces(s.Train.Data)
 		input(s.Train.Labels, s.Train.From)
@@ -155,11 +162,26 @@ func (r *Runner) key(s *Stage) string {
 			c, _ := r.trainConfig(s.Transfer.With, d.With)
 			add(d.Task, c)
 			sets([]string{d.Data}, "train", "test")
+			if s.Transfer.Sweep != nil {
+				sets([]string{d.Data}, "val")
+			}
 		}
 		add(s.Transfer.Seeds)
-		for _, f := range keys(s.Transfer.From) {
-			add(f)
-			input(s.Transfer.From[f])
+		if s.Transfer.Sweep != nil {
+			add(s.Transfer.Sweep)
+		}
+		for _, name := range keys(s.Transfer.From) {
+			f := s.Transfer.From[name]
+			add(name)
+			input(f.From)
+			if f.Model != nil {
+				m, _ := r.model(f.Model)
+				add(m)
+			}
+			if f.With != nil {
+				c, _ := r.trainConfig(f.With)
+				add(c)
+			}
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12])
@@ -278,7 +300,9 @@ func (r *Runner) reads(s *Stage) []string {
 	case s.Score != nil:
 		names = append(slices.Collect(maps.Values(s.Score.Teachers)), s.Score.Student)
 	case s.Transfer != nil:
-		names = slices.Collect(maps.Values(s.Transfer.From))
+		for _, f := range s.Transfer.From {
+			names = append(names, f.From)
+		}
 	}
 	slices.Sort(names)
 	return slices.DeleteFunc(slices.Compact(names), func(n string) bool { return r.stage(n) == nil })
@@ -429,8 +453,9 @@ func (r *Recipe) spec(tasks []string, labels data.Labels) task.Spec {
 	}
 }
 
-// network builds a network, from a checkpoint's trunk if a start is named.
-func (r *Runner) network(s task.Spec, seed uint64, start string) (net *task.Network, from string, err error) {
+// network builds a network, with the trunk of a checkpoint if a start is named; build gets the
+// checkpoint, else nil.
+func (r *Runner) network(start string, build func(c *task.Checkpoint) (*task.Network, error)) (net *task.Network, from string, err error) {
 	var c *task.Checkpoint
 	if start != "" {
 		if c, err = task.ReadCheckpoint(r.checkpoint(start)); err != nil {
@@ -439,7 +464,7 @@ func (r *Runner) network(s task.Spec, seed uint64, start string) (net *task.Netw
 		from = c.SHA256
 	}
 	err = torch.DoErr(func() error {
-		if net, err = task.New(s, seed); err != nil || c == nil {
+		if net, err = build(c); err != nil || c == nil {
 			return err
 		}
 		_, err = net.Start(c, false)

@@ -2,20 +2,18 @@ package recipe
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"must/data"
 	"must/draw"
 	"must/label"
 	"must/label/shards"
-	"must/metric"
+	"must/pretext"
 	"must/progress"
 	"must/task"
 	"must/torch"
@@ -76,27 +74,40 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 			return fmt.Errorf("no set of %v has labels for %s", t.Data, task)
 		}
 	}
-	if r.validates(s) {
+	if r.validates(s) && t.Pretext == nil {
 		if v, err := r.open(t.Data[0], "val"); err == nil && v.Labels().Has(t.Tasks[0]) {
 			vals = append(vals, v)
 		}
 	}
-	c, err := r.trainConfig(t.With)
+	c, err := r.config(t)
 	if err != nil {
 		return err
 	}
 	if c.Weights, err = r.weights(s, c); err != nil {
 		return err
 	}
-	net, from, err := r.network(r.spec(t.Tasks, set.Labels()), c.Seed, t.From)
+	spec := r.spec(t.Tasks, set.Labels())
+	if spec.Model, err = r.model(t.Model); err != nil {
+		return err
+	}
+	job := train.Job{Name: s.Name, Train: set, Config: c, Dir: r.dir(s.Name), Display: r.Display}
+	job.Info = task.Training{Data: names, Version: Version}
+	job.Net, job.Info.Start, err = r.network(t.From, func(*task.Checkpoint) (net *task.Network, err error) {
+		if t.Pretext == nil {
+			return task.New(spec, c.Seed)
+		}
+		net, job.Pretext, err = pretext.New(spec, *t.Pretext, c.Seed, c.Batch)
+		return net, err
+	})
 	if err != nil {
 		return err
 	}
-	defer torch.Do(net.Free)
-	job := train.Job{
-		Name: s.Name, Net: net, Train: set, Config: c, Dir: r.dir(s.Name), Display: r.Display,
-		Info: task.Training{Data: names, Start: from, Version: Version},
-	}
+	defer torch.Do(func() {
+		job.Net.Free()
+		if job.Pretext != nil {
+			job.Pretext.Free()
+		}
+	})
 	if len(vals) > 0 {
 		job.Val = vals[0]
 	}
@@ -134,7 +145,18 @@ func (r *Recipe) validates(s *Stage) bool { return len(s.Train.Tasks) == 1 || le
 
 // trainOnce trains, unless an earlier call did so to the end and was cut off after it.
 func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
-	net, c, err := task.Load(filepath.Join(job.Dir, train.ModelFile))
+	path := filepath.Join(job.Dir, train.ModelFile)
+	if job.Pretext != nil {
+		c, err := task.ReadCheckpoint(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return train.Run(ctx, job)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w; remove this file to train again", err)
+		}
+		return &train.Result{Steps: c.Training.Steps}, nil
+	}
+	net, c, err := task.Load(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return train.Run(ctx, job)
 	}
@@ -352,112 +374,4 @@ func (r *Runner) score(ctx context.Context, s *Stage, display *progress.Display)
 		rows = append(rows, c)
 	}
 	return writeJSON(filepath.Join(r.dir(s.Name), scoresFile), rows)
-}
-
-// A Trial is one fine-tuning run of a transfer stage.
-type Trial struct {
-	Set     string       `json:"set"`
-	Task    string       `json:"task"`
-	Start   string       `json:"start"`
-	Seed    uint64       `json:"seed"`
-	Metric  metric.Value `json:"metric"` // on the test part, the ranking one
-	Scores  task.Scores  `json:"scores"`
-	Seconds float64      `json:"seconds"`
-	Config  train.Config `json:"config"`
-}
-
-// transfer fine-tunes every start on every set with every seed: <set>/<start>-<seed>/result.json.
-func (r *Runner) transfer(ctx context.Context, s *Stage, display *progress.Display) error {
-	t := s.Transfer
-	total := len(t.Sets) * len(t.From) * len(t.Seeds)
-	bar := display.Task("trials", int64(total), "trials")
-	defer bar.Done()
-	for _, set := range t.Sets {
-		for _, start := range keys(t.From) {
-			for _, seed := range t.Seeds {
-				dir := r.trialDir(s, set, start, seed)
-				if _, err := ReadTrial(dir); err != nil {
-					if !errors.Is(err, os.ErrNotExist) {
-						return err
-					}
-					trial, err := r.trial(ctx, t, set, start, seed, dir)
-					if err != nil {
-						return fmt.Errorf("%s from %s: %w", set.Data, start, err)
-					}
-					if err := writeJSON(filepath.Join(dir, "result.json"), trial); err != nil {
-						return err
-					}
-					display.Logf("%s from %s: %s %.3f (%.0f s)", set.Data, start, trial.Metric.Name, trial.Metric.Value, trial.Seconds)
-				}
-				bar.Add(1)
-			}
-		}
-	}
-	return nil
-}
-
-func (r *Runner) trialDir(s *Stage, set *TransferSet, start string, seed uint64) string {
-	return filepath.Join(r.dir(s.Name), set.Data, fmt.Sprintf("%s-%d", start, seed))
-}
-
-// ReadTrial reads the result of a trial from its folder.
-func ReadTrial(dir string) (*Trial, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "result.json"))
-	if err != nil {
-		return nil, err
-	}
-	t := &Trial{}
-	if err := json.Unmarshal(b, t); err != nil {
-		return nil, fmt.Errorf("%s: %w; remove this folder to run the trial again", dir, err)
-	}
-	return t, nil
-}
-
-func (r *Runner) trial(ctx context.Context, t *TransferStage, set *TransferSet, start string, seed uint64, dir string) (*Trial, error) {
-	began := time.Now()
-	trainSet, err := r.openOwn(set.Data, "train")
-	if err != nil {
-		return nil, err
-	}
-	test, err := r.openOwn(set.Data, "test")
-	if err != nil {
-		return nil, err
-	}
-	c, err := r.trainConfig(t.With, set.With)
-	if err != nil {
-		return nil, err
-	}
-	c.Seed = seed
-	net, from, err := r.network(r.spec([]string{set.Task}, trainSet.Labels()), seed, t.From[start])
-	if err != nil {
-		return nil, err
-	}
-	defer torch.Do(net.Free)
-	_, err = trainOnce(ctx, train.Job{
-		Name: set.Data + " from " + start, Net: net, Train: trainSet, Config: c, Dir: dir, Display: r.Display,
-		Info: task.Training{Data: []string{set.Data}, Start: from, Version: Version},
-	})
-	if err != nil {
-		return nil, err
-	}
-	final, _, err := task.Load(filepath.Join(dir, train.ModelFile))
-	if err != nil {
-		return nil, err
-	}
-	defer torch.Do(final.Free)
-	scores, err := task.Evaluate(ctx, final, test, task.PredictOptions{})
-	if err != nil {
-		return nil, err
-	}
-	v, err := ranking(scores, set.Task)
-	if err != nil {
-		return nil, err
-	}
-	if seed == t.Seeds[0] {
-		to := filepath.Join(filepath.Dir(dir), pictureFolder)
-		if err := pictures(ctx, to, test, set.Task, transferImages, transferSide, viewer{start, final, shown}); err != nil {
-			return nil, err
-		}
-	}
-	return &Trial{set.Data, set.Task, start, seed, v, scores, time.Since(began).Seconds(), c}, nil
 }

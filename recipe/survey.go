@@ -15,6 +15,8 @@ import (
 
 	"must/data"
 	"must/machine"
+	"must/model"
+	"must/pretext"
 	"must/task"
 	"must/torch"
 	"must/train"
@@ -151,7 +153,7 @@ func (r *Runner) needs(s *Stage) (needs []need) {
 		for _, n := range s.Train.Data {
 			needs = append(needs, need{n, "train", false, false})
 		}
-		if r.validates(s) {
+		if r.validates(s) && s.Train.Pretext == nil {
 			needs = append(needs, need{s.Train.Data[0], "val", false, true})
 		}
 	case s.Label != nil:
@@ -170,6 +172,9 @@ func (r *Runner) needs(s *Stage) (needs []need) {
 	case s.Transfer != nil:
 		for _, d := range s.Transfer.Sets {
 			needs = append(needs, need{d.Data, "train", true, false}, need{d.Data, "test", true, false})
+			if s.Transfer.Sweep != nil {
+				needs = append(needs, need{d.Data, "val", true, false})
+			}
 		}
 	}
 	return needs
@@ -262,6 +267,7 @@ type work struct {
 // A trial is a training run, or only predictions, so many times over.
 type trial struct {
 	spec    task.Spec
+	pretext *pretext.Config // in place of the tasks
 	config  train.Config
 	steps   int
 	predict int     // images
@@ -291,15 +297,16 @@ func (v *surveyor) work(s *Stage) (w work, err error) {
 		if t.spec, set, err = v.trainSpec(s); err != nil {
 			return w, err
 		}
-		if t.config, err = v.trainConfig(s.Train.With); err != nil {
+		if t.config, err = v.config(s.Train); err != nil {
 			return w, err
 		}
+		t.pretext = s.Train.Pretext
 		t.steps = t.config.TotalSteps(set.Len())
 		for _, n := range s.Train.Data {
 			ds, _ := v.open(n, "train")
 			t.read += v.read[n] * float64(ds.Len()) / float64(set.Len())
 		}
-		if v.validates(s) {
+		if v.validates(s) && s.Train.Pretext == nil {
 			if val, err := open(s.Train.Data[0], "val", v.open); err == nil && val.Labels().Has(s.Train.Tasks[0]) {
 				t.predict = val.Len()
 				if t.config.EvalEvery > 0 {
@@ -364,8 +371,7 @@ func (v *surveyor) work(s *Stage) (w work, err error) {
 		w.text = count(images, "image")
 	case s.Transfer != nil:
 		t := s.Transfer
-		times := len(t.From) * len(t.Seeds)
-		steps := 0
+		steps, trials := 0, 0
 		for _, d := range t.Sets {
 			set, err := open(d.Data, "train", v.openOwn)
 			if err != nil {
@@ -378,15 +384,31 @@ func (v *surveyor) work(s *Stage) (w work, err error) {
 			if err != nil {
 				return w, err
 			}
-			c, err := v.trainConfig(t.With, d.With)
-			if err != nil {
-				return w, err
+			for _, name := range keys(t.From) {
+				spec := v.Recipe.spec([]string{d.Task}, set.Labels())
+				if spec.Model, err = v.startModel(t.From[name]); err != nil {
+					return w, err
+				}
+				add := func(p Point, times int) error {
+					c, err := v.trialConfig(t, d, name, p)
+					run := &trial{spec: spec, config: c, steps: c.TotalSteps(set.Len()), predict: test.Len(), times: times, read: v.read[d.Data]}
+					steps += run.steps * times
+					trials += times
+					w.runs = append(w.runs, run)
+					return err
+				}
+				points := t.Sweep.points() // the longest of which may be the best
+				if err := add(points[len(points)-1], len(t.Seeds)); err != nil {
+					return w, err
+				}
+				for _, p := range points[:len(points)-1] {
+					if err := add(p, 1); err != nil {
+						return w, err
+					}
+				}
 			}
-			run := &trial{v.Recipe.spec([]string{d.Task}, set.Labels()), c, c.TotalSteps(set.Len()), test.Len(), times, v.read[d.Data]}
-			steps += run.steps * times
-			w.runs = append(w.runs, run)
 		}
-		w.text = fmt.Sprintf("%s, %s in all", count(times*len(t.Sets), "trial"), count(steps, "step"))
+		w.text = fmt.Sprintf("%s, %s in all", count(trials, "trial"), count(steps, "step"))
 	}
 	return w, nil
 }
@@ -409,6 +431,11 @@ func (v *surveyor) trainSpec(s *Stage) (task.Spec, data.Dataset, error) {
 		return task.Spec{}, nil, err
 	}
 	labels := set.Labels()
+	if s.Train.Pretext != nil {
+		spec := v.spec(nil, labels)
+		spec.Model, err = v.model(s.Train.Model)
+		return spec, set, err
+	}
 	if s.Train.Labels != "" {
 		for _, teacher := range v.stage(s.Train.Labels).Label.Teachers {
 			spec, err := v.specOf(teacher)
@@ -418,12 +445,29 @@ func (v *surveyor) trainSpec(s *Stage) (task.Spec, data.Dataset, error) {
 			labels = labels.Join(spec.Labels.Only(spec.Tasks...))
 		}
 	}
-	for _, task := range s.Train.Tasks {
-		if !labels.Has(task) {
-			return v.spec(s.Train.Tasks, labels), nil, fmt.Errorf("no set of %v has labels for %s", s.Train.Data, task)
+	for _, name := range s.Train.Tasks {
+		if !labels.Has(name) {
+			return task.Spec{}, nil, fmt.Errorf("no set of %v has labels for %s", s.Train.Data, name)
 		}
 	}
-	return v.spec(s.Train.Tasks, labels), set, nil
+	spec := v.spec(s.Train.Tasks, labels)
+	spec.Model, err = v.model(s.Train.Model)
+	return spec, set, err
+}
+
+// startModel returns the architecture that a start brings.
+func (v *surveyor) startModel(s *Start) (model.Config, error) {
+	if s.From == "" {
+		return v.model(s.Model)
+	}
+	if e := v.stage(s.From); e != nil {
+		return v.model(e.Train.Model)
+	}
+	c, err := task.ReadCheckpoint(s.From)
+	if err != nil {
+		return model.Config{}, err
+	}
+	return v.Model.On(c.Spec.Model), nil
 }
 
 // specOf returns the network of a start: a train stage's, or a file's.
@@ -442,7 +486,7 @@ func (v *surveyor) specOf(start string) (task.Spec, error) {
 // estimate says how long a stage's work takes and how much memory training in it.
 func (v *surveyor) estimate(w work) (seconds float64, bytes int64, err error) {
 	for _, t := range w.runs {
-		cost, err := v.cost(t.spec, t.config)
+		cost, err := v.cost(t)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -464,7 +508,8 @@ func (v *surveyor) estimate(w work) (seconds float64, bytes int64, err error) {
 const probePixels, probePixelsGPU = 1 << 17, 1 << 23
 
 // cost measures a network, or one that costs about as much.
-func (v *surveyor) cost(s task.Spec, c train.Config) (train.Cost, error) {
+func (v *surveyor) cost(t *trial) (train.Cost, error) {
+	s, c := t.spec, t.config
 	pixels := probePixels
 	if i, err := torch.Describe(); err != nil {
 		return train.Cost{}, err
@@ -476,11 +521,14 @@ func (v *surveyor) cost(s task.Spec, c train.Config) (train.Cost, error) {
 		least = 2
 	}
 	images := min(c.Batch, max(least, pixels/(s.Size*s.Size)))
+	if t.pretext != nil { // a queue of keys may be so many batches only
+		images = 1 << (bits.Len(uint(images)) - 1)
+	}
 	about := func(n int) int { return bits.Len(uint(max(n, 1) - 1)) } // classes cost little
 	key, err := json.Marshal([]any{
 		s.Tasks, s.Size, s.Model, s.Detection, s.Labels.Masks && slices.Contains(s.Tasks, data.Detection),
 		about(len(s.Labels.Classification)), about(len(s.Labels.Detection)), about(len(s.Labels.Segmentation)),
-		images, c.BF16, c.Optimizer, c.EMA > 0,
+		images, c.BF16, c.Optimizer, c.EMA > 0, t.pretext,
 	})
 	if err != nil {
 		return train.Cost{}, err
@@ -488,7 +536,17 @@ func (v *surveyor) cost(s task.Spec, c train.Config) (train.Cost, error) {
 	if cost, ok := v.costs[string(key)]; ok {
 		return cost, nil
 	}
-	cost, err := train.Probe(s, c, images)
+	cost, err := train.Probe(c, images, func() (*task.Network, train.Pretext, error) {
+		if t.pretext != nil {
+			p := *t.pretext
+			if p.Queue != 0 { // a whole number of batches
+				p.Queue = max(1, p.Queue/images) * images
+			}
+			return pretext.New(s, p, c.Seed, images)
+		}
+		net, err := task.New(s, c.Seed)
+		return net, nil, err
+	})
 	if err == nil {
 		v.costs[string(key)] = cost
 	}

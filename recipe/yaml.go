@@ -1,7 +1,6 @@
 package recipe
 
 import (
-	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -81,47 +80,30 @@ func decode(root ast.Node) (*Recipe, error) {
 
 // Text returns the recipe as a file that Load reads.
 func (r *Recipe) Text() ([]byte, error) {
-	c := *r
-	c.Stages = nil
-	for _, s := range r.Stages {
-		s := *s
-		var err error
-		if t := s.Train; t != nil {
-			t := *t
-			t.With, err = restyle(t.With)
-			s.Train = &t
-		}
-		if t := s.Transfer; t != nil {
-			t := *t
-			t.With, err = restyle(t.With)
-			t.Sets = nil
-			for _, set := range s.Transfer.Sets {
-				set := *set
-				var e error
-				set.With, e = restyle(set.With)
-				err = cmp.Or(err, e)
-				t.Sets = append(t.Sets, &set)
-			}
-			s.Transfer = &t
-		}
-		if err != nil {
-			return nil, err
-		}
-		c.Stages = append(c.Stages, &s)
-	}
-	return yaml.Marshal(&c)
+	return yaml.Marshal(r)
 }
 
-// restyle makes a node anew: those from several texts, or from another depth, do not print well.
-func restyle(n ast.Node) (ast.Node, error) {
-	if n == nil {
-		return nil, nil
-	}
+// Changes are settings that replace some of others, such as a stage's of the recipe's.
+type Changes struct{ node ast.Node }
+
+// UnmarshalYAML keeps the text until it is known what it changes.
+func (c *Changes) UnmarshalYAML(n ast.Node) error {
+	c.node = n
+	return nil
+}
+
+// MarshalYAML returns the values: nodes from several texts, or from another depth, do not print well.
+func (c *Changes) MarshalYAML() (any, error) {
 	var m yaml.MapSlice
-	if err := yaml.NodeToValue(n, &m); err != nil {
-		return nil, err
+	return m, yaml.NodeToValue(c.node, &m)
+}
+
+// apply replaces what is changed in a value; nil changes nothing.
+func (c *Changes) apply(to any) error {
+	if c == nil {
+		return nil
 	}
-	return yaml.ValueToNode(m)
+	return decodeNode(c.node, to)
 }
 
 func decodeNode(n ast.Node, to any) error { return explain(yaml.NodeToValue(n, to, yaml.Strict())) }

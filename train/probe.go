@@ -29,11 +29,12 @@ type Cost struct {
 // probeTime is how long a probe may go on measuring after the first step.
 const probeTime = time.Second
 
-// Probe measures a network by a few steps on so many images of noise that have every label. Nothing is
-// kept of it. Each shape's first step is slow, as kernels are compiled, and does not count where
+// Probe measures a network, which build makes in torch.Do, by a few steps on so many images of noise that
+// have every label. Nothing is kept of it. Each shape's first step is slow, as kernels are compiled, and does not count where
 // another one fits in the time.
-func Probe(s task.Spec, c Config, images int) (Cost, error) {
+func Probe(c Config, images int, build func() (*task.Network, Pretext, error)) (Cost, error) {
 	var cost Cost
+	var tasks []string
 	dir, err := os.MkdirTemp("", "must-probe-")
 	if err != nil {
 		return cost, err
@@ -41,23 +42,25 @@ func Probe(s task.Spec, c Config, images int) (Cost, error) {
 	defer os.RemoveAll(dir)
 	c.LR, c.Weights = 1e-9, nil // it is to measure, not to learn
 	rng := rand.New(rand.NewPCG(c.Seed, 1))
-	batch := &loader.Batch{N: images, Size: s.Size, Images: make([]uint8, images*3*s.Size*s.Size)}
-	for i := range images {
-		sample := noise(s, rng)
-		batch.Samples = append(batch.Samples, sample)
-		loader.Planar(batch.Images[i*3*s.Size*s.Size:][:3*s.Size*s.Size], sample.Image.Pix)
-	}
-
 	err = torch.DoErr(func() error {
 		debug.FreeOSMemory()
 		torch.Trim()
 		before, tells := machine.ResetPeak()
-		net, err := task.New(s, c.Seed)
+		net, pretext, err := build()
 		if err != nil {
 			return err
 		}
 		defer net.Free()
-		t := &trainer{Job: Job{Net: net, Config: c, Dir: dir, Train: none{}}, total: math.MaxInt32, started: time.Now()}
+		tasks = net.Tasks
+		views := 1
+		if pretext != nil {
+			defer pretext.Free()
+			o := loader.Options{Batch: images, Augment: augment.Config{Size: net.Size}}
+			pretext.Loader(&o)
+			views = max(1, len(o.Views))
+		}
+		batch := noises(net.Spec, images*views, rng)
+		t := &trainer{Job: Job{Net: net, Pretext: pretext, Config: c, Dir: dir, Train: none{}}, total: math.MaxInt32, started: time.Now()}
 		defer t.free()
 		if err := t.begin(); err != nil {
 			return err
@@ -83,13 +86,13 @@ func Probe(s task.Spec, c Config, images int) (Cost, error) {
 			cost.Image = max(0, after-before-cost.Fixed) / int64(images)
 		}
 		cost.Predict, err = fastest(func() error {
-			return torch.Do(func() { net.Predict(batch.Images, images) })
+			return torch.Do(func() { net.Predict(batch.Images, batch.N) })
 		})
-		cost.Predict /= float64(images)
+		cost.Predict /= float64(batch.N)
 		return err
 	})
 	if err != nil {
-		return cost, fmt.Errorf("probe of a network for %v: %w", s.Tasks, err)
+		return cost, fmt.Errorf("probe of a network for %v: %w", tasks, err)
 	}
 	return cost, nil
 }
@@ -114,6 +117,18 @@ func fastest(f func() error) (float64, error) {
 		}
 	}
 	return best, nil
+}
+
+// noises is a batch of noise.
+func noises(s task.Spec, n int, rng *rand.Rand) *loader.Batch {
+	image := 3 * s.Size * s.Size
+	b := &loader.Batch{N: n, Size: s.Size, Images: make([]uint8, n*image)}
+	for i := range n {
+		sample := noise(s, rng)
+		b.Samples = append(b.Samples, sample)
+		loader.Planar(b.Images[i*image:][:image], sample.Image.Pix)
+	}
+	return b
 }
 
 // noise is an image of noise with a label for every task of a network.
