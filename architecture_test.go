@@ -17,7 +17,8 @@ import (
 var tiers = [][]string{
 	{"cmd", "scripts"},
 	{"recipe"},
-	{"train", "label", "report", "onnx"},
+	{"pretext"},
+	{"train", "label", "report", "probe", "onnx"},
 	{"task"},
 	{"model"},
 	{"loader", "draw"},
