@@ -1,0 +1,290 @@
+package pretext
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"must/model"
+	"must/task"
+	"must/torch"
+)
+
+// golden holds what the papers' formulas give in double precision; testdata/make_golden.py makes it.
+type golden struct {
+	NTXent []struct {
+		Temperature, Loss float64
+		Grad              []float64
+	}
+	Head struct {
+		Out           []float64
+		Grad, Running map[string][]float64
+	}
+	MoCo map[string]struct {
+		Losses, Queue    []float64
+		Position         []int
+		Grad, Key, Query map[string][]float64
+	}
+	MAE struct {
+		Loss  float64
+		Grad  map[string][]float64
+		Waves []float64
+	}
+}
+
+func readGolden(t *testing.T) (g golden) {
+	t.Helper()
+	b, err := os.ReadFile("testdata/golden.json")
+	if err == nil {
+		err = json.Unmarshal(b, &g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// noise returns the values in [-1, 1) that make_golden.py knows by the same name.
+func noise(name string, n int64) []float32 {
+	v, seed := make([]float32, n), crc32.ChecksumIEEE([]byte(name))
+	for i := range v {
+		h := (uint32(i) + seed) * 2654435761
+		h = (h ^ h>>16) * 0x45d9f3b
+		h ^= h >> 16
+		v[i] = float32(h>>8)/(1<<23) - 1
+	}
+	return v
+}
+
+// fill loads a set with values that follow from names and shapes.
+func fill(t *testing.T, s *model.Set) {
+	t.Helper()
+	state := map[string][]float32{}
+	for _, p := range s.All() {
+		if strings.HasSuffix(p.Name, "decoder_pos_embed") { // fixed
+			continue
+		}
+		v := noise(p.Name, p.Len())
+		for i, u := range v {
+			switch {
+			case len(p.Shape) == 4:
+				v[i] = u * float32(math.Sqrt(6/float64(p.Shape[0]*p.Shape[2]*p.Shape[3])))
+			case len(p.Shape) == 2:
+				v[i] = u * float32(math.Sqrt(3/float64(p.Shape[1])))
+			case strings.HasSuffix(p.Name, "weight") || strings.HasSuffix(p.Name, "running_var"):
+				v[i] = 1 + 0.3*u
+			default:
+				v[i] = 0.1 * u
+			}
+		}
+		state[p.Name] = v
+	}
+	if _, _, err := s.Load(state); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pixels returns the images that make_golden.py knows by the same name, as bytes.
+func pixels(name string, n, size int) []uint8 {
+	v := noise(name, int64(n*3*size*size))
+	b := make([]uint8, len(v))
+	for i, u := range v {
+		b[i] = uint8((u + 1) * 127.5)
+	}
+	return b
+}
+
+// some picks the values that make_golden.py stores.
+func some(v []float32, n int) (s []float32) {
+	for i := 0; i < len(v); i += max(1, len(v)/n) {
+		s = append(s, v[i])
+	}
+	return s
+}
+
+// near fails where values differ by more than a share of the largest.
+func near(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
+		return
+	}
+	largest := 0.
+	for _, w := range want {
+		largest = max(largest, math.Abs(w))
+	}
+	for i, w := range want {
+		if !(math.Abs(float64(got[i])-w) <= tolerance*largest) {
+			t.Errorf("%s: value %d is %v, want %v (the largest is %.3g)", what, i, got[i], w, largest)
+			return
+		}
+	}
+}
+
+func values(x *torch.Tensor) []float32 { return torch.Values[float32](x) }
+
+func do(t *testing.T, f func()) {
+	t.Helper()
+	if err := torch.Do(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gradients returns those of a set by name.
+func gradients(s *model.Set) map[string][]float32 {
+	g, at, out := values(s.Flat.Grad), int64(0), map[string][]float32{}
+	for _, p := range s.Params {
+		out[p.Name] = g[at:][:p.Len()]
+		at += p.Len()
+	}
+	return out
+}
+
+func TestNTXent(t *testing.T) {
+	for _, c := range readGolden(t).NTXent {
+		do(t, func() {
+			z := torch.From(noise("z", 70), 10, 7).RequireGrad(true)
+			grad := torch.Zeros(torch.Float, 10, 7)
+			z.SetGrad(grad)
+			loss := ntXent(z, selfMask(10), c.Temperature)
+			loss.Backward()
+			what := fmt.Sprintf("temperature %v", c.Temperature)
+			near(t, what+": loss", values(loss.Detach()), []float64{c.Loss}, 1e-6)
+			near(t, what+": gradient", values(grad), c.Grad, 1e-5)
+		})
+	}
+	do(t, func() { // rows of zeros have no direction, and give no NaN
+		z := torch.Zeros(torch.Float, 4, 3).RequireGrad(true)
+		grad := torch.Full(torch.Float, 1, 4, 3)
+		z.SetGrad(grad)
+		loss := ntXent(z, selfMask(4), 0.5)
+		loss.Backward()
+		near(t, "loss of zeros", values(loss.Detach()), []float64{math.Log(3)}, 1e-6)
+		near(t, "gradient of zeros", values(grad)[:1], []float64{1}, 1e-6)
+	})
+}
+
+func TestProjection(t *testing.T) {
+	g := readGolden(t).Head
+	do(t, func() {
+		s, b := model.NewSet()
+		p := newProjection(b, 12, 10, 4)
+		s.Build(1)
+		defer s.Free()
+		fill(t, s)
+		y := p.forward(torch.From(noise("feature", 72), 6, 12), true)
+		near(t, "output", values(y.Detach()), g.Out, 1e-5)
+		y.Mul(torch.From(noise("weight of y", 24), 6, 4)).Sum().Backward()
+		for name, got := range gradients(s) {
+			near(t, "gradient of "+name, some(got, 1000), g.Grad[name], 1e-5)
+		}
+		state := s.State()
+		for name, want := range g.Running {
+			near(t, name, state[name], want, 1e-5)
+		}
+	})
+}
+
+// Five steps, after which the queue has wrapped around twice: losses, first gradients, the queue's keys in
+// their places, and the weights and statistics of both encoders.
+func TestMoCo(t *testing.T) {
+	const n, size = 8, 64
+	for method, g := range readGolden(t).MoCo {
+		do(t, func() {
+			c := Config{Method: method, Out: 6, Queue: 16, Momentum: 0.9, BNGroups: 2}
+			net, p, err := New(spec(size), c, 1, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer net.Free()
+			defer p.Free()
+			m, set := p.(*moco), net.Set
+			fill(t, set)
+			torch.NoGrad(func() { m.queue.Copy(normalise(torch.From(noise("queue", 16*6), 16, 6))) })
+			momentum := torch.Zeros(torch.Float, set.Flat.Data.Len())
+			for step := range g.Losses {
+				order := make([]int, n)
+				for i := range order {
+					order[i] = (i*[]int{3, 5, 1, 7, 3}[step] + step) % n
+				}
+				set.Flat.Grad.Fill(0)
+				loss := m.step(pixels(fmt.Sprint("query ", step), n, size), pixels(fmt.Sprint("key ", step), n, size), n, model.Mode{Train: true}, order)
+				what := fmt.Sprintf("%s, step %d: ", method, step)
+				near(t, what+"loss", values(loss.Detach()), g.Losses[step:][:1], 1e-5)
+				loss.Backward()
+				if step == 0 {
+					got := gradients(set)
+					for name, want := range g.Grad {
+						near(t, what+"gradient of "+name, some(got[name], 30), want, 1e-4)
+					}
+				}
+				for _, part := range []struct {
+					from, n int64
+					decay   float64
+				}{{0, set.Decayed, 1}, {set.Decayed, set.Flat.Data.Len() - set.Decayed, 0}} {
+					cut := func(x *torch.Tensor) *torch.Tensor { return x.Narrow(0, part.from, part.n) }
+					torch.StepSGD(cut(set.Flat.Data), cut(set.Flat.Grad), cut(momentum), 0.0005, 0.9, part.decay, false, step == 0)
+				}
+				m.State()
+				if m.position != g.Position[step] {
+					t.Errorf("%sthe queue is at %d, want %d", what, m.position, g.Position[step])
+				}
+			}
+			near(t, method+": queue", values(m.queue), g.Queue, 1e-4)
+			key, query := m.key.Set.State(), set.State()
+			for name, want := range g.Key {
+				near(t, method+": key encoder's "+name, some(key[name], 30), want, 1e-5)
+			}
+			for name, want := range g.Query {
+				near(t, method+": query encoder's "+name, some(query[name], 30), want, 1e-5)
+			}
+		})
+	}
+}
+
+func TestMAE(t *testing.T) {
+	g := readGolden(t).MAE
+	const n, size = 3, 32
+	do(t, func() {
+		net, p, err := New(transformer(size), Config{Method: MAE, DecoderDim: 8, DecoderHeads: 2, DecoderLayers: 1}, 1, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer net.Free()
+		fill(t, net.Set)
+		var order []int64
+		for s, m := range []int64{3, 5, 7} {
+			for i := range int64(16) {
+				order = append(order, (i*m+int64(s))%16)
+			}
+		}
+		loss := p.(*mae).loss(pixels("mae", n, size), n, model.Mode{Train: true}, order)
+		near(t, "loss", values(loss.Detach()), []float64{g.Loss}, 1e-6)
+		loss.Backward()
+		for name, got := range gradients(net.Set) {
+			near(t, "gradient of "+name, some(got, 30), g.Grad[name], 1e-5)
+		}
+	})
+	at := make([]float32, 16*16)
+	waves(at, 4, 16)
+	near(t, "position embeddings", at, g.Waves, 1e-6)
+}
+
+// spec is that of a ResNet-18 of an eighth of its width.
+func spec(size int) task.Spec {
+	return task.Spec{
+		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 8}, Detection: task.DefaultDetection(),
+		Size: size, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+	}
+}
+
+// transformer is the specification of a ViT of two blocks.
+func transformer(size int) task.Spec {
+	s := spec(size)
+	s.Model = model.Config{Backbone: model.BackboneViT, Patch: 8, Grid: int64(size) / 8, Dim: 16, Heads: 2, Layers: 2, FPN: 8, Head: 8, BoxFC: 8}
+	return s
+}
