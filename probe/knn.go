@@ -28,8 +28,8 @@ func KNN(ctx context.Context, train, test *Features, ks []int, temperature float
 	if err := agree(train, test); err != nil {
 		return nil, err
 	}
-	if len(ks) == 0 || slices.Min(ks) < 1 || slices.Max(ks) > 1e5 {
-		return nil, fmt.Errorf("numbers of neighbours are %v; each must be between 1 and 100000", ks)
+	if err := checkK(ks); err != nil {
+		return nil, err
 	}
 	if !(temperature > 0) {
 		return nil, fmt.Errorf("temperature is %v; it must be positive", temperature)
@@ -55,6 +55,13 @@ func KNN(ctx context.Context, train, test *Features, ks []int, temperature float
 		}
 	}
 	return shares, nil
+}
+
+func checkK(ks []int) error {
+	if len(ks) == 0 || slices.Min(ks) < 1 || slices.Max(ks) > 1e5 {
+		return fmt.Errorf("numbers of neighbours are %v; each must be between 1 and 100000", ks)
+	}
+	return nil
 }
 
 // A neighbour is an image to learn from.

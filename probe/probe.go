@@ -6,12 +6,15 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
+	"must/atomicfile"
 	"must/augment"
 	"must/data"
+	"must/data/npy"
 	"must/loader"
 	"must/metric"
 	"must/model"
@@ -27,6 +30,17 @@ type Options struct {
 	Batch   int    // images at once; 0: 64
 	Workers int    // goroutines that decode; 0: all cores but one
 	Display *progress.Display
+}
+
+// complete fills in defaults and tells what is wrong.
+func (o *Options) complete() error {
+	if o.K == nil {
+		o.K = []int{20, 200}
+	}
+	if o.Batch == 0 {
+		o.Batch = 64
+	}
+	return checkK(o.K)
 }
 
 // Scores are what features are worth.
@@ -53,8 +67,8 @@ func Run(ctx context.Context, net *task.Network, train, test data.Dataset, o Opt
 
 // Score learns from the features of one part and scores on those of the other.
 func Score(ctx context.Context, train, test *Features, o Options) (*Scores, error) {
-	if o.K == nil {
-		o.K = []int{20, 200}
+	if err := o.complete(); err != nil {
+		return nil, err
 	}
 	s := &Scores{Train: len(train.Class), Test: len(test.Class), Skipped: train.Skipped + test.Skipped}
 	linear, err := Linear(ctx, train, test, o.Seed, o.Display)
@@ -85,12 +99,12 @@ type Features struct {
 // every image, [model.Features.Pooled]. Images are letterboxed to the network's size, as
 // [task.Predict] does. Name is what the bar says.
 func Extract(ctx context.Context, net *task.Network, ds data.Dataset, name string, o Options) (*Features, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
 	f := &Features{Classes: ds.Labels().Classification}
 	if f.Classes == nil {
 		return nil, fmt.Errorf("%s: the set has no classes, which a probe learns", name)
-	}
-	if o.Batch == 0 {
-		o.Batch = 64
 	}
 	l, err := loader.New(ds, loader.Options{
 		Batch: o.Batch, Augment: augment.Config{Size: net.Size}, Workers: o.Workers,
@@ -141,6 +155,19 @@ func Extract(ctx context.Context, net *task.Network, ds data.Dataset, name strin
 		return nil, fmt.Errorf("%s: none of %d images has a class", name, ds.Len())
 	}
 	return f, nil
+}
+
+// Write saves features as NumPy reads them: PATH.npy, float32 of [N, Dim], and PATH-classes.npy, the
+// indices of the classes as float32 of [N].
+func (f *Features) Write(path string) error {
+	classes := make([]float32, len(f.Class))
+	for i, class := range f.Class {
+		classes[i] = float32(class)
+	}
+	n := len(classes)
+	return errors.Join(
+		atomicfile.WriteFile(path+".npy", npy.Append(nil, npy.Float32, []int{n, f.Dim}, f.Values)),
+		atomicfile.WriteFile(path+"-classes.npy", npy.Append(nil, npy.Float32, []int{n}, classes)))
 }
 
 func finite(v []float32) bool {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/npy"
 	"must/data/scenes"
 	"must/metric"
 	"must/model"
@@ -331,6 +332,20 @@ func TestExtract(t *testing.T) {
 			t.Errorf("image %d is not of class %d (%v)", i, class, err)
 		}
 	}
+	path := filepath.Join(t.TempDir(), "part")
+	if err := whole.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	values, err := npy.ReadFile(path + ".npy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "features in a file", values.Values, whole.Values, 0)
+	classes, err := npy.ReadFile(path + "-classes.npy")
+	if err != nil || !slices.Equal(values.Shape, []int{9, 64}) || !slices.Equal(classes.Shape, []int{9}) || classes.Values[7] != float32(whole.Class[7]) {
+		t.Errorf("written are features of %v and classes of %v (%v)", values.Shape, classes, err)
+	}
+
 	single, err := Extract(t.Context(), net, ds, "", Options{Batch: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +362,7 @@ func TestExtract(t *testing.T) {
 	}
 
 	// The backbone of its checkpoint gives the same, without heads and neck.
-	path := filepath.Join(t.TempDir(), "net.safetensors")
+	path = filepath.Join(t.TempDir(), "net.safetensors")
 	torch.Do(func() { err = net.Save(path, net.Set.State(), task.Training{}) })
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,7 @@ type cli struct {
 	Label   labelCmd   `cmd:"" help:"Label images with trained networks."`
 	Eval    evalCmd    `cmd:"" help:"Score a network on a data set, or a COCO results file."`
 	Predict predictCmd `cmd:"" help:"Show what a network sees in images."`
+	Probe   probeCmd   `cmd:"" help:"Tell what the features of a network are worth on a data set."`
 	Report  reportCmd  `cmd:"" help:"Write the report of a run again."`
 	Data    dataCmd    `cmd:"" help:"Look at data sets."`
 	Recipes recipesCmd `cmd:"" help:"List the recipes inside the program."`

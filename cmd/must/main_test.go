@@ -71,7 +71,7 @@ func exists(t *testing.T, paths ...string) {
 
 func TestHelp(t *testing.T) {
 	says(t, must(t), "must demo", "predict")
-	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
+	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
 		says(t, must(t, append(strings.Fields(verb), "--help")...), "Examples:", "must "+strings.Fields(verb)[0])
 	}
 	says(t, must(t, "version"), "must "+recipe.Version)
@@ -183,6 +183,12 @@ func TestNetwork(t *testing.T) {
 	says(t, must(t, quality...), "precision", "coverage", "ece", "3 images")
 	exists(t, "quality/quality.json")
 	fails(t, []string{"label", "--teacher", model, "--data", "photos", "--out", "q", "--quality"}, "no true labels")
+
+	probe := []string{"probe", model, "--format", "scenes", "--subset", "objects", "--count", "12", "--features", "features"}
+	says(t, must(t, append(probe, "--knn", "1,3")...), "linear.top1", "knn3.top1", "learned from 12 images")
+	exists(t, "features/train.npy", "features/test-classes.npy", "features/scores.json")
+	fails(t, append(probe, "--knn", "0"), "neighbours")
+	fails(t, []string{"probe", model, "--format", "scenes", "--subset", "stuff", "--count", "2"}, "no classes")
 
 	must(t, "predict", model, "photos/0.png", "photos")
 	exists(t, "out/predict/0.png", "out/predict/0-2.json", "out/predict/3.segmentation.png")
