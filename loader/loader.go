@@ -54,7 +54,9 @@ type Options struct {
 	Seed    uint64
 	Workers int // goroutines; 0: all cores but one, which is left to the engine
 
-	Originals bool // keep the samples as they were before augmentation: costs memory
+	// Originals keeps the samples as they were before augmentation, which costs memory. Without Train the
+	// batch's Samples are then images only: who has the originals needs no resampled labels.
+	Originals bool
 
 	// Collate makes Batch.Extra, on a worker. rng depends on (Seed, step) only.
 	Collate func(samples []*data.Sample, rng *rand.Rand) any
@@ -377,7 +379,9 @@ func (l *Loader) read(j *job, i int) error {
 			return nil
 		}
 		if j.Originals != nil {
-			j.Originals[i] = s
+			if j.Originals[i] = s; !l.o.Train {
+				s = &data.Sample{Key: s.Key, Image: s.Image}
+			}
 		}
 		if l.o.Train {
 			s = l.o.Augment.Train(s, l.rng(streamView, d.epoch, index))

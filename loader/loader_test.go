@@ -282,3 +282,32 @@ func BenchmarkSteps(b *testing.B) {
 		batch.Release()
 	}
 }
+
+// A labelled set of 640×480 samples that are made beforehand, so that what is measured is the loader.
+type ready struct{ sample data.Sample }
+
+func (ready) Len() int            { return 64 }
+func (ready) Labels() data.Labels { return data.Labels{} }
+func (ready) Key(i int) string    { return fmt.Sprint(i) }
+func (r ready) Sample(i int) (*data.Sample, error) {
+	s := r.sample
+	s.Key = r.Key(i)
+	return &s, nil
+}
+
+// BenchmarkPass is the loader's part of scoring depth and semantic maps; labels are not resampled.
+func BenchmarkPass(b *testing.B) {
+	ds := ready{data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 640, 480)), Depth: data.NewGrid[float32](640, 480), Semantic: data.NewGrid[uint8](640, 480), Normals: data.NewGrid[[3]float32](640, 480)}}
+	l, err := New(ds, Options{Batch: 16, Augment: augment.Config{Size: 224}, Originals: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		for batch, err := range l.Pass(b.Context(), 0, ds.Len()) {
+			if err != nil || batch.Samples[0].Depth != nil {
+				b.Fatal(err, "or a resampled label")
+			}
+			batch.Release()
+		}
+	}
+}
