@@ -40,6 +40,8 @@ type Checkpoint struct {
 	Training Training
 	State    map[string][]float32
 	SHA256   string // of the file
+
+	foreign *foreign // of another program; State is nil then
 }
 
 // Save writes weights in the layout of the network. State may differ from the network's own: the
@@ -71,7 +73,7 @@ func ReadCheckpoint(path string) (*Checkpoint, error) {
 	switch f := r.Metadata[formatKey]; f {
 	case format:
 	case "":
-		return nil, fmt.Errorf("%s: safetensors, but not a checkpoint of this program (no %s in its metadata)", path, formatKey)
+		return nil, fmt.Errorf("%s: weights, but not a checkpoint of this program (no %s in its metadata); `must import` makes one of torchvision's and timm's", path, formatKey)
 	default:
 		return nil, fmt.Errorf("%s: checkpoint format %s; this program reads %s", path, f, format)
 	}
@@ -148,23 +150,50 @@ func (c *Checkpoint) network() (*Network, error) {
 }
 
 // Start copies what a checkpoint and the network have in common: the trunk, and with heads set also
-// the heads that have the same outputs. It returns the parameters that keep their fresh values. The
-// architectures of the trunks must agree. Call it in torch.Do.
-func (n *Network) Start(c *Checkpoint, heads bool) (fresh []string, err error) {
+// the heads that have the same outputs. The architectures of the trunks must agree. The network
+// normalises images as the weights are used to from then on. Call it in torch.Do.
+func (n *Network) Start(c *Checkpoint, heads bool) (*Started, error) {
+	var s *Started
+	var err error
+	if c.foreign != nil {
+		s, err = n.startForeign(c.foreign, heads)
+	} else {
+		s, err = n.start(c, heads)
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(s.Fresh)
+	n.Mean, n.Std = c.Spec.Mean, c.Spec.Std
+	n.mean.Free()
+	n.std.Free()
+	n.normalise()
+	return s, nil
+}
+
+func (n *Network) start(c *Checkpoint, heads bool) (s *Started, err error) {
 	if err := n.Model.Same(c.Spec.Model); err != nil {
 		return nil, err
 	}
+	s = &Started{From: "the checkpoint"}
 	sizes := map[string]int64{}
 	for _, p := range n.Set.All() {
 		sizes[p.Name] = p.Len()
 	}
 	state := map[string][]float32{}
 	for name, v := range c.State {
-		if sizes[name] == int64(len(v)) && (heads || !strings.HasPrefix(name, "heads.")) {
+		switch {
+		case !heads && strings.HasPrefix(name, "heads."):
+			s.Unused = append(s.Unused, Unused{name, "a head"})
+		case sizes[name] != int64(len(v)):
+			s.Unused = append(s.Unused, Unused{name, "nothing here is of its name and size"})
+		default:
 			state[name] = v
+			s.Taken = append(s.Taken, name)
 		}
 	}
-	fresh, _, err = n.Set.Load(state)
-	slices.Sort(fresh)
-	return fresh, err
+	slices.Sort(s.Taken)
+	slices.SortFunc(s.Unused, func(a, b Unused) int { return strings.Compare(a.Name, b.Name) })
+	s.Fresh, _, err = n.Set.Load(state)
+	return s, err
 }

@@ -612,10 +612,11 @@ func TestStart(t *testing.T) {
 			}
 			defer n.Free()
 			before := n.Set.State()
-			fresh, err := n.Start(c, heads)
+			started, err := n.Start(c, heads)
 			if err != nil {
 				t.Fatal(err)
 			}
+			fresh := started.Fresh
 			for name, v := range n.Set.State() {
 				copied := !strings.HasPrefix(name, "heads.") || heads && !strings.HasPrefix(name, "heads.normals.") && !strings.HasPrefix(name, "heads.segmentation.linear.")
 				if copied == slices.Contains(fresh, name) {

@@ -1,0 +1,143 @@
+"""Writes foreign.json: what torchvision's and timm's networks compute, and the names and shapes of their weights.
+
+Run as `python testdata/make_foreign.py` in the package's folder (torch 2.15, torchvision 0.29, timm 1.0).
+Weights and images come from the formula of make_golden.py by their foreign names, so that only names and
+a few outputs are stored.
+"""
+import json
+import zlib
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.detection import MaskRCNN, backbone_utils, faster_rcnn, mask_rcnn, rpn
+from torchvision.models.vision_transformer import interpolate_embeddings
+
+IMAGES, SIZE = 2, 64
+IMAGENET = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+HALF = [127.5] * 3, [127.5] * 3
+
+
+def noise(name, *shape):
+    with np.errstate(over="ignore"):
+        h = (np.arange(np.prod(shape), dtype=np.uint32) + np.uint32(zlib.crc32(name.encode()))) * np.uint32(2654435761)
+        h = (h ^ (h >> 16)) * np.uint32(0x45D9F3B)
+        h ^= h >> 16
+    return torch.tensor((h >> 8).astype(np.float32) / 2**23 - 1).reshape(shape)
+
+
+def fill(name, v):
+    shape = v.shape
+    if not v.is_floating_point():
+        return v
+    u = noise(name, *shape)
+    if len(shape) == 4:
+        return u * (6 / (shape[0] * shape[2] * shape[3])) ** 0.5
+    if len(shape) == 2:
+        return u * (3 / shape[1]) ** 0.5
+    if name.endswith("running_var") or name.endswith("weight"):
+        return 1 + 0.3 * u
+    return 0.1 * u
+
+
+def some(t, n=40):
+    t = t.detach().flatten()
+    return [float(f"{v:.7g}") for v in t[:: max(1, t.numel() // n)].tolist()]
+
+
+def images(mean, std):
+    bytes = ((noise("images", IMAGES, 3, SIZE, SIZE) + 1) * 128).floor()
+    return (bytes - torch.tensor(mean).reshape(3, 1, 1)) / torch.tensor(std).reshape(3, 1, 1)
+
+
+golden = {}
+
+
+def add(name, net, normal, outputs, **more):
+    net.load_state_dict({k: fill(k, v) for k, v in net.state_dict().items()})
+    net.eval()
+    with torch.no_grad():
+        out = outputs(net, images(*normal))
+    golden[name] = {
+        "shapes": {k: list(v.shape) for k, v in net.state_dict().items()},
+        "outputs": {k: some(v) for k, v in out.items()}, "mean": normal[0], "std": normal[1], **more,
+    }
+
+
+def logits(net, x):
+    return {"logits": net(x)}
+
+
+add("resnet18", torchvision.models.resnet18(num_classes=10), IMAGENET, logits, depth=18)
+add("resnet50", torchvision.models.resnet50(num_classes=10), IMAGENET, logits, depth=50)
+
+
+def vit(size):
+    return torchvision.models.VisionTransformer(size, 8, 3, 4, 32, 128, num_classes=10)
+
+
+add("vit", vit(64), IMAGENET, logits, grid=8)
+
+
+def larger(net, x):
+    state = interpolate_embeddings(SIZE, 8, net.state_dict())
+    net = vit(SIZE).eval()
+    net.load_state_dict(state)
+    return {"logits": net(x), "positions": net.encoder.pos_embedding}
+
+
+add("vit, larger", vit(32), IMAGENET, larger, grid=8)
+add("timm vit", timm.models.VisionTransformer(64, 8, embed_dim=32, depth=3, num_heads=4, num_classes=10), HALF, logits, grid=8)
+bit = timm.models.ResNetV2((3, 4, 6, 3), stem_type="fixed", width_factor=0.5, num_classes=10, conv_layer=timm.layers.StdConv2d)
+for layer in bit.modules():
+    if isinstance(layer, timm.layers.StdConv2d):
+        layer.eps = 1e-8  # as in resnetv2_50x1_bit
+    if isinstance(layer, timm.layers.GroupNormAct) and layer.weight.shape[0] == 32:
+        layer.num_groups = 16  # a group of one channel has no variance on one pixel
+add("timm bit", bit, HALF, logits, depth=50)
+
+# Mask R-CNN as maskrcnn_resnet50_fpn and its second version build it, on a ResNet-18 and of narrow heads.
+WIDTH, FC, CLASSES = 16, 32, 5
+
+
+def mask_rcnn_net(second):
+    norm = nn.BatchNorm2d if second else None
+    body = torchvision.models.resnet18(norm_layer=nn.BatchNorm2d if second else torchvision.ops.FrozenBatchNorm2d)
+    backbone = backbone_utils.BackboneWithFPN(
+        body, {f"layer{i + 1}": str(i) for i in range(4)}, [64, 128, 256, 512], WIDTH, norm_layer=norm)
+    if second:
+        box = faster_rcnn.FastRCNNConvFCHead((WIDTH, 7, 7), [WIDTH] * 4, [FC], norm_layer=norm)
+    else:
+        box = faster_rcnn.TwoMLPHead(WIDTH * 49, FC)
+    return MaskRCNN(
+        backbone, rpn_head=rpn.RPNHead(WIDTH, 3, conv_depth=2 if second else 1),
+        box_head=box, box_predictor=faster_rcnn.FastRCNNPredictor(FC, CLASSES),
+        mask_head=mask_rcnn.MaskRCNNHeads(WIDTH, [WIDTH] * 4, 1, norm_layer=norm),
+        mask_predictor=mask_rcnn.MaskRCNNPredictor(WIDTH, WIDTH, CLASSES))
+
+
+def detector(second):
+    def outputs(net, x):
+        p = net.backbone(x)
+        objectness, deltas = net.rpn.head([p["1"]])
+        out = {f"P{int(k) + 2}": v for k, v in p.items() if k != "pool"}
+        # This network numbers anchors as [N, H, W, A].
+        out["objectness"] = objectness[0].permute(0, 2, 3, 1)
+        out["deltas"] = deltas[0].reshape(IMAGES, 3, 4, SIZE // 8, SIZE // 8).permute(0, 3, 4, 1, 2)
+        out["masks"] = net.roi_heads.mask_predictor(net.roi_heads.mask_head(noise("regions for masks", 2, WIDTH, 14, 14)))[:, 1:]
+        if second:
+            head = net.roi_heads.box_head(noise("regions for boxes", 2, WIDTH, 7, 7))
+            out["classes"], out["boxes"] = net.roi_heads.box_predictor(head)
+        return out
+
+    return outputs
+
+
+add("mask r-cnn", mask_rcnn_net(False), IMAGENET, detector(False), depth=18)
+add("mask r-cnn v2", mask_rcnn_net(True), IMAGENET, detector(True), depth=18)
+
+with open("testdata/foreign.json", "w") as f:
+    json.dump(golden, f, separators=(",", ":"))
+    f.write("\n")
