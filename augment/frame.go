@@ -1,6 +1,8 @@
 package augment
 
 import (
+	"cmp"
+	"image"
 	"math"
 
 	"must/data"
@@ -9,8 +11,32 @@ import (
 // A Frame is where Eval put an image: scaled to W×H in the top left corner of Size×Size.
 type Frame struct {
 	Size             int
+	Height           int // of a frame that is not Size×Size; 0: Size
 	W, H             int
 	SourceW, SourceH int // the image before
+}
+
+func (f Frame) height() int { return cmp.Or(f.Height, f.Size) }
+
+// Letterbox brings an image to w×h as Eval does: scaled to fit, in the top left corner, Fill around it.
+func Letterbox(img *image.RGBA, w, h int) (*image.RGBA, Frame) {
+	size := img.Rect.Size()
+	long := max(size.X, size.Y)
+	scaledW, scaledH := fit(size.X, size.Y, min(float64(w*long)/float64(size.X), float64(h*long)/float64(size.Y)))
+	return frame(img, w, h, min(scaledW, w), min(scaledH, h))
+}
+
+// Stretch brings an image to w×h, whatever its shape.
+func Stretch(img *image.RGBA, w, h int) (*image.RGBA, Frame) { return frame(img, w, h, w, h) }
+
+func frame(img *image.RGBA, canvasW, canvasH, w, h int) (*image.RGBA, Frame) {
+	size := img.Rect.Size()
+	v := view{x: axis{n: size.X, scaled: w, canvas: canvasW}, y: axis{n: size.Y, scaled: h, canvas: canvasH}}
+	f := Frame{Size: canvasW, W: w, H: h, SourceW: size.X, SourceH: size.Y}
+	if canvasH != canvasW {
+		f.Height = canvasH
+	}
+	return resample(img, v), f
 }
 
 // Restore maps a prediction in the network's frame onto the image at w×h (SourceW×SourceH for the
@@ -19,7 +45,7 @@ type Frame struct {
 // interpolated bilinearly between valid values, normals renormalised, and are invalid where the
 // nearest value is. Objects in the padding alone are left out, as is Image; Class is untouched.
 func (f Frame) Restore(pred *data.Sample, w, h int) *data.Sample {
-	out := &data.Sample{Key: pred.Key, Class: pred.Class}
+	out := &data.Sample{Key: pred.Key, Class: pred.Class, Unknown: pred.Unknown}
 	out.Semantic = restoreNearest(f, pred.Semantic, w, h)
 	out.Confidence = restoreNearest(f, pred.Confidence, w, h)
 	out.Depth = restoreDepth(f, pred.Depth, w, h)
@@ -30,7 +56,7 @@ func (f Frame) Restore(pred *data.Sample, w, h int) *data.Sample {
 
 	out.Objects = make([]data.Object, 0, len(pred.Objects))
 	kx, ky := float64(w)/float64(f.W), float64(h)/float64(f.H)
-	xs, ys := nearestBack(f.Size, f.Size, f.W, w), nearestBack(f.Size, f.Size, f.H, h)
+	xs, ys := nearestBack(f.Size, f.Size, f.W, w), nearestBack(f.height(), f.height(), f.H, h)
 	for _, o := range pred.Objects {
 		b := o.Box
 		o.Box = data.Box{X0: b.X0 * kx, Y0: b.Y0 * ky, X1: b.X1 * kx, Y1: b.Y1 * ky}.Clip(w, h)
@@ -61,7 +87,7 @@ func restoreNearest[T any](f Frame, g *data.Grid[T], w, h int) *data.Grid[T] {
 		return nil
 	}
 	var zero T
-	return gather(g, nearestBack(g.W, f.Size, f.W, w), nearestBack(g.H, f.Size, f.H, h), zero)
+	return gather(g, nearestBack(g.W, f.Size, f.W, w), nearestBack(g.H, f.height(), f.H, h), zero)
 }
 
 // A lerp reads between two neighbours: lo with weight 1-t, hi with t; near is the closer one.
@@ -91,7 +117,7 @@ func restoreDepth(f Frame, g *data.Grid[float32], w, h int) *data.Grid[float32] 
 	}
 	out := data.NewGrid[float32](w, h)
 	xs := lerps(g.W, f.Size, f.W, w)
-	for y, ly := range lerps(g.H, f.Size, f.H, h) {
+	for y, ly := range lerps(g.H, f.height(), f.H, h) {
 		for x, lx := range xs {
 			near := g.At(lx.near, ly.near)
 			if near != near {
@@ -121,7 +147,7 @@ func restoreNormals(f Frame, g *data.Grid[[3]float32], w, h int) *data.Grid[[3]f
 	}
 	out := data.NewGrid[[3]float32](w, h)
 	xs := lerps(g.W, f.Size, f.W, w)
-	for y, ly := range lerps(g.H, f.Size, f.H, h) {
+	for y, ly := range lerps(g.H, f.height(), f.H, h) {
 		for x, lx := range xs {
 			near := g.At(lx.near, ly.near)
 			if near == ([3]float32{}) {

@@ -7,10 +7,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"must/data"
@@ -20,10 +20,10 @@ import (
 	"must/task"
 )
 
-// A Teacher is a network that labels one task, or several.
+// A Teacher is a network, or a model of others, that labels one task, or several.
 type Teacher struct {
-	Net   *task.Network
-	Path  string // of its checkpoint
+	Net   task.Predictor
+	Path  string // of its file
 	Hash  string // its sha256
 	Tasks []string
 }
@@ -138,13 +138,13 @@ func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []
 			if !slices.Contains(o.Tasks, name) {
 				continue
 			}
-			if t.Net.Head(name) == nil {
-				return p, nil, fmt.Errorf("teacher %s has no head for %s; it has %v", t.Path, name, t.Net.Tasks)
+			if !t.Net.Knows().Has(name) {
+				return p, nil, fmt.Errorf("teacher %s does not know %s", t.Path, name)
 			}
 			if _, twice := p.Tasks[name]; twice {
 				return p, nil, fmt.Errorf("two teachers for %s; name one", name)
 			}
-			if err := t.Net.Labels.Conflict(ds.Labels(), name); err != nil {
+			if err := t.Net.Knows().Conflict(ds.Labels(), name); err != nil {
 				return p, nil, fmt.Errorf("the labels of teacher %s are not the set's: %w", t.Path, err)
 			}
 			p.Tasks[name] = describe(t, name, ds.Labels(), o)
@@ -156,7 +156,11 @@ func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []
 	}
 	for _, name := range o.Tasks {
 		if _, ok := p.Tasks[name]; !ok {
-			return p, nil, fmt.Errorf("no teacher for %s", name)
+			var known []string
+			for _, t := range teachers {
+				known = append(known, t.Tasks...)
+			}
+			return p, nil, fmt.Errorf("no teacher for %s; there are some for %s", name, strings.Join(known, ", "))
 		}
 	}
 	return p, uses, nil
@@ -166,16 +170,16 @@ func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []
 func pseudo(uses []task.Use, thresholds map[string]float64, have data.Labels, sample, pred *data.Sample) {
 	for _, u := range uses {
 		for _, name := range u.Tasks {
-			u.Net.Head(name).Pseudo(pred, thresholds[name])
+			task.RulesOf(name, u.Net.Knows()).Pseudo(pred, thresholds[name])
 		}
 	}
 	data.Lack(sample, have, pred)
 }
 
 func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
-	l := t.Net.Labels
+	l := t.Net.Knows()
 	d := shards.Task{Teacher: t.Path, SHA256: t.Hash, Threshold: o.Thresholds[name]}
-	settings, _ := json.Marshal(t.Net.Spec)
+	settings := t.Net.Settings()
 	if u := have.Unknown[name]; u != nil {
 		settings = fmt.Append(settings, u)
 	}
@@ -240,9 +244,15 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 			return err
 		}
 		pseudo(r.uses, r.o.Thresholds, ds.Labels(), sample, pred)
-		r.count(pred)
 		next = index + 1
-		return s.Add(pred)
+		err := s.Add(pred)
+		if e, ok := errors.AsType[*data.SampleError](err); ok { // such as depth beyond float16
+			r.sum.Skipped++
+			r.o.Display.Logf("skipped: %v", err)
+			return s.Skip(pred.Key, e.Err)
+		}
+		r.count(pred)
+		return err
 	})
 	if err != nil && !unreadable(err, len(broken), s) {
 		return err

@@ -3,6 +3,7 @@ package label
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"must/data"
@@ -17,7 +18,7 @@ type Quality struct {
 }
 
 // Assess compares the labels that [Run] would give a set with its true ones, for every task that both
-// have, and stores none:
+// have (of o.Tasks, where it names some), and stores none:
 //
 //   - classification: top1, top5, and the calibration error (ece) of the probabilities;
 //   - detection: f1, precision and recall of the boxes that reach the threshold, at an IoU of 0.5, and
@@ -29,10 +30,11 @@ type Quality struct {
 // Teachers know the images that they were trained on: a part that they have not seen tells more.
 func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options) (*Quality, error) {
 	have := ds.Labels()
+	asked := o.Tasks
 	o.Tasks = nil
 	for _, t := range teachers {
 		for _, name := range t.Tasks {
-			if have.Has(name) {
+			if have.Has(name) && (asked == nil || slices.Contains(asked, name)) {
 				o.Tasks = append(o.Tasks, name)
 			}
 		}
@@ -68,7 +70,7 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 		return nil, err
 	}
 	for _, s := range scorers {
-		q.Scores[s.head.Name()] = s.values()
+		q.Scores[s.rules.Name()] = s.values()
 	}
 	return q, nil
 }
@@ -84,32 +86,32 @@ func Summarize(values []metric.Value) string {
 
 // A scorer measures the labels of one task.
 type scorer struct {
-	head        task.Task
+	rules       task.Rules
 	threshold   float64
 	metric      metric.Metric
 	calibration metric.Calibration // of the probabilities of pixels, before the threshold
 }
 
-func newScorer(net *task.Network, name string, threshold float64, have data.Labels) *scorer {
-	s := &scorer{head: net.Head(name), threshold: threshold}
-	if s.metric = s.head.Metric(have); name == data.Detection {
+func newScorer(net task.Predictor, name string, threshold float64, have data.Labels) *scorer {
+	s := &scorer{rules: task.RulesOf(name, net.Knows()), threshold: threshold}
+	if s.metric = s.rules.Metric(have); name == data.Detection {
 		s.metric = metric.NewBoxQuality(threshold, 0.5)
 	}
 	return s
 }
 
 func (s *scorer) add(truth, pred *data.Sample) {
-	if !truth.Has(s.head.Name()) {
+	if name := s.rules.Name(); !truth.Has(name) || !pred.Has(name) {
 		return
 	}
-	if s.head.Name() == data.Segmentation {
+	if s.rules.Name() == data.Segmentation {
 		for i, c := range truth.Semantic.Pix {
 			if c != data.Ignore {
 				s.calibration.Add(float64(pred.Confidence.Pix[i]), pred.Semantic.Pix[i] == c)
 			}
 		}
 	}
-	s.head.Pseudo(pred, s.threshold)
+	s.rules.Pseudo(pred, s.threshold)
 	s.metric.Add(truth, pred)
 }
 

@@ -2,7 +2,10 @@ package task
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"image"
+	"math"
 	"sync"
 
 	"must/augment"
@@ -13,9 +16,111 @@ import (
 	"must/torch"
 )
 
-// A Use is a network and the tasks asked of it; nil means all it has.
+// A Predictor sees tasks in images: a [Network], or a model of others.
+type Predictor interface {
+	// Knows says which tasks it has and what their values mean.
+	Knows() data.Labels
+
+	// View says what it wants images to be brought to.
+	View() View
+
+	// See returns, of each image, what the tasks named see in it, in the frame of the view; no names
+	// mean all tasks. The fields of a task are filled as [Task.Predict] does; what is nil is unknown.
+	See(images Images, tasks ...string) ([]*data.Sample, error)
+
+	// Settings is all that its predictions depend on besides its weights, in JSON.
+	Settings() []byte
+
+	// Free releases its memory. Call it in torch.Do.
+	Free()
+}
+
+// Images are n pictures of a size: bytes, [N, 3, H, W], red first.
+type Images struct {
+	Pix     []uint8
+	N, H, W int
+}
+
+// A View says what images are brought to.
+type View struct {
+	W, H     int // pixels
+	Fit      Fit
+	Multiple int // of Keep: sides are rounded to multiples of it
+}
+
+// A Fit is how an image gets to a size.
+type Fit string
+
+// How images get to a size.
+const (
+	Letterbox Fit = "letterbox" // scaled to fit, in the top left corner, padded
+	Stretched Fit = "stretch"   // both sides scaled apart
+	Keep      Fit = "keep"      // scaled until its longer side is W, its shape kept: every image has a size of its own
+)
+
+// bring brings an image there.
+func (v View) bring(img *image.RGBA) (*image.RGBA, augment.Frame) {
+	switch v.Fit {
+	case Stretched:
+		return augment.Stretch(img, v.W, v.H)
+	case Keep:
+		size := img.Rect.Size()
+		k := float64(v.W) / float64(max(size.X, size.Y))
+		m := max(1, v.Multiple)
+		side := func(n int) int { return max(1, int(math.Round(k*float64(n)/float64(m)))) * m }
+		return augment.Stretch(img, side(size.X), side(size.Y))
+	}
+	return augment.Letterbox(img, v.W, v.H)
+}
+
+// Rules are what a task does to predictions, whoever made them; see [Task].
+type Rules interface {
+	Name() string
+	Pseudo(pred *data.Sample, threshold float64)
+	Metric(of data.Labels) metric.Metric
+}
+
+// RulesOf returns a task's rules, for the classes and units of some labels.
+func RulesOf(task string, l data.Labels) Rules {
+	switch task {
+	case data.Classification:
+		return &classification{classes: int64(len(l.Classification))}
+	case data.Detection:
+		return &detection{classes: len(l.Detection), masks: l.Masks}
+	case data.Segmentation:
+		return &segmentation{classes: len(l.Segmentation)}
+	case data.Depth:
+		return &depth{units: l.Depth}
+	case data.Normals:
+		return &normals{}
+	}
+	panic("task: no task " + task)
+}
+
+// Knows are the labels of the network's tasks.
+func (n *Network) Knows() data.Labels { return n.Labels.Only(n.Tasks...) }
+
+// View is a letterbox of the network's size.
+func (n *Network) View() View { return View{W: n.Size, H: n.Size, Fit: Letterbox} }
+
+// See runs Predict in torch.Do.
+func (n *Network) See(images Images, tasks ...string) (preds []*data.Sample, err error) {
+	err = torch.Do(func() { preds = n.Predict(images.Pix, images.N, tasks...) })
+	return preds, err
+}
+
+// Settings is the network's specification.
+func (n *Network) Settings() []byte {
+	b, err := json.Marshal(n.Spec)
+	if err != nil {
+		panic(err) // a checked specification has only finite numbers
+	}
+	return b
+}
+
+// A Use is a predictor and the tasks asked of it; nil means all it has.
 type Use struct {
-	Net   *Network
+	Net   Predictor
 	Tasks []string
 }
 
@@ -30,9 +135,9 @@ type PredictOptions struct {
 	Skipped  func(error)    // hears of every broken sample
 }
 
-// Predict runs networks over a set in order and hands every image's prediction, in the image's own
-// frame, to each. Every image is decoded once, whatever the number of networks. Broken samples are
-// left out.
+// Predict runs predictors, one after the other, over a set in order and hands every image's
+// prediction, in the image's own frame, to each. Every image is decoded once, whatever the number of
+// predictors. Broken samples are left out.
 func Predict(ctx context.Context, uses []Use, ds data.Dataset, o PredictOptions, each func(index int, sample, pred *data.Sample) error) error {
 	if o.Batch == 0 {
 		o.Batch = 16
@@ -40,7 +145,13 @@ func Predict(ctx context.Context, uses []Use, ds data.Dataset, o PredictOptions,
 	if o.To == 0 {
 		o.To = ds.Len()
 	}
-	size := uses[0].Net.Size
+	size := 1
+	for _, u := range uses { // the loader prepares the first letterbox
+		if v := u.Net.View(); v.Fit == Letterbox && v.W == v.H {
+			size = v.W
+			break
+		}
+	}
 	l, err := loader.New(ds, loader.Options{
 		Batch: o.Batch, Augment: augment.Config{Size: size}, Workers: o.Workers, Originals: true, Skipped: o.Skipped,
 	})
@@ -61,12 +172,8 @@ func Predict(ctx context.Context, uses []Use, ds data.Dataset, o PredictOptions,
 			merged[i] = &data.Sample{Key: s.Key}
 		}
 		for _, u := range uses {
-			images, frames := b.Images, b.Frames
-			if u.Net.Size != size {
-				images, frames = letterbox(b.Originals, u.Net.Size)
-			}
-			var preds []*data.Sample
-			if err := torch.Do(func() { preds = u.Net.Predict(images, b.N, u.Tasks...) }); err != nil {
+			preds, frames, err := u.see(b)
+			if err != nil {
 				return err
 			}
 			var wg sync.WaitGroup // resizing maps and masks to large originals takes long
@@ -89,19 +196,43 @@ func Predict(ctx context.Context, uses []Use, ds data.Dataset, o PredictOptions,
 	return ctx.Err()
 }
 
-// letterbox brings images to another size than the loader's.
-func letterbox(samples []*data.Sample, size int) ([]uint8, []augment.Frame) {
-	plane := size * size
-	images, frames := make([]uint8, len(samples)*3*plane), make([]augment.Frame, len(samples))
+// see predicts a batch; frames lead back to its originals.
+func (u Use) see(b *loader.Batch) (preds []*data.Sample, frames []augment.Frame, err error) {
+	v := u.Net.View()
+	if v == (View{W: b.Size, H: b.Size, Fit: Letterbox}) {
+		preds, err = u.Net.See(Images{b.Images, b.N, b.Size, b.Size}, u.Tasks...)
+		return preds, b.Frames, err
+	}
+	if v.Fit != Keep {
+		images, frames := v.batch(b.Originals)
+		preds, err = u.Net.See(images, u.Tasks...)
+		return preds, frames, err
+	}
+	for i := range b.Originals {
+		images, f := v.batch(b.Originals[i : i+1])
+		p, err := u.Net.See(images, u.Tasks...)
+		if err != nil {
+			return nil, nil, err
+		}
+		preds, frames = append(preds, p...), append(frames, f...)
+	}
+	return preds, frames, nil
+}
+
+// batch brings images there, where all get the same size.
+func (v View) batch(samples []*data.Sample) (Images, []augment.Frame) {
+	frames, views := make([]augment.Frame, len(samples)), make([]*image.RGBA, len(samples))
 	var wg sync.WaitGroup
 	for i, s := range samples {
-		wg.Go(func() {
-			v, f := augment.Config{Size: size}.Eval(&data.Sample{Key: s.Key, Image: s.Image})
-			loader.Planar(images[3*i*plane:][:3*plane], v.Image.Pix)
-			frames[i] = f
-		})
+		wg.Go(func() { views[i], frames[i] = v.bring(s.Image) })
 	}
 	wg.Wait()
+	size := views[0].Rect.Size()
+	plane := size.X * size.Y
+	images := Images{make([]uint8, len(samples)*3*plane), len(samples), size.Y, size.X}
+	for i, img := range views {
+		loader.Planar(images.Pix[3*i*plane:][:3*plane], img.Pix)
+	}
 	return images, frames
 }
 
@@ -111,7 +242,7 @@ func Merge(dst, src *data.Sample) {
 		dst.Class = src.Class
 	}
 	if src.Objects != nil {
-		dst.Objects = src.Objects
+		dst.Objects, dst.Unknown = src.Objects, src.Unknown
 	}
 	if src.Semantic != nil {
 		dst.Semantic, dst.Confidence = src.Semantic, src.Confidence
@@ -138,24 +269,28 @@ func (s Scores) ByName() map[string]float64 {
 	return flat
 }
 
-// Evaluate scores a network on a set, in the frame of the original images, on every task that both
+// Evaluate scores a predictor on a set, in the frame of the original images, on every task that both
 // have.
-func Evaluate(ctx context.Context, net *Network, ds data.Dataset, o PredictOptions) (Scores, error) {
+func Evaluate(ctx context.Context, net Predictor, ds data.Dataset, o PredictOptions) (Scores, error) {
 	metrics := map[string]metric.Metric{}
-	var tasks []string
-	for _, h := range net.Heads {
-		name := h.Name()
+	knows := net.Knows()
+	var has, tasks []string
+	for _, name := range data.Tasks {
+		if !knows.Has(name) {
+			continue
+		}
+		has = append(has, name)
 		if !ds.Labels().Has(name) {
 			continue
 		}
-		if err := net.Labels.Conflict(ds.Labels(), name); err != nil && name != data.Depth { // which is aligned
+		if err := knows.Conflict(ds.Labels(), name); err != nil && name != data.Depth { // which is aligned
 			return nil, fmt.Errorf("the network's labels are not the set's: %w", err)
 		}
-		metrics[name] = h.Metric(ds.Labels())
+		metrics[name] = RulesOf(name, knows).Metric(ds.Labels())
 		tasks = append(tasks, name)
 	}
 	if len(tasks) == 0 {
-		return nil, fmt.Errorf("nothing to score: the network's tasks are %v, and the set has labels for none of them", net.Tasks)
+		return nil, fmt.Errorf("nothing to score: the network's tasks are %v, and the set has labels for none of them", has)
 	}
 	err := Predict(ctx, []Use{{net, tasks}}, ds, o, func(_ int, truth, pred *data.Sample) error {
 		for _, m := range metrics {

@@ -483,9 +483,9 @@ func TestLetterboxIsTheLoaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, frames := letterbox([]*data.Sample{s, s}, 32)
+	images, frames := View{W: 32, H: 32, Fit: Letterbox}.batch([]*data.Sample{s, s})
 	want, frame := augment.Config{Size: 32}.Eval(s)
-	for i, v := range images {
+	for i, v := range images.Pix {
 		k := i % (32 * 32)
 		if c := i / (32 * 32) % 3; v != want.Image.Pix[4*k+c] {
 			t.Fatalf("value %d is %d, want %d", i, v, want.Image.Pix[4*k+c])
