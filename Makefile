@@ -7,7 +7,7 @@ override export LIBTORCH := $(abspath $(LIBTORCH))
 endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo test bench fuzz libtorch clean
+.PHONY: build demo test bench fuzz libtorch onnxruntime clean
 
 build: ## bin/must, one static binary
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/must ./cmd/must
@@ -28,6 +28,9 @@ fuzz: libtorch ## every fuzz target for FUZZTIME
 
 libtorch: ## finds a libtorch, or fetches the CPU part of PyTorch into .libtorch/
 	@go run ./scripts/libtorch .libtorch
+
+onnxruntime: ## finds an ONNX Runtime, for teachers that are .onnx models, or fetches one into .onnxruntime/
+	@go run ./scripts/onnxruntime .onnxruntime
 
 clean: ## what was built and written, but not the fetched libtorch
 	rm -rf bin out

@@ -1,0 +1,276 @@
+package onnx
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+
+	"must/data"
+	"must/onnx/ort"
+	"must/task"
+)
+
+// Options say how a declaration is used.
+type Options struct {
+	Dir     string   // that the declaration's files are relative to
+	Threads int      // of ONNX Runtime; 0: 1
+	Space   []string // the recipe's classes of the task, which the model's are mapped to; nil: the model's own
+}
+
+// A Teacher is an ONNX model that knows a task. It is a [task.Predictor], computed on the CPU, and not
+// safe for concurrent use.
+type Teacher struct {
+	SHA256 string // of the model, with its weights where they lie beside it
+
+	d       Declaration
+	plan    *plan
+	session *ort.Session
+	mapping *data.Mapping // nil: the classes are the model's own
+	path    string
+}
+
+// Open loads the model of a declaration and tries it on a grey image, so that what does not fit is
+// told before anything is labelled. Errors name the key that is wrong and list the model's inputs and
+// outputs. The caller frees the teacher.
+func Open(d Declaration, o Options) (t *Teacher, err error) {
+	if err := d.complete(o.Dir); err != nil {
+		return nil, err
+	}
+	t = &Teacher{d: d, path: within(o.Dir, d.ONNX)}
+	if o.Space != nil || d.Map != nil {
+		if o.Space == nil {
+			return nil, fmt.Errorf("map: nothing to map to; declare the classes of %s under spaces of the recipe", d.Task)
+		}
+		if err := t.mapTo(o.Space); err != nil {
+			return nil, err
+		}
+	}
+	if t.SHA256, err = hashModel(t.path); err != nil {
+		return nil, fmt.Errorf("onnx: %w", err)
+	}
+	if t.session, err = ort.Load(t.path, o.Threads); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, describe(t.session.Inputs, t.session.Outputs))
+			t.Free()
+			t = nil
+		}
+	}()
+	if t.plan, err = newPlan(&t.d, t.session.Inputs, t.session.Outputs); err != nil {
+		return t, err
+	}
+	v := t.plan.view
+	if v.Fit == task.Keep {
+		v.W = max(1, int(math.Round(float64(v.W)/float64(v.Multiple)))) * v.Multiple
+		v.H = v.W
+	}
+	grey := task.Images{Pix: make([]uint8, 3*v.W*v.H), N: 1, W: v.W, H: v.H}
+	for i := range grey.Pix {
+		grey.Pix[i] = 128
+	}
+	_, err = t.See(grey)
+	return t, err
+}
+
+// mapTo maps the model's classes to a space.
+func (t *Teacher) mapTo(space []string) error {
+	m, err := data.MapClasses(t.d.Task, t.d.Classes.List, space, t.d.Map)
+	if err != nil {
+		return fmt.Errorf("map.%w", err)
+	}
+	if len(m.Unknown()) == len(space) {
+		return fmt.Errorf("map: none of the model's classes (%q, …) is one of the recipe's (%q, …) for %s", t.d.Classes.List[0], space[0], t.d.Task)
+	}
+	if !m.Same() {
+		t.mapping = &m
+	}
+	return nil
+}
+
+// hashModel hashes a file and the files of weights that exporters put beside it.
+func hashModel(path string) (string, error) {
+	h := sha256.New()
+	for _, part := range []string{path, path + ".data", path + "_data"} {
+		f, err := os.Open(part)
+		if os.IsNotExist(err) && part != path {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		_, err = io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Knows are the classes or units of the declared task, in the recipe's terms.
+func (t *Teacher) Knows() data.Labels {
+	names := t.d.Classes.List
+	if t.mapping != nil {
+		names = t.mapping.To
+	}
+	switch t.d.Task {
+	case data.Classification:
+		return data.Labels{Classification: names}
+	case data.Detection:
+		return data.Labels{Detection: names, Masks: slices.Contains(t.plan.roles, "masks")}
+	case data.Segmentation:
+		return data.Labels{Segmentation: names}
+	case data.Depth:
+		return data.Labels{Depth: t.d.Units}
+	}
+	return data.Labels{Normals: true}
+}
+
+// View is what the model takes.
+func (t *Teacher) View() task.View { return t.plan.view }
+
+// Settings is the declaration, with what was left to custom, and the mapping of its classes.
+func (t *Teacher) Settings() []byte {
+	b, err := json.Marshal(struct {
+		Declaration
+		Mapping *data.Mapping `json:",omitempty"`
+	}{t.d, t.mapping})
+	if err != nil {
+		panic(err) // a checked declaration has only finite numbers
+	}
+	return b
+}
+
+// Free releases the model.
+func (t *Teacher) Free() { t.session.Close() }
+
+// See returns what the model sees in each image, in the frame of its input.
+func (t *Teacher) See(images task.Images, tasks ...string) ([]*data.Sample, error) {
+	preds := make([]*data.Sample, images.N)
+	for i := range preds {
+		preds[i] = &data.Sample{}
+	}
+	if len(tasks) > 0 && !slices.Contains(tasks, t.d.Task) {
+		return preds, nil
+	}
+	step := t.plan.batch
+	if step == 0 {
+		step = images.N
+	}
+	size := 3 * images.H * images.W
+	for from := 0; from < images.N; from += step {
+		n := min(step, images.N-from)
+		out, err := t.run(images.Pix[from*size:][:n*size], step, images.H, images.W)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.decode(out, frame{images.W, images.H}, preds[from:from+n]); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.path, err)
+		}
+	}
+	return preds, nil
+}
+
+// run computes the outputs for planar images, made up to n by black ones.
+func (t *Teacher) run(pix []uint8, n, h, w int) ([]ort.Tensor, error) {
+	p := t.plan
+	inputs := make([]ort.Tensor, len(p.feeds))
+	for i, what := range p.feeds {
+		port := t.session.Inputs[i]
+		switch what {
+		case image:
+			inputs[i] = p.images(pix, t.d.normalisation(port.Type), n, h, w)
+		case canvas:
+			inputs[i] = constant(port, n, float32(h), float32(w))
+		case ones:
+			inputs[i] = constant(port, n, 1)
+			if shape := port.Shape; len(shape) >= 3 { // a mask over pixels
+				inputs[i].Shape = []int64{int64(n), int64(h), int64(w)}
+				inputs[i].Values = slices.Repeat([]float32{1}, n*h*w)
+			}
+		}
+	}
+	out, err := t.session.Run(inputs, p.outputs...)
+	if err != nil {
+		return nil, err
+	}
+	for i, o := range out {
+		if len(o.Values) > 0 && !slices.ContainsFunc(o.Values, finite) {
+			return nil, fmt.Errorf("%s: every value of output %s is infinite or no number: the model is damaged, or mean, std and range are not those that it was trained with", t.path, p.outputs[i])
+		}
+	}
+	return out, nil
+}
+
+func finite(v float32) bool { return v-v == 0 }
+
+// constant repeats values over the images of a batch.
+func constant(port ort.Port, n int, values ...float32) ort.Tensor {
+	if len(port.Shape) < 2 {
+		return ort.Tensor{Shape: []int64{int64(len(values))}, Values: values}
+	}
+	return ort.Tensor{Shape: []int64{int64(n), int64(len(values))}, Values: slices.Repeat(values, n)}
+}
+
+// normalisation is a factor and an addend per channel of the model.
+type normalisation struct {
+	channel  [3]int // of the image, red first
+	mul, add [3]float32
+}
+
+func (d *Declaration) normalisation(t ort.Type) (n normalisation) {
+	white := d.Range
+	if white == 0 {
+		if white = 1; t == ort.Uint8 {
+			white = 255
+		}
+	}
+	for c := range 3 {
+		n.channel[c] = c
+		if d.Channel == "BGR" {
+			n.channel[c] = 2 - c
+		}
+		mean, std := 0., 1.
+		if d.Mean != nil {
+			mean = d.Mean[c]
+		}
+		if d.Std != nil {
+			std = d.Std[c]
+		}
+		n.mul[c], n.add[c] = float32(white/255/std), float32(-mean/std)
+	}
+	return n
+}
+
+// images turns planar bytes, [·, 3, h, w], into the input.
+func (p *plan) images(pix []uint8, norm normalisation, n, h, w int) ort.Tensor {
+	plane := h * w
+	t := ort.Tensor{Shape: []int64{int64(n), 3, int64(h), int64(w)}, Values: make([]float32, n*3*plane)}
+	step, channel := 1, plane
+	if p.last {
+		t.Shape = []int64{int64(n), int64(h), int64(w), 3}
+		step, channel = 3, 1
+	}
+	if p.single {
+		t.Shape = t.Shape[1:]
+	}
+	for i := range len(pix) / (3 * plane) {
+		for c := range 3 {
+			from := pix[(3*i+norm.channel[c])*plane:][:plane]
+			to := t.Values[3*i*plane+c*channel:]
+			for k, v := range from {
+				to[k*step] = float32(v)*norm.mul[c] + norm.add[c]
+			}
+		}
+	}
+	return t
+}
+
+func jsonList(names []string) ([]byte, error) { return json.Marshal(names) }
