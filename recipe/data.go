@@ -1,7 +1,9 @@
 package recipe
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,6 +86,9 @@ func Open(s data.Source) (data.Dataset, error) {
 	f, err := format(s.Format)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(s.Path); s.Path != "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such file or folder; name the one of the data", s.Path)
 	}
 	ds, err := f.open(s)
 	if err != nil {

@@ -244,7 +244,7 @@ func readIndex(dir string) (*Index, error) {
 	}
 	var x Index
 	if err := json.Unmarshal(b, &x); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s is damaged: %w; delete %s and label again", path, err, dir)
 	}
 	if x.Format != formatName {
 		return nil, fmt.Errorf("%s: not the index of a set of pseudo labels", path)

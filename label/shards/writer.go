@@ -313,8 +313,8 @@ func (s *Shard) next(key string) error {
 
 // Add stores the labels of the set's tasks that the sample carries; a task it does not carry, being
 // labelled already or unknown, gets no entry. The image itself is not stored, but every label must
-// have its frame. After an error other than of the disk nothing of the sample is stored, and Skip
-// may follow.
+// have its frame. A label that cannot be stored is a data.SampleError; then nothing of the sample is
+// stored, and Skip may follow.
 func (s *Shard) Add(sample *data.Sample) error {
 	if err := s.next(sample.Key); err != nil {
 		return err
@@ -328,7 +328,7 @@ func (s *Shard) Add(sample *data.Sample) error {
 		t.body.Reset()
 		if t.has = sample.Has(task); t.has {
 			if err := encode(&t.body, task, s.w.index.Tasks[task], sample, size); err != nil {
-				return fmt.Errorf("%s label of sample %s: %w", task, sample.Key, err)
+				return &data.SampleError{Key: sample.Key, Err: fmt.Errorf("%s label: %w", task, err)}
 			}
 		}
 	}
