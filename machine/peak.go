@@ -2,8 +2,10 @@ package machine
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Peak returns the largest resident memory of this process in bytes, so far or since [ResetPeak]; 0
@@ -32,4 +34,17 @@ func Load() float64 {
 	load, _, _ := strings.Cut(string(b), " ")
 	n, _ := strconv.ParseFloat(load, 64)
 	return n
+}
+
+// PeakOf returns the largest resident memory, in bytes, that an ended process had; 0 where the system
+// does not tell.
+func PeakOf(p *os.ProcessState) int64 {
+	usage, ok := p.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	if runtime.GOOS == "darwin" {
+		return usage.Maxrss // bytes there, kilobytes elsewhere
+	}
+	return usage.Maxrss << 10
 }

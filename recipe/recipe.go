@@ -218,6 +218,9 @@ func plain(name string) bool {
 	return name != "" && name[0] != '.' && !strings.ContainsAny(name, `/\`)
 }
 
+// weightFiles are the endings of files that a train stage can start from.
+var weightFiles = []string{".safetensors", ".pth", ".pt", ".bin"}
+
 func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 	if !plain(s.Name) {
 		return fmt.Errorf("its name must be a plain word")
@@ -235,11 +238,11 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 	}
 	// A start is an earlier train stage or a file.
 	start := func(name string) error {
-		if name == "" || strings.HasSuffix(name, ".safetensors") {
+		if name == "" || slices.Contains(weightFiles, filepath.Ext(name)) {
 			return nil
 		}
 		if e := before[name]; e == nil || e.Train == nil {
-			return fmt.Errorf("%q is neither an earlier train stage nor a .safetensors file%s", name, suggest(name, keys(before)))
+			return fmt.Errorf("%q is neither an earlier train stage nor a file of weights (%s)%s", name, strings.Join(weightFiles, ", "), suggest(name, keys(before)))
 		}
 		return nil
 	}

@@ -35,6 +35,9 @@ type Runner struct {
 	Only    []string // stages to run; empty: all
 	Display *progress.Display
 
+	Jobs  int // processes at once; 0 or 1: all in this one
+	Spawn Spawn
+
 	opened map[string]data.Dataset // by set and part, so that rendered images are cached once
 }
 
@@ -53,6 +56,15 @@ type environment struct {
 	Libtorch string `json:"libtorch"`
 	Device   string `json:"device"`
 	Machine  string `json:"machine"`
+}
+
+// surroundings describes where stages run.
+func (r *Runner) surroundings() environment {
+	e := surroundings()
+	if r.Jobs > 1 && e.Device != "" {
+		e.Device = fmt.Sprintf("%s in all, %d processes", e.Device, r.Jobs)
+	}
+	return e
 }
 
 // surroundings describes this process.
@@ -249,11 +261,14 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err := r.checkOnly(); err != nil {
 		return err
 	}
-	release, err := r.claim()
+	lock, err := r.claim()
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer lock.Close()
+	if r.Jobs > 1 {
+		return r.runJobs(ctx, lock)
+	}
 	written := false
 	for _, s := range r.Stages {
 		if d, ok := r.finished(s); ok {
@@ -265,7 +280,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		}
 		for _, n := range r.reads(s) {
 			if _, ok := r.finished(r.stage(n)); !ok {
-				return fmt.Errorf("stage %s reads stage %s, which is not done with these settings; run that first: --stage %[2]s", s.Name, n)
+				return r.unread(s, n)
 			}
 		}
 		err := r.runStage(ctx, s)
@@ -287,6 +302,11 @@ func (r *Runner) Run(ctx context.Context) error {
 		_, err = r.Report()
 	}
 	return err
+}
+
+// unread says that a stage's input is missing.
+func (r *Runner) unread(s *Stage, input string) error {
+	return fmt.Errorf("stage %s reads stage %s, which is not done with these settings; run that first: --stage %[2]s", s.Name, input)
 }
 
 // reads lists the stages whose results a stage reads.
@@ -311,8 +331,9 @@ func (r *Runner) reads(s *Stage) []string {
 // recipeFile is the recipe as it was run, with all settings applied.
 const recipeFile = "recipe.yaml"
 
-// claim makes the folder this run's and keeps others out until it is released.
-func (r *Runner) claim() (release func(), err error) {
+// claim makes the folder this run's and keeps others out until all processes that have the lock open
+// are gone.
+func (r *Runner) claim() (*os.File, error) {
 	if err := os.MkdirAll(r.Out, 0o777); err != nil {
 		return nil, err
 	}
@@ -339,7 +360,7 @@ func (r *Runner) claim() (release func(), err error) {
 		lock.Close()
 		return nil, err
 	}
-	return func() { lock.Close() }, nil
+	return lock, nil
 }
 
 // Changed lists the stages whose folders hold what came of other inputs or settings; Run would start
@@ -386,11 +407,17 @@ func (r *Runner) runStage(ctx context.Context, s *Stage) error {
 	case s.Transfer != nil:
 		err = r.transfer(ctx, s, display)
 	}
-	seconds := r.spent(s) + time.Since(began).Seconds()
-	if err != nil {
-		return errors.Join(err, writeJSON(filepath.Join(r.dir(s.Name), spentFile), spent{key, seconds}))
+	return errors.Join(err, r.close(s, key, time.Since(began), PeakMB(), err == nil))
+}
+
+// close writes down what a call spent on a stage, and if it did the whole of what was left that the
+// stage has ended.
+func (r *Runner) close(s *Stage, key string, spentNow time.Duration, peakMB float64, whole bool) error {
+	seconds := r.spent(s) + spentNow.Seconds()
+	if !whole {
+		return writeJSON(filepath.Join(r.dir(s.Name), spentFile), spent{key, seconds})
 	}
-	return writeJSON(filepath.Join(r.dir(s.Name), doneFile), done{key, s.Kind(), seconds, PeakMB(), surroundings()})
+	return writeJSON(filepath.Join(r.dir(s.Name), doneFile), done{key, s.Kind(), seconds, peakMB, r.surroundings()})
 }
 
 // spent is the time that earlier, unfinished calls put into a stage.
@@ -458,7 +485,7 @@ func (r *Recipe) spec(tasks []string, labels data.Labels) task.Spec {
 func (r *Runner) network(start string, build func(c *task.Checkpoint) (*task.Network, error)) (net *task.Network, from string, err error) {
 	var c *task.Checkpoint
 	if start != "" {
-		if c, err = task.ReadCheckpoint(r.checkpoint(start)); err != nil {
+		if c, err = task.ReadStart(r.checkpoint(start)); err != nil {
 			return nil, "", err
 		}
 		from = c.SHA256
@@ -467,7 +494,10 @@ func (r *Runner) network(start string, build func(c *task.Checkpoint) (*task.Net
 		if net, err = build(c); err != nil || c == nil {
 			return err
 		}
-		_, err = net.Start(c, false)
+		started, err := net.Start(c, false)
+		if err == nil && c.Foreign() {
+			r.Display.Logf("%v", started)
+		}
 		return err
 	})
 	if err != nil {

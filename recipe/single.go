@@ -12,7 +12,7 @@ import (
 const Single = "train"
 
 // Training makes the recipe of one training run: a contact sheet of the set, and a network for the
-// tasks (none named: all that the set has labels for). With from, a checkpoint file, it starts from
+// tasks (none named: all that the set has labels for). With from, a file of weights, it starts from
 // its trunk and takes size and architecture from it. Settings are as for [Load].
 func Training(name string, set data.Source, tasks []string, from string, settings []string) (*Recipe, error) {
 	r := defaults()
@@ -27,7 +27,7 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 		}
 	}
 	if from != "" {
-		c, err := task.ReadCheckpoint(from)
+		c, err := task.ReadStart(from)
 		if err != nil {
 			return nil, err
 		}

@@ -463,7 +463,7 @@ func (v *surveyor) startModel(s *Start) (model.Config, error) {
 	if e := v.stage(s.From); e != nil {
 		return v.model(e.Train.Model)
 	}
-	c, err := task.ReadCheckpoint(s.From)
+	c, err := task.ReadStart(s.From)
 	if err != nil {
 		return model.Config{}, err
 	}
@@ -476,7 +476,7 @@ func (v *surveyor) specOf(start string) (task.Spec, error) {
 		spec, _, err := v.trainSpec(s)
 		return spec, err
 	}
-	c, err := task.ReadCheckpoint(start)
+	c, err := task.ReadStart(start)
 	if err != nil {
 		return task.Spec{}, err
 	}

@@ -138,6 +138,9 @@ func (r *Runner) fineTune(ctx context.Context, s *Stage, set *TransferSet, start
 		if trial.SweepSeconds = swept; len(grid) > 1 {
 			trial.Point = &best
 		}
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return err
+		}
 		if err := writeJSON(filepath.Join(dir, trialFile), trial); err != nil {
 			return err
 		}

@@ -42,6 +42,7 @@ type cli struct {
 	Recipe  recipeCmd  `cmd:"" help:"Show a recipe inside the program."`
 	Doctor  doctorCmd  `cmd:"" help:"Tell whether this machine can train, and what mends it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+	Job     jobCmd     `cmd:"" hidden:"" help:"Do a share of a run for another process."`
 }
 
 const about = `Multi-task self-training: specialists label images, one student learns everything from them.

@@ -13,6 +13,7 @@ type runFlags struct {
 	Out    string   `help:"Folder of the run; a run that is there goes on. Default: out/NAME." placeholder:"DIR"`
 	Stage  []string `help:"Run only this stage (repeatable)." placeholder:"NAME"`
 	Set    []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
+	Jobs   int      `help:"Processes that work side by side, each with its share of the threads: on CPUs two or more are faster where networks are small." default:"1" placeholder:"N"`
 	DryRun bool     `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
 }
 
@@ -34,6 +35,7 @@ func (c *demoCmd) Run(a *app) error { return c.runFlags.run(a, "demo") }
 
 type runCmd struct {
 	Recipe string `arg:"" help:"A recipe file, or the name of one inside the program."`
+	Quick  bool   `help:"The recipe's shorter form, for a first look."`
 	runFlags
 }
 
@@ -47,10 +49,23 @@ Examples:
     must run recipe.yaml --dry-run
     must run recipe.yaml --set train.lr=0.02 --set teacher-depth.with.epochs=20
     must run recipe.yaml --stage labels --stage student
+    must run recipe.yaml --jobs 4
     must run recipe.yaml --device cuda --out /data/run1`
 }
 
-func (c *runCmd) Run(a *app) error { return c.runFlags.run(a, c.Recipe) }
+func (c *runCmd) Run(a *app) error {
+	if c.Quick {
+		r, err := recipe.Load(c.Recipe, nil)
+		if err != nil {
+			return err
+		}
+		if r.Quick == nil {
+			return fmt.Errorf("recipe %s has no quick form; --set shortens it", c.Recipe)
+		}
+		c.Set = append(r.Quick, c.Set...)
+	}
+	return c.runFlags.run(a, c.Recipe)
+}
 
 func (c *runFlags) run(a *app, name string) error {
 	r, err := recipe.Load(name, c.Set)
@@ -61,7 +76,7 @@ func (c *runFlags) run(a *app, name string) error {
 	if out == "" {
 		out = filepath.Join("out", r.Name)
 	}
-	runner := &recipe.Runner{Recipe: r, Out: out, Only: c.Stage, Display: a.display}
+	runner := &recipe.Runner{Recipe: r, Out: out, Only: c.Stage, Display: a.display, Jobs: c.Jobs, Spawn: a.spawn(out, c.Jobs)}
 	if c.DryRun {
 		return printPlan(a, runner)
 	}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"must/machine"
+	"must/recipe"
+)
+
+// A jobCmd is what the processes of must run --jobs are started with. It goes on until its work is done
+// or its standard input ends, as it does when the process that started it dies.
+type jobCmd struct {
+	Out   string `arg:""`
+	Stage string `arg:""`
+	Set   string `arg:"" optional:""`
+	Start string `arg:"" optional:""`
+}
+
+func (c *jobCmd) Run(a *app) error {
+	r, err := recipe.OpenRun(c.Out)
+	if err != nil {
+		return err
+	}
+	if err := a.engine(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(a.ctx)
+	defer cancel()
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	r.Display = a.display
+	err = r.RunJob(ctx, recipe.Job{Stage: c.Stage, Set: c.Set, Start: c.Start})
+	if ctx.Err() != nil { // the state is saved, and the one who asked for it knows
+		return status(interrupted)
+	}
+	return err
+}
+
+// spawn starts this program again for each job, with its share of the threads.
+func (a *app) spawn(out string, jobs int) recipe.Spawn {
+	threads := a.options.Threads
+	if threads == 0 {
+		threads = runtime.NumCPU()
+	}
+	threads = max(1, threads/max(1, jobs))
+	return func(ctx context.Context, j recipe.Job, lock *os.File) (peakMB float64, err error) {
+		self, err := os.Executable()
+		if err != nil {
+			return 0, err
+		}
+		args := []string{"--device", a.options.Device, "--threads", strconv.Itoa(threads)}
+		if a.display == nil {
+			args = append(args, "--quiet")
+		}
+		args = append(args, "job", out, j.Stage)
+		if j.Set != "" {
+			args = append(args, j.Set, j.Start)
+		}
+		cmd := exec.Command(self, args...)
+		cmd.ExtraFiles = []*os.File{lock}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this process, which tells the others
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			return 0, err
+		}
+		defer stdin.Close()
+		defer context.AfterFunc(ctx, func() { stdin.Close() })()
+		said := &relay{line: func(s string) { a.display.Logf("%s", s) }}
+		cmd.Stdout, cmd.Stderr = said, said
+		err = cmd.Run()
+		if said.fault != "" {
+			err = errors.New(said.fault)
+		}
+		if cmd.ProcessState != nil {
+			peakMB = float64(machine.PeakOf(cmd.ProcessState)) / 1e6
+		}
+		return peakMB, err
+	}
+}
+
+// A relay passes on the lines that another process writes, but for the error that it ends with.
+type relay struct {
+	line  func(string)
+	fault string
+
+	begun []byte
+}
+
+func (r *relay) Write(p []byte) (int, error) {
+	r.begun = append(r.begun, p...)
+	for {
+		line, rest, whole := bytes.Cut(r.begun, []byte{'\n'})
+		if !whole {
+			return len(p), nil
+		}
+		text, last := strings.CutPrefix(string(line), "must: ")
+		switch {
+		case last:
+			r.fault = text
+		case r.fault != "":
+			r.fault += "\n" + text
+		default:
+			r.line(text)
+		}
+		r.begun = append([]byte(nil), rest...)
+	}
+}
