@@ -21,6 +21,19 @@ func NewBackbone(s Spec, seed uint64) (*Network, error) {
 // Backbone builds the network of [NewBackbone] with the weights of a checkpoint, whatever the
 // checkpoint was trained for: tasks or a pretext task. The caller frees it.
 func (c *Checkpoint) Backbone() (*Network, error) {
+	if c.Foreign() {
+		var n *Network
+		err := torch.DoErr(func() (err error) {
+			if n, err = NewBackbone(c.Spec, 1); err != nil {
+				return err
+			}
+			if _, err = n.Start(c, false); err != nil {
+				n.Free()
+			}
+			return err
+		})
+		return n, err
+	}
 	s := c.Spec
 	s.Tasks, s.Pretext = nil, features
 	n, err := declare(s, nil)

@@ -645,6 +645,9 @@ func (s *Started) unused() string {
 	return strings.Join(parts, "; ")
 }
 
+// Foreign tells whether another program wrote the weights.
+func (c *Checkpoint) Foreign() bool { return c.foreign != nil }
+
 // Classes tells how many classes the classifier or the detector of foreign weights knows, 0 if there
 // is none, and which of the two tasks it is.
 func (c *Checkpoint) Classes() (task string, n int) {

@@ -48,7 +48,7 @@ func (c *probeCmd) Run(a *app) error {
 			return err
 		}
 	}
-	weights, err := task.ReadCheckpoint(c.Checkpoint)
+	weights, err := task.ReadStart(c.Checkpoint)
 	if err != nil {
 		return err
 	}

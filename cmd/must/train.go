@@ -46,7 +46,7 @@ type trainCmd struct {
 	source
 	Out   string   `help:"Folder of the run; the same run that is there goes on." required:"" placeholder:"DIR"`
 	Task  []string `help:"Task to learn (repeatable); default: all that the data has labels for." placeholder:"TASK"`
-	From  string   `help:"Checkpoint whose trunk to start from; size and architecture are its." type:"existingfile" placeholder:"FILE"`
+	From  string   `help:"Weights whose trunk to start from, ours, torchvision's or timm's; size and architecture are theirs." type:"existingfile" placeholder:"FILE"`
 	Size  int      `help:"Side of the network's input in pixels; default 224." placeholder:"PX"`
 	Depth int      `help:"Of the ResNet: 18, 34, 50, 101 or 152; default 50." placeholder:"N"`
 	Width float64  `help:"Factor on its channels; default 1." placeholder:"X"`
