@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-faster/jx"
 
+	"must/metric/cocojson"
 	"must/metric/rle"
 )
 
@@ -37,14 +38,13 @@ type cocoEntry struct {
 // A cocoReader reads files of hundreds of megabytes as a stream. Fields may come in any order;
 // unknown ones are skipped.
 type cocoReader struct {
-	d      *jx.Decoder
+	d      cocojson.Decoder
 	shapes bool // keep segmentations even where there is a box
-	number jx.Num
 	raw    jx.Raw
 }
 
 func newCOCOReader(r io.Reader, shapes bool) *cocoReader {
-	return &cocoReader{d: jx.Decode(r, 1<<18), shapes: shapes}
+	return &cocoReader{d: cocojson.Decoder{Decoder: jx.Decode(r, 1<<18)}, shapes: shapes}
 }
 
 func (r *cocoReader) truth() (f cocoTruthFile, err error) {
@@ -99,46 +99,15 @@ func (r *cocoReader) list(name string, item func(i int) error) error {
 	})
 }
 
-// fields reads an object; read says whether it used the field. A null is a missing field, and those
-// required must be there.
-func (r *cocoReader) fields(read func(key string) (used bool, err error), required ...string) error {
-	missing := (1<<len(required) - 1)
-	err := r.d.ObjBytes(func(_ *jx.Decoder, k []byte) error {
-		if r.d.Next() == jx.Null {
-			return r.d.Skip()
-		}
-		key := string(k)
-		used, err := read(key)
-		if err != nil {
-			return fmt.Errorf("field %q: %w", key, err)
-		}
-		for i, name := range required {
-			if name == key {
-				missing &^= 1 << i
-			}
-		}
-		if !used {
-			return r.d.Skip()
-		}
-		return nil
-	})
-	for i, name := range required {
-		if err == nil && missing&(1<<i) != 0 {
-			err = fmt.Errorf("has no %q", name)
-		}
-	}
-	return err
-}
-
 func (r *cocoReader) image() (image cocoImage, err error) {
-	err = r.fields(func(key string) (_ bool, err error) {
-		switch key {
+	err = r.d.Fields(func(key []byte) (_ bool, err error) {
+		switch string(key) {
 		case "id":
-			image.id, err = r.int()
+			image.id, err = r.d.Int()
 		case "height":
-			image.h, err = r.int()
+			image.h, err = r.d.Int()
 		case "width":
-			image.w, err = r.int()
+			image.w, err = r.d.Int()
 		default:
 			return false, nil
 		}
@@ -148,10 +117,10 @@ func (r *cocoReader) image() (image cocoImage, err error) {
 }
 
 func (r *cocoReader) category() (c cocoCategory, err error) {
-	err = r.fields(func(key string) (_ bool, err error) {
-		switch key {
+	err = r.d.Fields(func(key []byte) (_ bool, err error) {
+		switch string(key) {
 		case "id":
-			c.id, err = r.int()
+			c.id, err = r.d.Int()
 		case "name":
 			c.name, err = r.d.Str()
 		default:
@@ -164,23 +133,23 @@ func (r *cocoReader) category() (c cocoCategory, err error) {
 
 func (r *cocoReader) entry(required ...string) (o cocoEntry, err error) {
 	r.raw = r.raw[:0]
-	err = r.fields(func(key string) (_ bool, err error) {
-		switch key {
+	err = r.d.Fields(func(key []byte) (_ bool, err error) {
+		switch string(key) {
 		case "id":
-			o.id, err = r.int()
+			o.id, err = r.d.Int()
 		case "image_id":
-			o.image, err = r.int()
+			o.image, err = r.d.Int()
 		case "category_id":
-			o.category, err = r.int()
+			o.category, err = r.d.Int()
 		case "score":
 			o.score, err = r.d.Float64()
 		case "area":
 			o.area, err = r.d.Float64()
 			o.hasArea = true
 		case "iscrowd":
-			o.crowd, err = r.flag()
+			o.crowd, err = r.d.Flag()
 		case "bbox":
-			o.box, o.hasBox, err = r.box()
+			o.box, o.hasBox, err = r.d.Box()
 		case "segmentation":
 			r.raw, err = r.d.RawAppend(r.raw[:0])
 		default:
@@ -192,43 +161,6 @@ func (r *cocoReader) entry(required ...string) (o cocoEntry, err error) {
 		o.segmentation = append([]byte(nil), r.raw...)
 	}
 	return o, err
-}
-
-// int reads a whole number, which may be written as 1.0.
-func (r *cocoReader) int() (n int64, err error) {
-	if t := r.d.Next(); t != jx.Number {
-		return 0, fmt.Errorf("is a %s, not a whole number", t)
-	}
-	if r.number, err = r.d.NumAppend(r.number[:0]); err != nil {
-		return 0, err
-	}
-	return r.number.Int64()
-}
-
-// flag reads 0, 1, false or true.
-func (r *cocoReader) flag() (bool, error) {
-	if r.d.Next() == jx.Bool {
-		return r.d.Bool()
-	}
-	n, err := r.int()
-	return n != 0, err
-}
-
-// box reads four numbers; an empty list is no box.
-func (r *cocoReader) box() (box [4]float64, ok bool, err error) {
-	n := 0
-	err = r.d.Arr(func(*jx.Decoder) error {
-		v, err := r.d.Float64()
-		if n < len(box) {
-			box[n] = v
-		}
-		n++
-		return err
-	})
-	if err == nil && n != 0 && n != len(box) {
-		err = fmt.Errorf("a box of %d numbers, not x, y, width, height", n)
-	}
-	return box, n > 0, err
 }
 
 // shape returns what is to be compared.

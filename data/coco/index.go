@@ -13,6 +13,7 @@ import (
 	"github.com/go-faster/jx"
 
 	"must/data"
+	"must/metric/cocojson"
 )
 
 // An index is what is kept of a file of labels: all but the shapes, which stay in the file and of which
@@ -102,13 +103,12 @@ type indexer struct {
 	imageIDs numbering
 	classIDs numbering
 	listed   []int32 // the numbers of images, in the order of their list
-	d        jx.Decoder
-	digits   jx.Num
+	d        cocojson.Decoder
 }
 
 // readIndex reads a file of instances, or a panoptic one, through a window of so many bytes.
 func readIndex(r io.Reader, panoptic bool, window int) (*index, error) {
-	x := &indexer{panoptic: panoptic, imageIDs: newNumbering(), classIDs: newNumbering()}
+	x := &indexer{panoptic: panoptic, imageIDs: newNumbering(), classIDs: newNumbering(), d: cocojson.Decoder{Decoder: &jx.Decoder{}}}
 	err := newStream(r, window).items(func(list string) func([]byte, int64) error {
 		switch list {
 		case "images":
@@ -155,14 +155,14 @@ func (x *indexer) readImage(item []byte, _ int64) error {
 	x.d.ResetBytes(item)
 	var id, w, h int64
 	var name string
-	err := x.fields(func(key []byte) (_ bool, err error) {
+	err := x.d.Fields(func(key []byte) (_ bool, err error) {
 		switch string(key) {
 		case "id":
-			id, err = x.int()
+			id, err = x.d.Int()
 		case "width":
-			w, err = x.int()
+			w, err = x.d.Int()
 		case "height":
-			h, err = x.int()
+			h, err = x.d.Int()
 		case "file_name":
 			name, err = x.d.Str()
 		default:
@@ -184,15 +184,15 @@ func (x *indexer) readImage(item []byte, _ int64) error {
 func (x *indexer) readCategory(item []byte, _ int64) error {
 	x.d.ResetBytes(item)
 	var c category
-	err := x.fields(func(key []byte) (_ bool, err error) {
+	err := x.d.Fields(func(key []byte) (_ bool, err error) {
 		switch string(key) {
 		case "id":
-			c.id, err = x.int()
+			c.id, err = x.d.Int()
 		case "name":
 			c.name, err = x.d.Str()
 			c.name = strings.TrimSpace(c.name) // Objects365 has names with spaces behind
 		case "isthing":
-			c.thing, err = x.flag()
+			c.thing, err = x.d.Flag()
 		default:
 			return false, nil
 		}
@@ -212,26 +212,26 @@ func (x *indexer) readAnnotation(item []byte, at int64) error {
 	if x.panoptic {
 		shape, required = "segments_info", []string{"image_id", "file_name", "segments_info"}
 	}
-	err := x.fields(func(key []byte) (_ bool, err error) {
+	err := x.d.Fields(func(key []byte) (_ bool, err error) {
 		switch string(key) {
 		case "image_id":
 			var id int64
-			id, err = x.int()
+			id, err = x.d.Int()
 			a.image = x.imageIDs.number(id)
 		case "category_id":
 			var id int64
-			id, err = x.int()
+			id, err = x.d.Int()
 			class := x.classIDs.number(id)
 			if class > math.MaxUint16 {
 				return true, fmt.Errorf("more than %d categories", math.MaxUint16)
 			}
 			a.class = uint16(class)
 		case "bbox":
-			a.box, a.boxed, err = x.box()
+			a.box, a.boxed, err = x.d.Box()
 		case "area":
 			a.area, err = x.d.Float64()
 		case "iscrowd":
-			a.crowd, err = x.flag()
+			a.crowd, err = x.d.Flag()
 		case "file_name":
 			pngName, err = x.d.Str()
 		case shape:
@@ -309,76 +309,4 @@ func (x *indexer) resolve() error {
 		}
 	}
 	return nil
-}
-
-// fields reads an object; read says whether it used the field. A null is a missing field, and those
-// required must be there.
-func (x *indexer) fields(read func(key []byte) (used bool, err error), required ...string) error {
-	missing := 1<<len(required) - 1
-	err := x.d.ObjBytes(func(d *jx.Decoder, key []byte) error {
-		if d.Next() == jx.Null {
-			return d.Skip()
-		}
-		used, err := read(key)
-		if err != nil {
-			return fmt.Errorf("field %q: %w", key, err)
-		}
-		for i, name := range required {
-			if name == string(key) {
-				missing &^= 1 << i
-			}
-		}
-		if !used {
-			return d.Skip()
-		}
-		return nil
-	})
-	for i, name := range required {
-		if err == nil && missing&(1<<i) != 0 {
-			err = fmt.Errorf("has no %q", name)
-		}
-	}
-	return err
-}
-
-// int reads a whole number, which may be written as 1.0.
-func (x *indexer) int() (n int64, err error) {
-	if t := x.d.Next(); t != jx.Number {
-		return 0, fmt.Errorf("is a %s, not a whole number", t)
-	}
-	if x.digits, err = x.d.NumAppend(x.digits[:0]); err != nil {
-		return 0, err
-	}
-	return x.digits.Int64()
-}
-
-// flag reads 0, 1, false or true.
-func (x *indexer) flag() (bool, error) {
-	if x.d.Next() == jx.Bool {
-		return x.d.Bool()
-	}
-	n, err := x.int()
-	return n != 0, err
-}
-
-// list calls read before each item of a list.
-func (x *indexer) list(read func() error) error {
-	return x.d.Arr(func(*jx.Decoder) error { return read() })
-}
-
-// box reads four numbers; an empty list is no box.
-func (x *indexer) box() (box [4]float64, ok bool, err error) {
-	n := 0
-	err = x.d.Arr(func(d *jx.Decoder) error {
-		v, err := d.Float64()
-		if n < len(box) {
-			box[n] = v
-		}
-		n++
-		return err
-	})
-	if err == nil && n != 0 && n != len(box) {
-		err = fmt.Errorf("a box of %d numbers, not x, y, width, height", n)
-	}
-	return box, n > 0, err
 }

@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-faster/jx"
+
 	"must/data"
 	"must/data/imagefile"
+	"must/metric/cocojson"
 )
 
 // setPanoptic makes the maps and things of a panoptic file the labels.
@@ -121,24 +124,23 @@ type segment struct {
 
 // readSegments reads the segments_info of an image.
 func (d *Dataset) readSegments(text []byte) ([]segment, error) {
-	var x indexer
-	x.d.ResetBytes(text)
+	j := cocojson.Decoder{Decoder: jx.DecodeBytes(text)}
 	var all []segment
-	err := x.list(func() error {
+	err := j.Arr(func(*jx.Decoder) error {
 		var g segment
 		var id, categoryID int64
-		err := x.fields(func(key []byte) (_ bool, err error) {
+		err := j.Fields(func(key []byte) (_ bool, err error) {
 			switch string(key) {
 			case "id":
-				id, err = x.int()
+				id, err = j.Int()
 			case "category_id":
-				categoryID, err = x.int()
+				categoryID, err = j.Int()
 			case "bbox":
-				g.box, g.boxed, err = x.box()
+				g.box, g.boxed, err = j.Box()
 			case "area":
-				g.area, err = x.d.Float64()
+				g.area, err = j.Float64()
 			case "iscrowd":
-				g.crowd, err = x.flag()
+				g.crowd, err = j.Flag()
 			default:
 				return false, nil
 			}
