@@ -206,6 +206,7 @@ func TestMoCo(t *testing.T) {
 			fill(t, set)
 			torch.NoGrad(func() { m.queue.Copy(normalise(torch.From(noise("queue", 16*6), 16, 6))) })
 			momentum := torch.Zeros(torch.Float, set.Flat.Data.Len())
+			var losses []float32
 			for step := range g.Losses {
 				order := make([]int, n)
 				for i := range order {
@@ -214,12 +215,12 @@ func TestMoCo(t *testing.T) {
 				set.Flat.Grad.Fill(0)
 				loss := m.step(pixels(fmt.Sprint("query ", step), n, size), pixels(fmt.Sprint("key ", step), n, size), n, model.Mode{Train: true}, order)
 				what := fmt.Sprintf("%s, step %d: ", method, step)
-				near(t, what+"loss", values(loss.Detach()), g.Losses[step:][:1], 1e-5)
+				losses = append(losses, values(loss.Detach())...)
 				loss.Backward()
 				if step == 0 {
 					got := gradients(set)
 					for name, want := range g.Grad {
-						near(t, what+"gradient of "+name, some(got[name], 30), want, 1e-4)
+						near(t, what+"gradient of "+name, some(got[name], 30), want, 5e-5) // float32 through 20 layers
 					}
 				}
 				for _, part := range []struct {
@@ -234,7 +235,8 @@ func TestMoCo(t *testing.T) {
 					t.Errorf("%sthe queue is at %d, want %d", what, m.position, g.Position[step])
 				}
 			}
-			near(t, method+": queue", values(m.queue), g.Queue, 1e-4)
+			near(t, method+": losses", losses, g.Losses, 1e-5)
+			near(t, method+": queue", values(m.queue), g.Queue, 1e-5)
 			key, query := m.key.Set.State(), set.State()
 			for name, want := range g.Key {
 				near(t, method+": key encoder's "+name, some(key[name], 30), want, 1e-5)

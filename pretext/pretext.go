@@ -37,24 +37,24 @@ const (
 // A Config names a method and what differs from its published form: zero stands for the published
 // value.
 type Config struct {
-	Method string `yaml:"method" json:"method"` // simclr, moco-v1, moco-v2 or mae
-	Views  string `yaml:"views" json:"views"`   // imagenet (also ""), or cifar for images of about 32 px
+	Method string `yaml:"method" json:"method"`                   // simclr, moco-v1, moco-v2 or mae
+	Views  string `yaml:"views,omitempty" json:"views,omitempty"` // imagenet (also ""), or cifar for images of about 32 px
 
 	// Of SimCLR and MoCo.
-	Temperature float64 `yaml:"temperature" json:"temperature"` // 0: simclr 0.1, with views of cifar 0.5; moco-v1 0.07; moco-v2 0.2
-	Out         int64   `yaml:"out" json:"out"`                 // width of what is compared; 0: 128
-	Hidden      int64   `yaml:"hidden" json:"hidden"`           // width of the hidden layer before it, which moco-v1 has not; 0: that of the feature
+	Temperature float64 `yaml:"temperature,omitempty" json:"temperature,omitempty"` // 0: simclr 0.1, with views of cifar 0.5; moco-v1 0.07; moco-v2 0.2
+	Out         int64   `yaml:"out,omitempty" json:"out,omitempty"`                 // width of what is compared; 0: 128
+	Hidden      int64   `yaml:"hidden,omitempty" json:"hidden,omitempty"`           // width of the hidden layer before it, which moco-v1 has not; 0: that of the feature
 
 	// Of MoCo.
-	Queue    int     `yaml:"queue" json:"queue"`         // keys, a multiple of the batch; 0: 65536
-	Momentum float64 `yaml:"momentum" json:"momentum"`   // of the key encoder; 0: 0.999
-	BNGroups int     `yaml:"bn_groups" json:"bn_groups"` // parts of a batch that are normalised apart; 0: of 32 images each, at least two
+	Queue    int     `yaml:"queue,omitempty" json:"queue,omitempty"`         // keys, a multiple of the batch; 0: 65536
+	Momentum float64 `yaml:"momentum,omitempty" json:"momentum,omitempty"`   // of the key encoder; 0: 0.999
+	BNGroups int     `yaml:"bn_groups,omitempty" json:"bn_groups,omitempty"` // parts of a batch that are normalised apart; 0: of 32 images each, at least two
 
 	// Of MAE.
-	Mask          float64 `yaml:"mask" json:"mask"`                     // share of the patches that are not shown; 0: 0.75
-	DecoderDim    int64   `yaml:"decoder_dim" json:"decoder_dim"`       // width of the decoder's tokens; 0: 512
-	DecoderHeads  int64   `yaml:"decoder_heads" json:"decoder_heads"`   // 0: 16
-	DecoderLayers int     `yaml:"decoder_layers" json:"decoder_layers"` // 0: 8
+	Mask          float64 `yaml:"mask,omitempty" json:"mask,omitempty"`                     // share of the patches that are not shown; 0: 0.75
+	DecoderDim    int64   `yaml:"decoder_dim,omitempty" json:"decoder_dim,omitempty"`       // width of the decoder's tokens; 0: 512
+	DecoderHeads  int64   `yaml:"decoder_heads,omitempty" json:"decoder_heads,omitempty"`   // 0: 16
+	DecoderLayers int     `yaml:"decoder_layers,omitempty" json:"decoder_layers,omitempty"` // 0: 8
 }
 
 // published returns c with the published values in the place of zeros.
