@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"must/machine"
+	"must/onnx/ort"
 	"must/torch"
 	"must/torch/libtorch"
 )
@@ -30,6 +32,7 @@ func Run(w io.Writer) (ok bool) {
 	d := &doctor{Writer: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	d.machine()
 	ok = d.libtorch()
+	d.onnxRuntime()
 	for _, a := range d.advice {
 		d.line("advice", "%s", a)
 	}
@@ -129,6 +132,23 @@ func (d *doctor) libtorch() bool {
 	}
 	d.line("training", "works: %.0f GFLOP/s in float32, %.0f in bfloat16 (3×3 convolution, forward and backward)", float, brain)
 	return true
+}
+
+// onnxRuntime reports the library that runs teachers of others.
+func (d *doctor) onnxRuntime() {
+	lib, err := ort.Find()
+	if missing := (*ort.NotFoundError)(nil); errors.As(err, &missing) {
+		d.line("ONNX Runtime", "none; only teachers that are .onnx models need it: `make onnxruntime` fetches one")
+		return
+	}
+	if err == nil {
+		lib, err = ort.Open()
+	}
+	if err != nil {
+		d.line("ONNX Runtime", "%v", err)
+		return
+	}
+	d.line("ONNX Runtime", "%s: %s (%s)", orUnknown(lib.Version), lib.Path, lib.Reason)
 }
 
 // probe trains a convolution for a few steps and returns the GFLOP/s of the fastest.

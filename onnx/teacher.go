@@ -9,6 +9,8 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
 	"must/data"
 	"must/onnx/ort"
@@ -50,7 +52,7 @@ func Open(d Declaration, o Options) (t *Teacher, err error) {
 			return nil, err
 		}
 	}
-	if t.SHA256, err = hashModel(t.path); err != nil {
+	if t.SHA256, err = t.d.Hash(o.Dir); err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)
 	}
 	if t.session, err = ort.Load(t.path, o.Threads); err != nil {
@@ -66,18 +68,23 @@ func Open(d Declaration, o Options) (t *Teacher, err error) {
 	if t.plan, err = newPlan(&t.d, t.session.Inputs, t.session.Outputs); err != nil {
 		return t, err
 	}
+	return t, t.Try()
+}
+
+// Try runs the model on a grey image.
+func (t *Teacher) Try() error {
 	v := t.plan.view
 	if v.Fit == task.Keep {
 		v.W = max(1, int(math.Round(float64(v.W)/float64(v.Multiple)))) * v.Multiple
 		v.H = v.W
 	}
-	grey := task.Images{Pix: make([]uint8, 3*v.W*v.H), N: 1, W: v.W, H: v.H}
-	for i := range grey.Pix {
-		grey.Pix[i] = 128
-	}
-	_, err = t.See(grey)
-	return t, err
+	grey := task.Images{Pix: slices.Repeat([]uint8{128}, 3*v.W*v.H), N: 1, W: v.W, H: v.H}
+	_, err := t.See(grey)
+	return err
 }
+
+// Task is the one that the teacher knows.
+func (t *Teacher) Task() string { return t.d.Task }
 
 // mapTo maps the model's classes to a space.
 func (t *Teacher) mapTo(space []string) error {
@@ -94,24 +101,57 @@ func (t *Teacher) mapTo(space []string) error {
 	return nil
 }
 
-// hashModel hashes a file and the files of weights that exporters put beside it.
-func hashModel(path string) (string, error) {
-	h := sha256.New()
-	for _, part := range []string{path, path + ".data", path + "_data"} {
-		f, err := os.Open(part)
-		if os.IsNotExist(err) && part != path {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		_, err = io.Copy(h, f)
-		f.Close()
-		if err != nil {
-			return "", err
+// Hash is the SHA-256 of the model's file. Where exporters put the weights beside it, it is that of
+// the hashes of both.
+func (d *Declaration) Hash(dir string) (string, error) {
+	path := within(dir, d.ONNX)
+	sum, err := hashFile(path)
+	if err != nil {
+		return "", err
+	}
+	for _, weights := range []string{path + ".data", path + "_data"} {
+		if _, err := os.Stat(weights); err == nil {
+			more, err := hashFile(weights)
+			if err != nil {
+				return "", err
+			}
+			both := sha256.Sum256([]byte(sum + more))
+			sum = hex.EncodeToString(both[:])
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return sum, nil
+}
+
+// hashes keeps the hashes of files, which can be large, while those stay as they are.
+var hashes sync.Map // fileState → string
+
+type fileState struct {
+	path string
+	size int64
+	time time.Time
+}
+
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	state := fileState{path, info.Size(), info.ModTime()}
+	if sum, ok := hashes.Load(state); ok {
+		return sum.(string), nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	sum := hex.EncodeToString(h.Sum(nil))
+	hashes.Store(state, sum)
+	return sum, nil
 }
 
 // Knows are the classes or units of the declared task, in the recipe's terms.
@@ -153,10 +193,7 @@ func (t *Teacher) Free() { t.session.Close() }
 
 // See returns what the model sees in each image, in the frame of its input.
 func (t *Teacher) See(images task.Images, tasks ...string) ([]*data.Sample, error) {
-	preds := make([]*data.Sample, images.N)
-	for i := range preds {
-		preds[i] = &data.Sample{}
-	}
+	preds := newSamples(images.N)
 	if len(tasks) > 0 && !slices.Contains(tasks, t.d.Task) {
 		return preds, nil
 	}
@@ -176,6 +213,14 @@ func (t *Teacher) See(images task.Images, tasks ...string) ([]*data.Sample, erro
 		}
 	}
 	return preds, nil
+}
+
+func newSamples(n int) []*data.Sample {
+	samples := make([]*data.Sample, n)
+	for i := range samples {
+		samples[i] = &data.Sample{}
+	}
+	return samples
 }
 
 // run computes the outputs for planar images, made up to n by black ones.

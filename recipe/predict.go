@@ -123,30 +123,32 @@ func (d *imageFiles) Sample(i int) (*data.Sample, error) {
 	return imagefile.Sample(d.keys[i], d.files[i])
 }
 
-// Predict writes what a checkpoint's network sees in each image: KEY.json, KEY.png with every task
+// Predict writes what a checkpoint's network, or the model that a .teacher.yaml file declares, sees in each image: KEY.json, KEY.png with every task
 // drawn in, and maps beside them. Objects below the threshold are left out. It returns the number of
 // images that could not be read.
 func Predict(ctx context.Context, checkpoint string, images data.Dataset, out string, threshold float64, display *progress.Display) (broken int, err error) {
-	net, c, err := task.Load(checkpoint)
+	teachers, err := OpenTeachers([]string{checkpoint}, images.Labels())
 	if err != nil {
 		return 0, err
 	}
+	net := teachers[0].Net
 	defer torch.Do(net.Free)
+	labels := net.Knows()
 	var skipped atomic.Int64
 	o := task.PredictOptions{Name: "predict", Display: display, Skipped: func(err error) {
 		skipped.Add(1)
 		display.Logf("skipped: %v", err)
 	}}
 	err = task.Predict(ctx, []task.Use{{Net: net}}, images, o, func(i int, s, pred *data.Sample) error {
-		if h := net.Head(data.Detection); h != nil {
-			h.Pseudo(pred, threshold)
+		if labels.Has(data.Detection) {
+			task.RulesOf(data.Detection, labels).Pseudo(pred, threshold)
 		}
 		pred.Image = s.Image
-		p := Prediction{Image: s.Key, Network: c.SHA256}
+		p := Prediction{Image: s.Key, Network: teachers[0].Hash}
 		if files, ok := images.(*imageFiles); ok {
 			p.Image = files.files[i]
 		}
-		return p.write(filepath.Join(out, filepath.FromSlash(s.Key)), pred, net.Labels)
+		return p.write(filepath.Join(out, filepath.FromSlash(s.Key)), pred, labels)
 	})
 	return int(skipped.Load()), err
 }
@@ -184,7 +186,8 @@ func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error 
 		}
 	}
 	if g := pred.Depth; g != nil {
-		p.Depth = &DepthFile{MapFile{filepath.Base(base) + ".depth.npy"}, l.Depth, slices.Min(g.Pix), slices.Max(g.Pix)}
+		near, far := depthRange(pred)
+		p.Depth = &DepthFile{MapFile{filepath.Base(base) + ".depth.npy"}, l.Depth, float32(near), float32(far)}
 		if err := atomicfile.WriteFile(base+".depth.npy", npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)); err != nil {
 			return err
 		}

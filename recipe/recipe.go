@@ -17,6 +17,7 @@ import (
 	"must/data"
 	"must/label"
 	"must/model"
+	"must/onnx"
 	"must/pretext"
 	"must/task"
 	"must/train"
@@ -33,9 +34,12 @@ type Recipe struct {
 	Train     train.Config         `yaml:"train"`            // what stages start from
 	Spaces    map[string]*Space    `yaml:"spaces,omitempty"` // by task, its classes in this recipe; absent: those of its sets, which must then be the same
 	Data      map[string]*Set      `yaml:"data"`
-	Stages    []*Stage             `yaml:"stages"`
-	Figures   []*Figure            `yaml:"figures,omitempty"` // of the report, drawn from trials
-	Quick     []string             `yaml:"quick,omitempty"`   // settings of a shorter run, key=value
+
+	Foreign map[string]*onnx.Declaration `yaml:"teachers,omitempty"` // teachers that are models of others
+
+	Stages  []*Stage  `yaml:"stages"`
+	Figures []*Figure `yaml:"figures,omitempty"` // of the report, drawn from trials
+	Quick   []string  `yaml:"quick,omitempty"`   // settings of a shorter run, key=value
 }
 
 // A Set is a dataset with its parts. Count limits each part.
@@ -80,7 +84,7 @@ type TrainStage struct {
 // A LabelStage has teachers label what sets lack.
 type LabelStage struct {
 	Data       []string           `yaml:"data"`
-	Teachers   []string           `yaml:"teachers"` // stages or checkpoint files
+	Teachers   []string           `yaml:"teachers"` // stages, checkpoint files, or teachers of others: declared in the recipe or in .teacher.yaml files
 	Thresholds map[string]float64 `yaml:"thresholds,omitempty"`
 	ShardSize  int                `yaml:"shard_size,omitempty"`
 }
@@ -196,6 +200,9 @@ func (r *Recipe) Check() error {
 	if err := r.checkSpaces(); err != nil {
 		return err
 	}
+	if err := r.checkForeign(); err != nil {
+		return err
+	}
 	before := map[string]*Stage{}
 	for i, s := range r.Stages {
 		if err := r.checkStage(s, before); err != nil {
@@ -289,8 +296,11 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 			s.Label.Thresholds = label.DefaultThresholds()
 		}
 		for _, t := range s.Label.Teachers {
+			if r.isForeign(t) {
+				continue
+			}
 			if err := start(t); err != nil {
-				return err
+				return fmt.Errorf("%w, nor declared under teachers, nor a %s file", err, teacherSuffix)
 			}
 		}
 		return sets(s.Label.Data...)

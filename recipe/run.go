@@ -110,9 +110,12 @@ func (r *Runner) key(s *Stage) string {
 	}
 	input := func(names ...string) {
 		for _, n := range names {
-			if i := r.stage(n); i != nil {
+			switch i := r.stage(n); {
+			case i != nil:
 				add(r.key(i))
-			} else {
+			case r.isForeign(n):
+				add(r.foreignKey(n)...)
+			default:
 				add(n)
 			}
 		}

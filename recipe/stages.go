@@ -210,6 +210,9 @@ func (r *Runner) weights(s *Stage, c train.Config) (map[string]float64, error) {
 	}
 	if s.Train.Labels != "" {
 		for _, t := range r.stage(s.Train.Labels).Label.Teachers {
+			if r.isForeign(t) { // of whose training nothing is known
+				continue
+			}
 			teacher, err := task.ReadCheckpoint(r.checkpoint(t))
 			if err != nil {
 				return nil, err
@@ -301,10 +304,19 @@ func (r *Runner) unseen(start string) (set string, ds data.Dataset) {
 	return set, ds
 }
 
-// Teachers loads the networks of train stages or checkpoint files. The caller frees them.
+// Teachers loads the networks of train stages or checkpoint files, and teachers of others. The caller
+// frees them.
 func (r *Runner) Teachers(starts []string) ([]label.Teacher, error) {
 	var teachers []label.Teacher
 	for _, t := range starts {
+		if r.isForeign(t) {
+			teacher, err := r.foreignTeacher(t)
+			if err != nil {
+				return nil, err
+			}
+			teachers = append(teachers, teacher)
+			continue
+		}
 		path := r.checkpoint(t)
 		net, c, err := task.Load(path)
 		if err != nil {

@@ -83,7 +83,7 @@ func (r *Runner) Survey(ctx context.Context, probe error) (*Survey, error) {
 	if err := r.checkOnly(); err != nil {
 		return nil, err
 	}
-	v := &surveyor{Runner: r, costs: map[string]train.Cost{}, faults: map[string]error{}, read: map[string]float64{}}
+	v := &surveyor{Runner: r, costs: map[string]train.Cost{}, faults: map[string]error{}, read: map[string]float64{}, foreigners: map[string]foreignSurvey{}}
 	s := &Survey{Name: r.Name, Out: r.Out, Unprobed: probe, Load: machine.Load()}
 	for _, name := range keys(r.Data) {
 		set := v.set(name)
@@ -129,10 +129,11 @@ var errSet = errors.New("a set that it needs cannot be used")
 
 type surveyor struct {
 	*Runner
-	costs    map[string]train.Cost // by what matters of a network and batch
-	faults   map[string]error      // by set
-	read     map[string]float64    // seconds to read a sample, by set
-	resident int64                 // bytes, with all sets open
+	costs      map[string]train.Cost // by what matters of a network and batch
+	faults     map[string]error      // by set
+	read       map[string]float64    // seconds to read a sample, by set
+	foreigners map[string]foreignSurvey
+	resident   int64 // bytes, with all sets open
 }
 
 // A need is a part of a set that a stage reads.
@@ -268,6 +269,7 @@ type work struct {
 type trial struct {
 	spec    task.Spec
 	pretext *pretext.Config // in place of the tasks
+	foreign float64         // seconds per image of a teacher of others; 0: it is a network of ours
 	config  train.Config
 	steps   int
 	predict int     // images
@@ -344,7 +346,7 @@ func (v *surveyor) work(s *Stage) (w work, err error) {
 			if unseen != nil {
 				predict += unseen.Len() // for the quality of the labels
 			}
-			w.runs = append(w.runs, &trial{spec: spec, config: v.Train, predict: predict, times: 1, read: read / float64(images)})
+			w.runs = append(w.runs, &trial{spec: spec, foreign: v.foreigners[start].seconds, config: v.Train, predict: predict, times: 1, read: read / float64(images)})
 		}
 		w.text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(s.Label.Teachers), "teacher"))
 	case s.Score != nil:
@@ -476,6 +478,10 @@ func (v *surveyor) specOf(start string) (task.Spec, error) {
 		spec, _, err := v.trainSpec(s)
 		return spec, err
 	}
+	if v.isForeign(start) {
+		f, err := v.surveyForeign(start)
+		return f.spec, err
+	}
 	c, err := task.ReadStart(start)
 	if err != nil {
 		return task.Spec{}, err
@@ -509,6 +515,9 @@ const probePixels, probePixelsGPU = 1 << 17, 1 << 23
 
 // cost measures a network, or one that costs about as much.
 func (v *surveyor) cost(t *trial) (train.Cost, error) {
+	if t.foreign > 0 {
+		return train.Cost{Predict: t.foreign}, nil
+	}
 	s, c := t.spec, t.config
 	pixels := probePixels
 	if i, err := torch.Describe(); err != nil {

@@ -49,10 +49,11 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	net, _, err := task.Load(c.Checkpoint)
+	teachers, err := recipe.OpenTeachers([]string{c.Checkpoint}, ds.Labels())
 	if err != nil {
 		return err
 	}
+	net := teachers[0].Net
 	defer torch.Do(net.Free)
 	skipped := 0
 	scores, err := task.Evaluate(a.ctx, net, ds, task.PredictOptions{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {

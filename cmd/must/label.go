@@ -20,7 +20,7 @@ import (
 type labelCmd struct {
 	source
 	Split     string             `help:"Part of the data to label; default: all of a folder, train of other formats." placeholder:"NAME"`
-	Teacher   []string           `help:"Checkpoint that labels (repeatable)." type:"existingfile" required:"" placeholder:"FILE"`
+	Teacher   []string           `help:"Checkpoint, or .teacher.yaml that declares an ONNX model (docs/onnx.md); it labels (repeatable)." type:"existingfile" required:"" placeholder:"FILE"`
 	Out       string             `help:"Folder of the labels; labelling that is under way there goes on." required:"" placeholder:"DIR"`
 	Task      []string           `help:"Task to label (repeatable); default: all of the teachers' that the data lacks labels for." placeholder:"TASK"`
 	Threshold map[string]float64 `help:"Least score of a box, confidence of a pixel; default: detection=0.5, segmentation=0.5." placeholder:"TASK=X"`
@@ -70,7 +70,7 @@ func (c *labelCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	teachers, err := (&recipe.Runner{Recipe: &recipe.Recipe{}}).Teachers(c.Teacher)
+	teachers, err := recipe.OpenTeachers(c.Teacher, ds.Labels())
 	if err != nil {
 		return err
 	}

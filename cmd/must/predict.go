@@ -7,7 +7,7 @@ import (
 )
 
 type predictCmd struct {
-	Checkpoint string   `arg:"" help:"The network." type:"existingfile"`
+	Checkpoint string   `arg:"" help:"The network, or a .teacher.yaml that declares an ONNX model." type:"existingfile"`
 	Image      []string `arg:"" help:"Images, or folders of them."`
 	Out        string   `help:"Folder to write to." default:"out/predict" placeholder:"DIR"`
 	Threshold  float64  `help:"Least score of an object; default 0.5." default:"0.5" placeholder:"X"`
