@@ -42,7 +42,7 @@ func (c *Conv) weight(x *torch.Tensor) *torch.Tensor {
 		return like(c.w, x)
 	}
 	s := c.w.Shape
-	w := c.w.T.View(1, s[0], -1).BatchNorm(nil, nil, nil, nil, true, 0, 1e-10) // over what is one channel's: its weights
+	w := c.w.T.View(1, s[0], -1).BatchNorm(nil, nil, nil, nil, true, 0, 1e-10) // of one "image" with a channel per output
 	return w.View(s...).As(x.DType())
 }
 

@@ -267,7 +267,7 @@ func BenchmarkTrunk(b *testing.B) {
 	for name, c := range map[string]Config{
 		"resnet": {Depth: 18, Width: 0.5, FPN: 64},
 		"bit":    {Backbone: BackboneBiT, Depth: 18, Width: 0.5, FPN: 64},
-		"vit":    {Backbone: BackboneViT, Patch: 8, Grid: 8, Dim: 192, Heads: 3, Layers: 6, FPN: 64},
+		"vit":    {Backbone: BackboneViT, Patch: 8, Grid: 8, Dim: 96, Heads: 3, Layers: 4, FPN: 64},
 	} {
 		for _, pyramid := range []bool{false, true} {
 			for _, m := range []Mode{{}, {Train: true}} {
