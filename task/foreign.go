@@ -11,6 +11,7 @@ import (
 
 	"must/data"
 	"must/model"
+	"must/torch"
 	"must/weights"
 )
 
@@ -36,9 +37,10 @@ type layout struct {
 
 // A source is what a parameter is made of.
 type source struct {
-	from []string
-	fits func(shapes [][]int64, want []int64) bool // nil: the one shape is the parameter's
-	make func(in []array, want []int64) []float32  // nil: the one array as it is
+	from  []string
+	needs string                                    // another tensor that must be there, "": none
+	fits  func(shapes [][]int64, want []int64) bool // nil: the one shape is the parameter's
+	make  func(in []array, want []int64) []float32  // nil: the one array as it is
 }
 
 type array struct {
@@ -46,17 +48,17 @@ type array struct {
 	values []float32
 }
 
-// halfMean and halfStd normalise to −1…1.
+// HalfMean and HalfStd normalise images to −1…1, as timm does for BiT and most ViTs.
 var (
-	halfMean = [3]float64{127.5, 127.5, 127.5}
-	halfStd  = halfMean
+	HalfMean = [3]float64{127.5, 127.5, 127.5}
+	HalfStd  = HalfMean
 )
 
 var layouts = []layout{
 	{"torchvision Mask R-CNN", "backbone.body.conv1.weight", ImageNetMean, ImageNetStd, maskRCNNSources, maskRCNNReason, "roi_heads.box_predictor.cls_score.weight", resnetConfig("backbone.body.")},
 	{"torchvision ViT", "conv_proj.weight", ImageNetMean, ImageNetStd, torchvisionViTSources, classifierReason("heads."), "heads.head.weight", vitConfig("conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_")},
-	{"timm ViT", "patch_embed.proj.weight", halfMean, halfStd, timmSources("head."), classifierReason("head."), "head.weight", vitConfig("patch_embed.proj.weight", "pos_embed", "blocks.")},
-	{"timm BiT", "stages.0.blocks.0.norm1.weight", halfMean, halfStd, timmSources("head.fc."), classifierReason("head."), "head.fc.weight", bitConfig},
+	{"timm ViT", "patch_embed.proj.weight", HalfMean, HalfStd, timmSources("head."), classifierReason("head."), "head.weight", vitConfig("patch_embed.proj.weight", "pos_embed", "blocks.")},
+	{"timm BiT", "stages.0.blocks.0.norm1.weight", HalfMean, HalfStd, timmSources("head.fc."), classifierReason("head."), "head.fc.weight", bitConfig},
 	{"torchvision or timm ResNet", "layer1.0.conv1.weight", ImageNetMean, ImageNetStd, timmSources("fc."), classifierReason("fc."), "fc.weight", resnetConfig("")},
 }
 
@@ -398,11 +400,7 @@ func identity(theirs string) module {
 // behindFC takes a predictor that reads the layer which is box.fc here; behind another it means nothing.
 func behindFC(theirs string) module {
 	return func(kind string) source {
-		return source{
-			from: []string{theirs + "." + kind, "roi_heads.box_head.5.weight"},
-			fits: func(shapes [][]int64, want []int64) bool { return slices.Equal(shapes[0], want) },
-			make: func(in []array, _ []int64) []float32 { return in[0].values },
-		}
+		return source{from: []string{theirs + "." + kind}, needs: "roi_heads.box_head.5.weight"}
 	}
 }
 
@@ -486,54 +484,68 @@ func resamplePositions(v []float32, from, to, dim int64) []float32 {
 	return out
 }
 
-// state reads what a network's parameters are made of, heads only if asked for, and files in s what was
-// taken and what was not.
-func (f *foreign) state(params []*model.Param, heads bool, s *Started) (map[string][]float32, error) {
-	r, err := weights.Open(f.path)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	state := map[string][]float32{}
+// plan chooses what parameters are made of, heads only if asked for, and files in s what is taken and
+// what is not.
+func (f *foreign) plan(params []*model.Param, heads bool, s *Started) map[*model.Param]*source {
+	sources := map[*model.Param]*source{}
 	used, misfits := map[string]bool{}, map[string]string{}
 	for _, p := range params {
-		if !heads && strings.HasPrefix(p.Name, "heads.") {
-			continue
+		var from *source
+		if heads || !strings.HasPrefix(p.Name, "heads.") {
+			from = f.choose(p, misfits)
 		}
-		from := f.choose(p, misfits)
 		if from == nil {
+			s.Fresh = append(s.Fresh, p.Name)
 			continue
 		}
-		var in []array
+		sources[p] = from
+		s.Taken = append(s.Taken, p.Name)
 		for _, name := range from.from {
-			t, err := r.Read(f.prefix + name)
-			if err != nil {
-				return nil, err
-			}
-			v, err := weights.Float32s(t)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", f.path, err)
-			}
-			in = append(in, array{t.Shape, v})
 			used[name] = true
 		}
-		v := in[0].values
-		if from.make != nil {
-			v = from.make(in, p.Shape)
-		}
-		state[p.Name] = v
-		s.Taken = append(s.Taken, p.Name)
 	}
 	for full := range f.shapes {
-		name, ours := strings.CutPrefix(full, f.prefix)
-		if ours && used[name] || strings.HasSuffix(name, "num_batches_tracked") {
+		name, known := strings.CutPrefix(full, f.prefix)
+		if known && used[name] || strings.HasSuffix(name, "num_batches_tracked") {
 			continue
 		}
 		reason := cmp.Or(misfits[name], f.layout.reason(name), "nothing here corresponds to it")
 		s.Unused = append(s.Unused, Unused{full, reason})
 	}
 	slices.SortFunc(s.Unused, func(a, b Unused) int { return strings.Compare(a.Name, b.Name) })
-	return state, nil
+	return sources
+}
+
+// fill reads the values of parameters, one at a time.
+func (f *foreign) fill(sources map[*model.Param]*source) error {
+	r, err := weights.Open(f.path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for p, from := range sources {
+		var in []array
+		for _, name := range from.from {
+			t, err := r.Read(f.prefix + name)
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(t.Shape, f.shape(name)) {
+				return fmt.Errorf("%s: %s was changed meanwhile", f.path, t.Name)
+			}
+			v, err := weights.Float32s(t)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.path, err)
+			}
+			in = append(in, array{t.Shape, v})
+		}
+		v := in[0].values
+		if from.make != nil {
+			v = from.make(in, p.Shape)
+		}
+		torch.Load(p.T, v)
+	}
+	return nil
 }
 
 // choose returns the first source of a parameter that the file has in a shape that fits; others are
@@ -546,7 +558,7 @@ func (f *foreign) choose(p *model.Param, misfits map[string]string) *source {
 				shapes = append(shapes, shape)
 			}
 		}
-		if len(shapes) < len(s.from) {
+		if len(shapes) < len(s.from) || s.needs != "" && f.shape(s.needs) == nil {
 			continue
 		}
 		if s.fits == nil && slices.Equal(trimOnes(shapes[0], len(p.Shape)), p.Shape) || s.fits != nil && s.fits(shapes, p.Shape) {
@@ -577,24 +589,20 @@ func (n *Network) startForeign(f *foreign, heads bool) (*Started, error) {
 	}
 	s := &Started{From: fmt.Sprintf("%s (%s)", filepath.Base(f.path), f.layout.name)}
 	params := n.Set.All()
-	state, err := f.state(params, heads, s)
-	if err != nil {
-		return nil, err
-	}
-	params = slices.DeleteFunc(params, func(p *model.Param) bool { return !strings.HasPrefix(p.Name, "backbone.") })
-	taken := 0
+	sources := f.plan(params, heads, s)
+	backbone, taken := 0, 0
 	for _, p := range params {
-		if state[p.Name] != nil {
-			taken++
+		if strings.HasPrefix(p.Name, "backbone.") {
+			backbone++
+			if sources[p] != nil {
+				taken++
+			}
 		}
 	}
-	if 2*taken < len(params) {
-		return nil, fmt.Errorf("%s: a %s by its names, but of the backbone's %d tensors only %d fit: %s", f.path, f.layout.name, len(params), taken, s.unused())
+	if 2*taken < backbone {
+		return nil, fmt.Errorf("%s: a %s by its names, but of the backbone's %d tensors only %d fit: %s", f.path, f.layout.name, backbone, taken, s.unused())
 	}
-	if s.Fresh, _, err = n.Set.Load(state); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path, err)
-	}
-	return s, nil
+	return s, f.fill(sources)
 }
 
 // Started tells what a network took over from weights, all by name.
@@ -614,8 +622,12 @@ func (s *Started) String() string {
 	if len(s.Fresh) > 0 {
 		var names []string
 		for _, name := range s.Fresh {
-			parts := strings.SplitN(name, ".", 3)
-			names = append(names, strings.Join(parts[:min(2, len(parts)-1)], "."))
+			parts := strings.Split(name, ".")
+			depth := 2 // neck.p6, heads.detection.box
+			if parts[0] == "heads" {
+				depth = 3
+			}
+			names = append(names, strings.Join(parts[:min(depth, len(parts)-1)], "."))
 		}
 		text += fmt.Sprintf("\n  %d start afresh: %s", len(s.Fresh), strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", "))
 	}
@@ -662,4 +674,40 @@ func (c *Checkpoint) Classes() (task string, n int) {
 		return data.Detection, int(shape[0]) - 1 // without the background
 	}
 	return data.Classification, int(shape[0])
+}
+
+// Import builds the network of foreign weights with their head, which knows classes by these names in
+// this order: a classifier, or a detector with masks (without the background). Change, if not nil, may
+// set what of the specification the file does not tell. The caller frees the network.
+func (c *Checkpoint) Import(classes []string, change func(s *Spec)) (n *Network, started *Started, err error) {
+	task, count := c.Classes()
+	switch {
+	case c.foreign == nil:
+		return nil, nil, fmt.Errorf("it is a checkpoint of this program already")
+	case count < 1:
+		return nil, nil, fmt.Errorf("%s has no classifier or detector to import; its trunk can be trained from as it is", c.foreign.path)
+	case len(classes) != count:
+		return nil, nil, fmt.Errorf("%s knows %d classes, the list has %d", c.foreign.path, count, len(classes))
+	}
+	s := c.Spec
+	if s.Tasks = []string{task}; task == data.Classification {
+		s.Labels.Classification = classes
+	} else {
+		s.Labels.Detection, s.Labels.Masks = classes, c.foreign.shape("roi_heads.mask_predictor.mask_fcn_logits.weight") != nil
+	}
+	if change != nil {
+		change(&s)
+	}
+	as := *c // the weights, used to the normalisation that change may have set
+	as.Spec = s
+	err = torch.DoErr(func() error {
+		if n, err = New(s, 1); err != nil {
+			return err
+		}
+		if started, err = n.Start(&as, true); err != nil {
+			n.Free()
+		}
+		return err
+	})
+	return n, started, err
 }
