@@ -2,7 +2,6 @@ package task
 
 import (
 	"fmt"
-	"strings"
 
 	"must/model"
 	"must/torch"
@@ -19,45 +18,39 @@ func NewBackbone(s Spec, seed uint64) (*Network, error) {
 }
 
 // Backbone builds the network of [NewBackbone] with the weights of a checkpoint, whatever the
-// checkpoint was trained for: tasks or a pretext task. The caller frees it.
+// checkpoint was trained for and by which program. The caller frees it.
 func (c *Checkpoint) Backbone() (*Network, error) {
-	if c.Foreign() {
-		var n *Network
-		err := torch.DoErr(func() (err error) {
-			if n, err = NewBackbone(c.Spec, 1); err != nil {
-				return err
-			}
-			if _, err = n.Start(c, false); err != nil {
-				n.Free()
-			}
-			return err
-		})
-		return n, err
-	}
 	s := c.Spec
 	s.Tasks, s.Pretext = nil, features
 	n, err := declare(s, nil)
 	if err != nil {
 		return nil, err
 	}
-	state := map[string][]float32{}
-	for name, v := range c.State {
-		if strings.HasPrefix(name, "backbone.") {
-			state[name] = v
+	if !c.Foreign() { // before memory is taken for what the file only claims to hold
+		if missing, _, err := n.Set.Compare(c.State); err != nil {
+			return nil, err
+		} else if len(missing) > 0 {
+			return nil, lacking(missing)
 		}
 	}
-	switch missing, unused, err := n.Set.Compare(state); {
-	case err != nil:
-		return nil, err
-	case len(missing) > 0:
-		return nil, fmt.Errorf("%d of the backbone's tensors are missing, such as %s; save the checkpoint anew", len(missing), missing[0])
-	case len(unused) > 0:
-		return nil, fmt.Errorf("%d tensors are not the backbone's, such as %s; save the checkpoint anew", len(unused), unused[0])
-	}
-	return n, torch.DoErr(func() error {
+	err = torch.DoErr(func() error {
 		n.Set.Allocate()
 		n.normalise()
-		_, _, err := n.Set.Load(state)
+		started, err := n.Start(c, false)
+		if err == nil && len(started.Fresh) > 0 {
+			err = lacking(started.Fresh)
+		}
+		if err != nil {
+			n.Free()
+		}
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+func lacking(names []string) error {
+	return fmt.Errorf("%d of the backbone's tensors are missing, such as %s: take a file that has all of them", len(names), names[0])
 }

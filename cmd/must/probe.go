@@ -14,7 +14,7 @@ import (
 )
 
 type probeCmd struct {
-	Checkpoint string `arg:"" help:"The network." type:"existingfile"`
+	Checkpoint string `arg:"" help:"The network, or weights of torchvision or timm." type:"existingfile"`
 	source
 	TrainSplit string `help:"Part to learn the classes from; default train." default:"train" placeholder:"NAME"`
 	TestSplit  string `help:"Part to score on; default test." default:"test" placeholder:"NAME"`
