@@ -1,12 +1,9 @@
 package ade20k
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"image"
 	"image/color"
-	"image/png"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,39 +12,14 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/datatest"
 )
-
-// write makes a folder of the given files; content "png W×H" becomes a grey image.
-func write(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var w, h int
-		if _, err := fmt.Sscanf(content, "png %d×%d", &w, &h); err == nil {
-			content = encode(image.NewGray(image.Rect(0, 0, w, h)))
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
-func encode(img image.Image) string {
-	var b bytes.Buffer
-	png.Encode(&b, img)
-	return b.String()
-}
 
 // grey is a map of one row.
 func grey(values ...uint8) string {
 	g := image.NewGray(image.Rect(0, 0, len(values), 1))
 	copy(g.Pix, values)
-	return encode(g)
+	return datatest.PNG(g)
 }
 
 const info = "Idx\tRatio\tTrain\tVal\tName\r\n1\t0.1576\t11664\t1172\twall           \r\n2\t0.1072\t6046\t 612\tbuilding, edifice\n3\t0.1\t1\t1\tsky\n\n"
@@ -57,7 +29,7 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"set/images/training/ADE_train_00000001.jpg":      "png 4×1",
 		"set/images/training/ADE_train_00000002.jpg":      string(rotated),
 		"set/images/validation/ADE_val_00000001.jpg":      "png 2×1",
@@ -93,7 +65,7 @@ func TestOpen(t *testing.T) {
 
 // Without objectInfo150 the classes are the benchmark's.
 func TestClasses(t *testing.T) {
-	dir := write(t, map[string]string{"images/training/a.jpg": "png 2×1", "annotations/training/a.png": grey(150, 0)})
+	dir := datatest.Folder(t, map[string]string{"images/training/a.jpg": "png 2×1", "annotations/training/a.png": grey(150, 0)})
 	d, err := Open(data.Source{Path: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +83,7 @@ func TestClasses(t *testing.T) {
 func TestBrokenSamples(t *testing.T) {
 	files := map[string]string{}
 	for name, annotation := range map[string]string{
-		"a": "", "b": grey(1, 4), "c": "png 3×1", "d": "not a map", "e": encode(image.NewRGBA(image.Rect(0, 0, 2, 1))),
+		"a": "", "b": grey(1, 4), "c": "png 3×1", "d": "not a map", "e": datatest.PNG(image.NewRGBA(image.Rect(0, 0, 2, 1))),
 	} {
 		files["images/validation/"+name+".jpg"] = "png 2×1"
 		if annotation != "" {
@@ -120,7 +92,7 @@ func TestBrokenSamples(t *testing.T) {
 	}
 	files["images/validation/f.jpg"] = "no image"
 	files["objectInfo150.csv"] = "Idx,Ratio,Train,Val,Stuff,Name\n1,0.1,1,1,1,wall\n2,0.1,1,1,1,building;edifice\n3,0.1,1,1,1,wall;other wall\n"
-	d, err := Open(data.Source{Path: write(t, files), Split: "val"})
+	d, err := Open(data.Source{Path: datatest.Folder(t, files), Split: "val"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +108,7 @@ func TestBrokenSamples(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"a/images/training/x.jpg": "png 1×1", "a/annotations/training/x.png": "png 1×1", "a/objectInfo150.txt": "Idx\tName\n2\twall\n",
 		"b/images/training/x.jpg": "png 1×1", "b/annotations/other/x.png": "png 1×1",
 		"c/images/training/x.txt": "", "c/annotations/training/x.png": "",
@@ -184,7 +156,7 @@ func BenchmarkSample(b *testing.B) {
 	}
 	for name, img := range map[string]image.Image{"images/training/a.jpg": photo, "annotations/training/a.png": semantic} {
 		os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755)
-		os.WriteFile(filepath.Join(dir, name), []byte(encode(img)), 0o600)
+		os.WriteFile(filepath.Join(dir, name), []byte(datatest.PNG(img)), 0o600)
 	}
 	d, err := Open(data.Source{Path: dir})
 	if err != nil {

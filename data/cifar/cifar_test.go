@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/datatest"
 )
 
 // record makes an image whose pixel p is (p+seed, 2p+seed, 3p+seed).
@@ -22,21 +23,6 @@ func record(seed int, labels ...byte) string {
 		}
 	}
 	return string(b)
-}
-
-func write(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 // cifar10 has three images in each batch, of classes 0, 1, 2.
@@ -71,7 +57,7 @@ func class(t *testing.T, d data.Dataset, i int) string {
 }
 
 func TestCIFAR10(t *testing.T) {
-	dir := write(t, cifar10("cifar-10-batches-bin/"))
+	dir := datatest.Folder(t, cifar10("cifar-10-batches-bin/"))
 	d, err := Open(data.Source{Path: dir, Split: "train"})
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +83,7 @@ func TestCIFAR10(t *testing.T) {
 }
 
 func TestCIFAR100(t *testing.T) {
-	dir := write(t, cifar100(""))
+	dir := datatest.Folder(t, cifar100(""))
 	for set, want := range map[string]string{"": "cod orchid", "100": "cod orchid", "100/coarse": "fish flowers"} {
 		d, err := Open(data.Source{Path: dir, Set: set, Split: "train"})
 		if err != nil {
@@ -116,7 +102,7 @@ func TestOpenRefuses(t *testing.T) {
 				delete(files, changes[i])
 			}
 		}
-		return write(t, files)
+		return datatest.Folder(t, files)
 	}
 	both := cifar10("cifar-10-batches-bin/")
 	for name, content := range cifar100("cifar-100-binary/") {
@@ -127,12 +113,12 @@ func TestOpenRefuses(t *testing.T) {
 		want string
 	}{
 		{data.Source{Path: "absent"}, "no such folder"},
-		{data.Source{Path: write(t, cifar10("")), Set: "coarse"}, "want 10, 100 or 100/coarse"},
-		{data.Source{Path: write(t, cifar10("")), Set: "10/coarse"}, "want 10, 100 or 100/coarse"},
-		{data.Source{Path: write(t, cifar10("")), Split: "val"}, "train and test"},
-		{data.Source{Path: write(t, cifar10("")), Set: "100"}, "no test.bin"},
-		{data.Source{Path: write(t, both)}, "both"},
-		{data.Source{Path: write(t, map[string]string{"cifar-10-batches-py/test_batch": ""})}, "binary version"},
+		{data.Source{Path: datatest.Folder(t, cifar10("")), Set: "coarse"}, "want 10, 100 or 100/coarse"},
+		{data.Source{Path: datatest.Folder(t, cifar10("")), Set: "10/coarse"}, "want 10, 100 or 100/coarse"},
+		{data.Source{Path: datatest.Folder(t, cifar10("")), Split: "val"}, "train and test"},
+		{data.Source{Path: datatest.Folder(t, cifar10("")), Set: "100"}, "no test.bin"},
+		{data.Source{Path: datatest.Folder(t, both)}, "both"},
+		{data.Source{Path: datatest.Folder(t, map[string]string{"cifar-10-batches-py/test_batch": ""})}, "binary version"},
 		{data.Source{Path: t.TempDir()}, "test_batch.bin (CIFAR-10)"},
 		{data.Source{Path: with(cifar10(""), "data_batch_4.bin", "")}, "data_batch_4.bin: no such file"},
 		{data.Source{Path: with(cifar10(""), "data_batch_4.bin", record(1, 1)[1:])}, "data_batch_4.bin: 3072 bytes"},
@@ -147,7 +133,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestBrokenSample(t *testing.T) {
-	dir := write(t, map[string]string{"batches.meta.txt": "a b", "test_batch.bin": record(0, 1) + record(0, 2) + record(0, 0)})
+	dir := datatest.Folder(t, map[string]string{"batches.meta.txt": "a b", "test_batch.bin": record(0, 1) + record(0, 2) + record(0, 0)})
 	d, err := Open(data.Source{Path: dir, Split: "test"})
 	if err != nil {
 		t.Fatal(err)

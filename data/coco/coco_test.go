@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	"image/png"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,33 +13,8 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/datatest"
 )
-
-// write makes a folder of the given files; content "png W×H" becomes a grey image.
-func write(t testing.TB, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var w, h int
-		if _, err := fmt.Sscanf(content, "png %d×%d", &w, &h); err == nil {
-			content = encode(image.NewGray(image.Rect(0, 0, w, h)))
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
-func encode(img image.Image) string {
-	var b bytes.Buffer
-	png.Encode(&b, img)
-	return b.String()
-}
 
 // A small instances file with the traps of the real ones: categories last, unsorted and with gaps; a
 // crowd as run lengths, a compressed mask, boxes that leave their image, annotations of no image.
@@ -70,7 +44,7 @@ const small = `{
 `
 
 func smallSet(t testing.TB) string {
-	return write(t, map[string]string{
+	return datatest.Folder(t, map[string]string{
 		"annotations/instances_val2017.json":         small,
 		"annotations/instances_train2017.json":       `{"images": [{"id": 1, "file_name": "1.png"}], "categories": [], "annotations": []}`,
 		"annotations/captions_val2017.json":          "{}",
@@ -206,7 +180,7 @@ func TestLayouts(t *testing.T) {
 			src:   data.Source{Split: "minival"}, keys: []string{"a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.src.Path = write(t, c.files)
+			c.src.Path = datatest.Folder(t, c.files)
 			ds, err := Open(c.src)
 			if err != nil {
 				t.Fatal(err)
@@ -244,11 +218,11 @@ func panopticPNG(w, h int, id func(x, y int) uint32) string {
 			img.Set(x, y, color.RGBA{uint8(v), uint8(v >> 8), uint8(v >> 16), 255})
 		}
 	}
-	return encode(img)
+	return datatest.PNG(img)
 }
 
 func TestPanoptic(t *testing.T) {
-	root := write(t, map[string]string{
+	root := datatest.Folder(t, map[string]string{
 		"annotations/panoptic_val2017.json": `{"images": [
 			{"id": 1, "file_name": "a.jpg", "width": 6, "height": 4}, {"id": 2, "file_name": "b.jpg", "width": 6, "height": 4},
 			{"id": 3, "file_name": "c.jpg", "width": 6, "height": 4}],
@@ -309,11 +283,11 @@ func TestStuff(t *testing.T) {
 	grey.Pix = []uint8{0, 181, 255}
 	unused := image.NewGray(image.Rect(0, 0, 3, 1))
 	unused.Pix = []uint8{0, 11, 255}
-	root := write(t, map[string]string{
-		"stuffthingmaps/val2017/1.png":               encode(grey),
-		"stuffthingmaps/val2017/2.png":               encode(unused),
-		"stuffthingmaps/val2017/3.png":               encode(grey),
-		"stuffthingmaps/val2017/1_labelTrainIds.png": encode(unused),
+	root := datatest.Folder(t, map[string]string{
+		"stuffthingmaps/val2017/1.png":               datatest.PNG(grey),
+		"stuffthingmaps/val2017/2.png":               datatest.PNG(unused),
+		"stuffthingmaps/val2017/3.png":               datatest.PNG(grey),
+		"stuffthingmaps/val2017/1_labelTrainIds.png": datatest.PNG(unused),
 		"val2017/1.jpg":                              "png 3×1",
 		"val2017/2.jpg":                              "png 3×1",
 		"train2017/1.jpg":                            "png 3×2",
@@ -389,12 +363,12 @@ func TestRefused(t *testing.T) {
 		"no folder unlabeled2017":                          {src: data.Source{Split: "unlabeled"}},
 		"no folder panoptic_val of PNG maps":               {files: map[string]string{"a.png": "png 2×2", "panoptic_val.json": `{"images": [{"id": 1, "file_name": "a.png"}], "categories": [], "annotations": []}`}, src: data.Source{Set: "panoptic"}},
 	} {
-		c.src.Path = write(t, c.files)
+		c.src.Path = datatest.Folder(t, c.files)
 		if _, err := Open(c.src); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), c.src.Path) && c.src.Set != "keypoints" {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	file1 := filepath.Join(write(t, one("")), "instances_val.json")
+	file1 := filepath.Join(datatest.Folder(t, one("")), "instances_val.json")
 	if err := os.WriteFile(file1, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +383,7 @@ func TestRefused(t *testing.T) {
 		"has no counts":          `{"size": [2, 2]}`,
 		"runs of 1000 pixels":    `{"size": [2, 2], "counts": [1000]}`,
 	} {
-		d, err := Open(data.Source{Path: write(t, one(`{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "segmentation": `+segmentation+`}`))})
+		d, err := Open(data.Source{Path: datatest.Folder(t, one(`{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "segmentation": `+segmentation+`}`))})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,43 +1,24 @@
 package diode
 
 import (
-	"bytes"
 	"errors"
 	"image"
-	"image/png"
 	"math"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"must/data"
+	"must/data/datatest"
 	"must/data/npy"
 )
 
-func write(t testing.TB, files map[string][]byte) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
+func picture(w, h int) string { return datatest.PNG(image.NewGray(image.Rect(0, 0, w, h))) }
 
-func picture(w, h int) []byte {
-	var b bytes.Buffer
-	png.Encode(&b, image.NewGray(image.Rect(0, 0, w, h)))
-	return b.Bytes()
+func array(shape []int, values ...float32) string {
+	return string(npy.Append(nil, npy.Float32, shape, values))
 }
-
-func array(shape []int, values ...float32) []byte { return npy.Append(nil, npy.Float32, shape, values) }
 
 const (
 	indoors = "val/indoors/scene_00019/scan_00183/00019_00183_indoors_000_010"
@@ -45,9 +26,9 @@ const (
 	train   = "train/outdoor/scene_00001/scan_00001/00001_00001_outdoor_000_000"
 )
 
-func set() map[string][]byte {
+func set() map[string]string {
 	nan := float32(math.NaN())
-	return map[string][]byte{
+	return map[string]string{
 		indoors + ".png":            picture(3, 2),
 		indoors + "_depth.npy":      array([]int{2, 3, 1}, 1.5, 2, 0, -1, nan, 350),
 		indoors + "_depth_mask.npy": array([]int{2, 3}, 1, 0, 1, 1, 1, 1),
@@ -58,12 +39,12 @@ func set() map[string][]byte {
 		outdoor + "_depth_mask.npy": array([]int{1, 1, 1}, 1),
 		train + ".png":              picture(1, 1),
 		train + "_normal.npy":       array([]int{1, 1, 3}, nan, 0, 0),
-		"val/indoors/readme.txt":    nil,
+		"val/indoors/readme.txt":    "",
 	}
 }
 
 func TestOpen(t *testing.T) {
-	dir := write(t, set())
+	dir := datatest.Folder(t, set())
 	d, err := Open(data.Source{Path: dir, Split: "val"})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +110,7 @@ func TestNormalsFaceTheCamera(t *testing.T) {
 		a := float64(i)
 		values = append(values, float32(math.Sin(a)), float32(math.Cos(a)*math.Sin(3*a)), float32(math.Cos(5*a)))
 	}
-	dir := write(t, map[string][]byte{indoors + ".png": picture(w, h), indoors + "_normal.npy": array([]int{h, w, 3}, values...)})
+	dir := datatest.Folder(t, map[string]string{indoors + ".png": picture(w, h), indoors + "_normal.npy": array([]int{h, w, 3}, values...)})
 	d, err := Open(data.Source{Path: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -151,23 +132,23 @@ func TestNormalsFaceTheCamera(t *testing.T) {
 
 func TestBrokenSamples(t *testing.T) {
 	good := set()
-	cut := func(name string) []byte { return good[name][:len(good[name])-1] }
-	for want, change := range map[string]map[string][]byte{
-		"_depth_mask.npy: no such file":       {indoors + "_depth_mask.npy": nil},
+	cut := func(name string) string { return good[name][:len(good[name])-1] }
+	for want, change := range map[string]map[string]string{
+		"_depth_mask.npy: no such file":       {indoors + "_depth_mask.npy": ""},
 		"more bytes than the file has":        {indoors + "_depth.npy": cut(indoors + "_depth.npy")},
 		"_normal.npy: npy":                    {indoors + "_normal.npy": cut(indoors + "_normal.npy")},
 		"shape [3 2 1], but its image has 2":  {indoors + "_depth.npy": array([]int{3, 2, 1}, 1, 2, 3, 4, 5, 6)},
 		"must be [2 3 3]":                     {indoors + "_normal.npy": array([]int{2, 3}, 1, 2, 3, 4, 5, 6)},
-		"000_010_depth_mask.npy: npy: not a ": {indoors + "_depth_mask.npy": []byte("PNG")},
-		"000_010.png: not an image":           {indoors + ".png": []byte("x")},
+		"000_010_depth_mask.npy: npy: not a ": {indoors + "_depth_mask.npy": "PNG"},
+		"000_010.png: not an image":           {indoors + ".png": "x"},
 	} {
 		files := set()
 		for name, content := range change {
-			if files[name] = content; content == nil {
+			if files[name] = content; content == "" {
 				delete(files, name)
 			}
 		}
-		d, err := Open(data.Source{Path: write(t, files), Set: "indoors"})
+		d, err := Open(data.Source{Path: datatest.Folder(t, files), Set: "indoors"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +160,7 @@ func TestBrokenSamples(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	dir := write(t, set())
+	dir := datatest.Folder(t, set())
 	for _, c := range []struct {
 		src  data.Source
 		want string
@@ -190,7 +171,7 @@ func TestOpenRefuses(t *testing.T) {
 		{data.Source{Path: filepath.Join(dir, "val"), Split: "train"}, "a split itself"},
 		{data.Source{Path: dir, Split: "train", Set: "indoors"}, "no images"},
 		{data.Source{Path: t.TempDir()}, "not in DIODE's layout"},
-		{data.Source{Path: write(t, map[string][]byte{indoors + ".png": picture(1, 1)})}, "no *_depth.npy"},
+		{data.Source{Path: datatest.Folder(t, map[string]string{indoors + ".png": picture(1, 1)})}, "no *_depth.npy"},
 	} {
 		if _, err := Open(c.src); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.src, err, c.want)
@@ -204,7 +185,7 @@ func BenchmarkSample(b *testing.B) {
 	for i := range values {
 		values[i] = float32(i%7) - 3
 	}
-	dir := write(b, map[string][]byte{
+	dir := datatest.Folder(b, map[string]string{
 		indoors + ".png": picture(w, h), indoors + "_depth.npy": array([]int{h, w, 1}, values[:w*h]...),
 		indoors + "_depth_mask.npy": array([]int{h, w}, values[:w*h]...), indoors + "_normal.npy": array([]int{h, w, 3}, values...),
 	})

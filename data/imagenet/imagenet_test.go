@@ -18,22 +18,8 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/datatest"
 )
-
-func write(t testing.TB, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 // pack makes a tar of the files, sorted by name backwards: the order in a tar must not matter.
 func pack(files map[string]string) string {
@@ -192,7 +178,7 @@ func TestLayouts(t *testing.T) {
 		"val":   {"val/ILSVRC2012_val_00000001 2 101", "val/ILSVRC2012_val_00000002 0 102", "val/ILSVRC2012_val_00000003 1 103", "val/ILSVRC2012_val_00000004 1 104"},
 	}
 	for layout, files := range layouts(t) {
-		dir := write(t, files)
+		dir := datatest.Folder(t, files)
 		for split, want := range want {
 			d, err := Open(data.Source{Path: dir, Split: split})
 			if err != nil {
@@ -228,7 +214,7 @@ func TestLayouts(t *testing.T) {
 // Without a list of classes they are the ids that occur in any split; an image that no file tells the
 // class of is unlabelled.
 func TestWithoutTables(t *testing.T) {
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"train/n00000002/a.JPEG": photo(1), "train/n00000001/b.JPEG": photo(1),
 		"val/x.JPEG": photo(1), "val/y.JPEG": photo(1), "LOC_val_solution.csv": "x,n00000003 1 2 3 4\n",
 	})
@@ -247,7 +233,7 @@ func TestWithoutTables(t *testing.T) {
 }
 
 func TestBrokenSamples(t *testing.T) {
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"train/n00000001/a.JPEG": "no image",
 		valTar:                   pack(map[string]string{"ILSVRC2012_val_00000001.JPEG": "no image", "ILSVRC2012_val_00000002.JPEG": photo(1), "._x.JPEG": "", "readme.txt": ""}),
 		"imagenet_2012_validation_synset_labels.txt": "n00000001 n00000001",
@@ -277,7 +263,7 @@ func TestOpenRefuses(t *testing.T) {
 				delete(files, name)
 			}
 		}
-		return write(t, files)
+		return datatest.Folder(t, files)
 	}
 	long := pack(map[string]string{"n01440764.tar": pack(map[string]string{"n01440764_1.JPEG": photo(1)}), "n02012849.tar": pack(map[string]string{"n02012849_1.JPEG": strings.Repeat("x", 5000)})})
 	for _, c := range []struct {
@@ -287,13 +273,13 @@ func TestOpenRefuses(t *testing.T) {
 		{"test", with("folders", nil), "never published"},
 		{"train", filepath.Join(t.TempDir(), "absent"), "no such folder"},
 		{"train", t.TempDir(), "no train images"},
-		{"val", write(t, map[string]string{trainTar: all["tars"][trainTar]}), "no val images"},
-		{"train", write(t, map[string]string{trainTar: "not a tar, but as long as a header of one would have to be" + strings.Repeat(" ", 600)}), "damaged or cut short"},
-		{"train", write(t, map[string]string{trainTar: pack(map[string]string{"x.JPEG": photo(1)})}), "no class tars"},
-		{"train", write(t, map[string]string{trainTar: long[:len(long)-9000]}), "cut short"},
-		{"train", write(t, map[string]string{trainTar: pack(map[string]string{"n01440764.tar": "nonsense" + strings.Repeat("x", 600)})}), "n01440764.tar: after its beginning"},
+		{"val", datatest.Folder(t, map[string]string{trainTar: all["tars"][trainTar]}), "no val images"},
+		{"train", datatest.Folder(t, map[string]string{trainTar: "not a tar, but as long as a header of one would have to be" + strings.Repeat(" ", 600)}), "damaged or cut short"},
+		{"train", datatest.Folder(t, map[string]string{trainTar: pack(map[string]string{"x.JPEG": photo(1)})}), "no class tars"},
+		{"train", datatest.Folder(t, map[string]string{trainTar: long[:len(long)-9000]}), "cut short"},
+		{"train", datatest.Folder(t, map[string]string{trainTar: pack(map[string]string{"n01440764.tar": "nonsense" + strings.Repeat("x", 600)})}), "n01440764.tar: after its beginning"},
 		{"val", with("kaggle", map[string]string{"LOC_val_solution.csv": ""}), "has a class in any file"},
-		{"val", write(t, map[string]string{"val/a.JPEG": photo(1)}), "nothing tells the classes"},
+		{"val", datatest.Folder(t, map[string]string{"val/a.JPEG": photo(1)}), "nothing tells the classes"},
 		{"val", with("kaggle", map[string]string{"LOC_val_solution.csv": "ImageId,x\nILSVRC2012_val_00000001,65\n"}), "LOC_val_solution.csv:2:"},
 		{"val", with("kaggle", map[string]string{"LOC_synset_mapping.txt": "tench\n"}), "LOC_synset_mapping.txt:1:"},
 		{"train", with("kaggle", map[string]string{"LOC_synset_mapping.txt": "n01440764 tench\n"}), "class n02012849 of n02012849/n02012849_3.JPEG is not among the 1 of"},
@@ -312,7 +298,7 @@ func TestOpenRefuses(t *testing.T) {
 // A kept index is used while the files are as they were, and only then.
 func TestKeptIndex(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	file := filepath.Join(write(t, map[string]string{"n00000001.tar": pack(map[string]string{"a.JPEG": photo(1)})}), "n00000001.tar")
+	file := filepath.Join(datatest.Folder(t, map[string]string{"n00000001.tar": pack(map[string]string{"a.JPEG": photo(1)})}), "n00000001.tar")
 	whole, err := wholeFile(file, "n00000001")
 	if err != nil {
 		t.Fatal(err)
@@ -395,7 +381,7 @@ func BenchmarkScan(b *testing.B) {
 	for i := range 1000 {
 		files[fmt.Sprintf("n01440764_%d.JPEG", i)] = strings.Repeat("x", 100_000)
 	}
-	whole, err := wholeFile(filepath.Join(write(b, map[string]string{"x.tar": pack(files)}), "x.tar"), "")
+	whole, err := wholeFile(filepath.Join(datatest.Folder(b, map[string]string{"x.tar": pack(files)}), "x.tar"), "")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,12 +1,10 @@
 package nyu
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"image"
 	"image/color"
-	"image/png"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,39 +13,19 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/datatest"
 	"must/data/npy"
 )
 
-func write(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
-func encode(img image.Image) string {
-	var b bytes.Buffer
-	png.Encode(&b, img)
-	return b.String()
-}
-
 // photo is an image of two pixels, grey16 a map of such.
-func photo() string { return encode(image.NewRGBA(image.Rect(0, 0, 2, 1))) }
+func photo() string { return datatest.PNG(image.NewRGBA(image.Rect(0, 0, 2, 1))) }
 
 func grey16(values ...uint16) string {
 	g := image.NewGray16(image.Rect(0, 0, len(values), 1))
 	for i, v := range values {
 		binary.BigEndian.PutUint16(g.Pix[2*i:], v)
 	}
-	return encode(g)
+	return datatest.PNG(g)
 }
 
 func array(shape []int, values ...float32) string {
@@ -112,7 +90,7 @@ func TestPairs(t *testing.T) {
 		"lists/sync/kitchen/rgb_3.jpg":                     photo(),
 		"lists/sync/kitchen/sync_depth_3.png":              grey16(0, 9999),
 	}
-	dir := write(t, files)
+	dir := datatest.Folder(t, files)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	check(t, data.Source{Path: at("bts"), Scale: 0.001}, map[string][]float32{"kitchen/rgb_00045": {1.5, 0}, "kitchen/rgb_00046": nil})
 	check(t, data.Source{Path: at("dense"), Scale: 0.001}, map[string][]float32{"nyu2_test/0_colors": {3, 65.535}})
@@ -127,8 +105,8 @@ func TestPairs(t *testing.T) {
 func TestUnits(t *testing.T) {
 	grey8 := image.NewGray(image.Rect(0, 0, 2, 1))
 	grey8.Pix = []uint8{0, 200}
-	dir := write(t, map[string]string{
-		"ReDWeb/Imgs/1.jpg": photo(), "ReDWeb/RDs/1.png": encode(grey8),
+	dir := datatest.Folder(t, map[string]string{
+		"ReDWeb/Imgs/1.jpg": photo(), "ReDWeb/RDs/1.png": datatest.PNG(grey8),
 		"DIML/color/2_c.png": photo(), "DIML/depth_filled/2_depth_filled.png": grey16(2000, 500),
 		"stereo/images/3.jpg": photo(), "stereo/disparity/3.npy": array([]int{1, 2}, -3, float32(math.NaN())),
 	})
@@ -172,7 +150,7 @@ func TestSplitByHash(t *testing.T) {
 	for i := range 60 {
 		files["rgb_"+string(rune('A'+i))+".jpg"], files["depth_"+string(rune('A'+i))+".png"] = photo(), grey16(1, 2)
 	}
-	dir, n := write(t, files), 0
+	dir, n := datatest.Folder(t, files), 0
 	for _, split := range []string{"train", "val", "test"} {
 		d, err := Open(data.Source{Path: dir, Split: split, Scale: 1})
 		if err != nil {
@@ -186,9 +164,9 @@ func TestSplitByHash(t *testing.T) {
 }
 
 func TestBrokenSamples(t *testing.T) {
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"rgb_1.jpg": photo(), "depth_1.png": grey16(1, 2, 3),
-		"rgb_2.jpg": photo(), "depth_2.png": encode(image.NewGray(image.Rect(0, 0, 2, 1))),
+		"rgb_2.jpg": photo(), "depth_2.png": datatest.PNG(image.NewGray(image.Rect(0, 0, 2, 1))),
 		"rgb_3.jpg": photo(), "depth_3.npy": array([]int{1, 2}, 1, 2)[:100],
 		"rgb_4.jpg": photo(), "depth_4.npy": array([]int{2}, 1, 2),
 		"rgb_5.jpg": "no image", "depth_5.npy": array([]int{1, 2}, 1, 2),
@@ -213,7 +191,7 @@ func TestBrokenSamples(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"a/rgb_1.jpg": photo(), "a/depth_1.png": grey16(1, 2),
 		"b/rgb_1.jpg":  photo(),
 		"c/test_1.txt": "rgb_1.jpg depth_1.png", "c/test_2.txt": "",
@@ -288,7 +266,7 @@ func TestLabeledRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"a/" + labeledName: string(whole),
 		"b/" + labeledName: "MATLAB 5.0 MAT-file",
 		"c/" + labeledName: string(whole), "c/" + splitsName: "x",

@@ -1,11 +1,9 @@
 package objects365
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"image"
-	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,31 +12,17 @@ import (
 
 	"must/data"
 	"must/data/coco"
+	"must/data/datatest"
 )
 
 // write makes a folder of files of labels and images of 20×10.
 func write(t *testing.T, labels map[string]string, images ...string) string {
 	t.Helper()
-	dir := t.TempDir()
-	var b bytes.Buffer
-	png.Encode(&b, image.NewGray(image.Rect(0, 0, 20, 10)))
-	files := map[string]string{}
-	for name, text := range labels {
-		files[name] = text
-	}
+	files := maps.Clone(labels)
 	for _, name := range images {
-		files[name] = b.String()
+		files[name] = "png 20×10"
 	}
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	return datatest.Folder(t, files)
 }
 
 func labels(fileNames ...string) string {

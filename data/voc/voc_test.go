@@ -1,12 +1,10 @@
 package voc
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
-	"image/png"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,33 +13,8 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/datatest"
 )
-
-// write makes a folder of the given files; content "png W×H" becomes a grey image.
-func write(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var w, h int
-		if _, err := fmt.Sscanf(content, "png %d×%d", &w, &h); err == nil {
-			content = encode(image.NewGray(image.Rect(0, 0, w, h)))
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
-func encode(img image.Image) string {
-	var b bytes.Buffer
-	png.Encode(&b, img)
-	return b.String()
-}
 
 func object1(name, extra string, box ...any) string {
 	return fmt.Sprintf("<object><name>%s</name>%s<bndbox><xmin>%v</xmin><ymin>%v</ymin><xmax>%v</xmax><ymax>%v</ymax></bndbox></object>",
@@ -54,7 +27,7 @@ func doc(w, h int, objects ...string) string {
 
 func TestDetection(t *testing.T) {
 	part := "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"VOC2007/JPEGImages/000001.jpg": "png 20×10",
 		"VOC2007/JPEGImages/000002.jpg": "png 20×10",
 		"VOC2007/JPEGImages/000003.jpg": "png 20×10",
@@ -128,7 +101,7 @@ func TestForeignClassesAndNoLists(t *testing.T) {
 		files["JPEGImages/"+id+".png"] = "png 4×4"
 		files["Annotations/"+id+".xml"] = doc(0, 0, object1([]string{"RBC", "dog", "Äpfel"}[i%3], "", 0, 0, 9, 9))
 	}
-	dir := write(t, files)
+	dir := datatest.Folder(t, files)
 	n := 0
 	for _, split := range []string{"train", "val", "test"} {
 		d, err := Open(data.Source{Path: dir, Split: split})
@@ -154,7 +127,7 @@ func TestAnnotatedAsStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"JPEGImages/a.png":  string(rotated),
 		"JPEGImages/b.png":  string(rotated),
 		"Annotations/a.xml": doc(24, 16, object1("x", "", 1, 1, 24, 16)),
@@ -181,14 +154,14 @@ func TestSegmentation(t *testing.T) {
 	copy(good.Pix, []uint8{0, 20, 255})
 	bad := image.NewPaletted(image.Rect(0, 0, 3, 1), palette)
 	bad.Pix[1] = 21
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"VOCdevkit/VOC2012/JPEGImages/a.jpg":                "png 3×1",
 		"VOCdevkit/VOC2012/JPEGImages/b.jpg":                "png 3×1",
 		"VOCdevkit/VOC2012/JPEGImages/c.jpg":                "png 3×2",
 		"VOCdevkit/VOC2012/JPEGImages/d.jpg":                "png 3×2",
-		"VOCdevkit/VOC2012/SegmentationClass/a.png":         encode(good),
-		"VOCdevkit/VOC2012/SegmentationClass/b.png":         encode(bad),
-		"VOCdevkit/VOC2012/SegmentationClass/c.png":         encode(good),
+		"VOCdevkit/VOC2012/SegmentationClass/a.png":         datatest.PNG(good),
+		"VOCdevkit/VOC2012/SegmentationClass/b.png":         datatest.PNG(bad),
+		"VOCdevkit/VOC2012/SegmentationClass/c.png":         datatest.PNG(good),
 		"VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt":  "a\nb\nc\nd",
 		"VOCdevkit/VOC2012/ImageSets/Main/trainval.txt":     "a",
 		"VOCdevkit/VOC2007/JPEGImages/a.jpg":                "png 1×1",
@@ -216,7 +189,7 @@ func TestSegmentation(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"a/JPEGImages/x.jpg": "png 1×1", "a/Annotations/x.xml": doc(1, 1, object1("dog", "", 1, 1, 1, 1)),
 		"a/ImageSets/Main/climb.txt": "x\n../../etc/passwd\n", "a/ImageSets/Main/root.txt": "/etc/passwd",
 		"a/ImageSets/Main/bytes.txt": "\xff", "a/ImageSets/Main/empty.txt": "\n", "a/ImageSets/Main/other.txt": "y",
@@ -257,11 +230,11 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestFilenameInAnnotation(t *testing.T) {
-	outside := write(t, map[string]string{"secret.jpg": "png 1×1"})
+	outside := datatest.Folder(t, map[string]string{"secret.jpg": "png 1×1"})
 	xml := func(filename string) string {
 		return "<annotation><filename>" + filename + "</filename>" + object1("dog", "", 1, 1, 1, 1) + "</annotation>"
 	}
-	dir := write(t, map[string]string{
+	dir := datatest.Folder(t, map[string]string{
 		"JPEGImages/photo.jpg": "png 1×1",
 		"Annotations/1.xml":    xml("photo.jpg"),
 		"Annotations/2.xml":    xml("../../" + filepath.Base(outside) + "/secret.jpg"),
@@ -336,7 +309,7 @@ func TestUnionOfYears(t *testing.T) {
 		files["VOC"+year+"/ImageSets/Main/trainval.txt"] = year + "_1\n"
 	}
 	files["VOC2007/ImageSets/Main/test.txt"] = "2007_1\n"
-	dir := write(t, files)
+	dir := datatest.Folder(t, files)
 	d, err := Open(data.Source{Path: dir, Set: "2007+2012", Split: "trainval"})
 	if err != nil || d.Len() != 2 || d.Key(1) != "1/2012_1" {
 		t.Fatalf("%v, %v", d, err)

@@ -1,38 +1,25 @@
 package yolo
 
 import (
-	"bytes"
 	"errors"
-	"image"
-	"image/png"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"must/data"
+	"must/data/datatest"
 )
 
 // write makes a folder of the given files; images are 20×10.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
+	for name := range files {
 		if strings.HasSuffix(name, ".jpg") {
-			var b bytes.Buffer
-			png.Encode(&b, image.NewGray(image.Rect(0, 0, 20, 10)))
-			content = b.String()
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
+			files[name] = "png 20×10"
 		}
 	}
-	return dir
+	return datatest.Folder(t, files)
 }
 
 func keys(d data.Dataset) (k []string) {
