@@ -64,6 +64,9 @@ func (s *Sweep) points() (points []Point) {
 func (p Point) apply(c train.Config) train.Config {
 	c.LR *= p.LR
 	c.Epochs *= p.Length
+	if c.Images > 0 {
+		c.Images = max(1, int(math.Round(float64(c.Images)*p.Length)))
+	}
 	if c.Steps > 0 {
 		c.Steps = max(1, int(math.Round(float64(c.Steps)*p.Length)))
 	}

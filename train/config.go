@@ -13,7 +13,8 @@ import (
 // A Config holds the hyper-parameters of a run. MuST publishes none of the values (only the rule for
 // the loss weights), so all defaults are ours.
 type Config struct {
-	Epochs float64 `yaml:"epochs" json:"epochs"` // passes over the data; Steps, where set, wins
+	Epochs float64 `yaml:"epochs" json:"epochs"`                     // passes over the data; Images and Steps, where set, win
+	Images int     `yaml:"images,omitempty" json:"images,omitempty"` // seen in all, for budgets that do not depend on the data or the batch
 	Steps  int     `yaml:"steps" json:"steps"`
 	Batch  int     `yaml:"batch" json:"batch"` // images per step
 
@@ -58,8 +59,8 @@ func (c Config) Check() error {
 		}
 	}
 	switch {
-	case c.Steps < 0 || c.Steps == 0 && c.Epochs == 0:
-		return fmt.Errorf("train: %v epochs and %d steps; one of them must be positive", c.Epochs, c.Steps)
+	case c.Steps < 0 || c.Images < 0 || c.Steps == 0 && c.Images == 0 && c.Epochs == 0:
+		return fmt.Errorf("train: %v epochs, %d images and %d steps; one of them must be positive", c.Epochs, c.Images, c.Steps)
 	case c.Batch < 1:
 		return fmt.Errorf("train.batch is %d; it must be at least 1", c.Batch)
 	case !slices.Contains(optimizers, c.Optimizer):
@@ -89,8 +90,11 @@ func (c Config) Check() error {
 
 // TotalSteps returns the number of steps on a set of n samples.
 func (c Config) TotalSteps(n int) int {
-	if c.Steps > 0 {
+	switch {
+	case c.Steps > 0:
 		return c.Steps
+	case c.Images > 0:
+		return max(1, (c.Images+c.Batch-1)/c.Batch)
 	}
 	return max(1, int(math.Ceil(c.Epochs*float64(n)/float64(c.Batch))))
 }

@@ -17,12 +17,16 @@ func TestProbe(t *testing.T) {
 	}
 	c := DefaultConfig()
 	c.Augment.Size = s.Size
-	small, err := Probe(s, c, 2)
+	build := func() (*task.Network, Pretext, error) {
+		net, err := task.New(s, 1)
+		return net, nil, err
+	}
+	small, err := Probe(c, 2, build)
 	if err != nil || small.Step <= 0 || small.Predict <= 0 || small.Step < small.Predict {
 		t.Fatalf("%v, %+v", err, small)
 	}
 	c.Optimizer, c.EMA = "adamw", 0.99
-	more, err := Probe(s, c, 2)
+	more, err := Probe(c, 2, build)
 	if err != nil || more.Fixed*3 < small.Fixed*4 {
 		t.Errorf("%v: %d bytes for AdamW with an average, %d for SGD", err, more.Fixed, small.Fixed)
 	}
