@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"must/machine"
@@ -17,7 +16,8 @@ import (
 )
 
 // A jobCmd is what the processes of must run --jobs are started with. It goes on until its work is done
-// or its standard input ends, as it does when the process that started it dies.
+// or its standard input ends, as it does when the process that started it dies. Its standard output is
+// the error that it ends with.
 type jobCmd struct {
 	Out   string `arg:""`
 	Stage string `arg:""`
@@ -41,10 +41,14 @@ func (c *jobCmd) Run(a *app) error {
 	}()
 	r.Display = a.display
 	err = r.RunJob(ctx, recipe.Job{Stage: c.Stage, Set: c.Set, Start: c.Start})
-	if ctx.Err() != nil { // the state is saved, and the one who asked for it knows
+	switch {
+	case ctx.Err() != nil: // the state is saved, and the one who asked for it knows
 		return status(interrupted)
+	case err != nil:
+		a.printf("%v", err)
+		return status(1)
 	}
-	return err
+	return nil
 }
 
 // spawn starts this program again for each job, with its share of the threads.
@@ -76,11 +80,10 @@ func (a *app) spawn(out string, jobs int) recipe.Spawn {
 		}
 		defer stdin.Close()
 		defer context.AfterFunc(ctx, func() { stdin.Close() })()
-		said := &relay{line: func(s string) { a.display.Logf("%s", s) }}
-		cmd.Stdout, cmd.Stderr = said, said
-		err = cmd.Run()
-		if said.fault != "" {
-			err = errors.New(said.fault)
+		var fault bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &fault, &relay{line: func(s string) { a.display.Logf("%s", s) }}
+		if err = cmd.Run(); err != nil && fault.Len() > 0 {
+			err = errors.New(fault.String())
 		}
 		if cmd.ProcessState != nil {
 			peakMB = float64(machine.PeakOf(cmd.ProcessState)) / 1e6
@@ -89,11 +92,9 @@ func (a *app) spawn(out string, jobs int) recipe.Spawn {
 	}
 }
 
-// A relay passes on the lines that another process writes, but for the error that it ends with.
+// A relay passes on whole lines.
 type relay struct {
 	line  func(string)
-	fault string
-
 	begun []byte
 }
 
@@ -104,15 +105,7 @@ func (r *relay) Write(p []byte) (int, error) {
 		if !whole {
 			return len(p), nil
 		}
-		text, last := strings.CutPrefix(string(line), "must: ")
-		switch {
-		case last:
-			r.fault = text
-		case r.fault != "":
-			r.fault += "\n" + text
-		default:
-			r.line(text)
-		}
+		r.line(string(line))
 		r.begun = append([]byte(nil), rest...)
 	}
 }
