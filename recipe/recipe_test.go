@@ -192,16 +192,26 @@ func TestShippedRecipes(t *testing.T) {
 	}
 }
 
-// The page names every key, and its example is a recipe.
+// The page, or one that it leads to, names every key, and its example is a recipe.
 func TestDocumentation(t *testing.T) {
-	b, err := os.ReadFile("../docs/recipes.md")
-	if err != nil {
-		t.Fatal(err)
+	read := func(name string) string {
+		b, err := os.ReadFile("../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
 	}
-	page := string(b)
+	page := read("recipes.md")
+	all := page
+	for _, name := range []string{"models.md", "pretext.md", "onnx.md"} {
+		if !strings.Contains(page, name) {
+			t.Errorf("docs/recipes.md does not lead to %s", name)
+		}
+		all += read(name)
+	}
 	for _, key := range validKeys {
-		if !strings.Contains(page, "`"+key+"`") {
-			t.Errorf("docs/recipes.md does not name the key %s", key)
+		if !strings.Contains(all, "`"+key+"`") {
+			t.Errorf("docs/recipes.md and the pages beside it do not name the key %s", key)
 		}
 	}
 	_, example, _ := strings.Cut(page, "```yaml\n")
