@@ -60,6 +60,7 @@ type Stage struct {
 	Train    *TrainStage    `yaml:"train,omitempty"`
 	Label    *LabelStage    `yaml:"label,omitempty"`
 	Score    *ScoreStage    `yaml:"score,omitempty"`
+	Probe    *ProbeStage    `yaml:"probe,omitempty"`
 	Transfer *TransferStage `yaml:"transfer,omitempty"`
 }
 
@@ -142,7 +143,7 @@ func (s *Stage) Kind() string {
 	for _, k := range []struct {
 		name string
 		set  bool
-	}{{"show", s.Show != nil}, {"train", s.Train != nil}, {"label", s.Label != nil}, {"score", s.Score != nil}, {"transfer", s.Transfer != nil}} {
+	}{{"show", s.Show != nil}, {"train", s.Train != nil}, {"label", s.Label != nil}, {"score", s.Score != nil}, {"probe", s.Probe != nil}, {"transfer", s.Transfer != nil}} {
 		if k.set {
 			kinds = append(kinds, k.name)
 		}
@@ -314,6 +315,16 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 			}
 		}
 		return nil
+	case "probe":
+		if len(s.Probe.From) == 0 {
+			return fmt.Errorf("probe needs starts: from")
+		}
+		for _, k := range s.Probe.Neighbours {
+			if k < 1 {
+				return fmt.Errorf("neighbours: %d of them cannot vote", k)
+			}
+		}
+		return cmp.Or(sets(s.Probe.Data), r.checkStarts(s.Probe.From, start))
 	case "transfer":
 		t := s.Transfer
 		if len(t.Seeds) == 0 {
@@ -335,30 +346,34 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 		if err := t.Sweep.check(); err != nil {
 			return err
 		}
-		for name, from := range t.From {
-			if from == nil {
-				from = &Start{}
-				t.From[name] = from
-			}
-			if !plain(name) || name == imagePicture || name == truthPicture {
-				return fmt.Errorf("from: start %q: its name is that of a folder too; choose another plain word", name)
-			}
-			if err := start(from.From); err != nil {
-				return err
-			}
-			if from.From != "" && from.Model != nil {
-				return fmt.Errorf("from: start %q: model is for starts from scratch; %s brings its own", name, from.From)
-			}
-			if _, err := r.model(from.Model); err != nil {
-				return fmt.Errorf("from: start %q: %w", name, err)
-			}
-		}
-		return nil
+		return r.checkStarts(t.From, start)
 	case "":
-		return fmt.Errorf("it does nothing; give it one of show, train, label, score, transfer")
+		return fmt.Errorf("it does nothing; give it one of show, train, label, score, probe, transfer")
 	default:
 		return fmt.Errorf("it has %s; a stage does one thing", k)
 	}
+}
+
+func (r *Recipe) checkStarts(starts map[string]*Start, exists func(string) error) error {
+	for name, from := range starts {
+		if from == nil {
+			from = &Start{}
+			starts[name] = from
+		}
+		if !plain(name) || name == imagePicture || name == truthPicture {
+			return fmt.Errorf("from: start %q: its name is that of a folder too; choose another plain word", name)
+		}
+		if err := exists(from.From); err != nil {
+			return err
+		}
+		if from.From != "" && from.Model != nil {
+			return fmt.Errorf("from: start %q: model is for starts from scratch; %s brings its own", name, from.From)
+		}
+		if _, err := r.model(from.Model); err != nil {
+			return fmt.Errorf("from: start %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

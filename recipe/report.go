@@ -64,6 +64,8 @@ func (r *Runner) Report() (report.Results, error) {
 		case s.Score != nil && ended:
 			scored = true
 			err = r.reportScores(p, s)
+		case s.Probe != nil:
+			err = r.reportProbe(p, s)
 		case s.Transfer != nil:
 			err = r.reportTransfer(p, s, !transferred)
 			transferred = true

@@ -141,6 +141,21 @@ func (r *Runner) key(s *Stage) string {
 			}
 		}
 	}
+	starts := func(from map[string]*Start) {
+		for _, name := range keys(from) {
+			f := from[name]
+			add(name)
+			input(f.From)
+			if f.Model != nil {
+				m, _ := r.model(f.Model)
+				add(m)
+			}
+			if f.With != nil {
+				c, _ := r.trainConfig(f.With)
+				add(c)
+			}
+		}
+	}
 	add(s.Kind(), r.Size, r.Model, r.Detection)
 	switch {
 	case s.Show != nil:
@@ -185,19 +200,11 @@ func (r *Runner) key(s *Stage) string {
 		if s.Transfer.Sweep != nil {
 			add(s.Transfer.Sweep)
 		}
-		for _, name := range keys(s.Transfer.From) {
-			f := s.Transfer.From[name]
-			add(name)
-			input(f.From)
-			if f.Model != nil {
-				m, _ := r.model(f.Model)
-				add(m)
-			}
-			if f.With != nil {
-				c, _ := r.trainConfig(f.With)
-				add(c)
-			}
-		}
+		starts(s.Transfer.From)
+	case s.Probe != nil:
+		add(s.Probe.Neighbours)
+		sets([]string{s.Probe.Data}, "train", "test")
+		starts(s.Probe.From)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
@@ -326,6 +333,10 @@ func (r *Runner) reads(s *Stage) []string {
 		for _, f := range s.Transfer.From {
 			names = append(names, f.From)
 		}
+	case s.Probe != nil:
+		for _, f := range s.Probe.From {
+			names = append(names, f.From)
+		}
 	}
 	slices.Sort(names)
 	return slices.DeleteFunc(slices.Compact(names), func(n string) bool { return r.stage(n) == nil })
@@ -407,6 +418,8 @@ func (r *Runner) runStage(ctx context.Context, s *Stage) error {
 		err = r.label(ctx, s, display)
 	case s.Score != nil:
 		err = r.score(ctx, s, display)
+	case s.Probe != nil:
+		err = r.probe(ctx, s, display)
 	case s.Transfer != nil:
 		err = r.transfer(ctx, s, display)
 	}

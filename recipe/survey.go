@@ -170,6 +170,8 @@ func (r *Runner) needs(s *Stage) (needs []need) {
 		for _, t := range keys(s.Score.Teachers) {
 			needs = append(needs, need{r.stage(s.Score.Teachers[t]).Train.Data[0], "test", false, false})
 		}
+	case s.Probe != nil:
+		needs = append(needs, need{s.Probe.Data, "train", true, false}, need{s.Probe.Data, "test", true, false})
 	case s.Transfer != nil:
 		for _, d := range s.Transfer.Sets {
 			needs = append(needs, need{d.Data, "train", true, false}, need{d.Data, "test", true, false})
@@ -371,6 +373,27 @@ func (v *surveyor) work(s *Stage) (w work, err error) {
 			}
 		}
 		w.text = count(images, "image")
+	case s.Probe != nil:
+		images := 0
+		for _, part := range []string{"train", "test"} {
+			ds, err := open(s.Probe.Data, part, v.openOwn)
+			if err != nil {
+				return w, err
+			}
+			if !ds.Labels().Has(data.Classification) {
+				return w, fmt.Errorf("data set %s has no classes", s.Probe.Data)
+			}
+			images += ds.Len()
+		}
+		for _, name := range keys(s.Probe.From) {
+			ds, _ := v.openOwn(s.Probe.Data, "train")
+			spec := v.Recipe.spec([]string{data.Classification}, ds.Labels())
+			if spec.Model, err = v.startModel(s.Probe.From[name]); err != nil {
+				return w, err
+			}
+			w.runs = append(w.runs, &trial{spec: spec, config: v.Train, predict: images, times: 1, read: v.read[s.Probe.Data]})
+		}
+		w.text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(s.Probe.From), "start"))
 	case s.Transfer != nil:
 		t := s.Transfer
 		steps, trials := 0, 0

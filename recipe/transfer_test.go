@@ -32,6 +32,7 @@ stages:
   - {name: net, train: {data: [objects], tasks: [classification]}}
   - {name: simclr, train: {data: [objects], pretext: {method: simclr}}}
   - {name: bit, train: {data: [objects], tasks: [classification], model: {backbone: bit}}}
+  - {name: probe, probe: {data: fine, from: {scratch: "", simclr: simclr, bit: {from: "", model: {backbone: bit}}}, neighbours: [3]}}
   - name: transfer
     transfer:
       from:
@@ -99,7 +100,7 @@ func TestRivals(t *testing.T) {
 	}
 
 	page, _ := os.ReadFile(filepath.Join(out, ReportFile))
-	for _, want := range []string{"By start", "By number", "mean of the sets", "best of the sweep", "backbone: vit", "method: simclr"} {
+	for _, want := range []string{"By start", "By number", "mean of the sets", "best of the sweep", "backbone: vit", "method: simclr", "Frozen features on fine", "knn3.top1"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the report does not say %q", want)
 		}
@@ -120,7 +121,7 @@ func TestRivals(t *testing.T) {
 		return 1, r.RunJob(ctx, j)
 	}
 	run(t, &Runner{Recipe: parse(t, rivals), Out: apart, Jobs: 3, Spawn: spawn})
-	if len(jobs) != 3+2*len(starts) {
+	if len(jobs) != 4+2*len(starts) {
 		t.Errorf("jobs %v", jobs)
 	}
 	same, err := report.ReadResults(filepath.Join(apart, ResultsFile))
@@ -191,6 +192,8 @@ func TestBadRivals(t *testing.T) {
 		"net.pretext={method: simclr}":             "either tasks or a pretext task",
 		"simclr.pretext.method=moco":               "pretext.method",
 		"simclr.labels=net":                        "leave labels",
+		"probe.from={}":                            "needs starts",
+		"probe.neighbours=[0]":                     "cannot vote",
 		"bit.model={backbone: cnn}":                "model.backbone",
 		"transfer.sweep={lr: [0]}":                 "no factor",
 		"transfer.from.net={from: net, model: {}}": "brings its own",

@@ -219,7 +219,7 @@ func stageNode(root *ast.MappingNode, name string) *ast.MappingNode {
 		if n := child(stage, "name"); n == nil || n.GetToken().Value != name {
 			continue
 		}
-		for _, kind := range []string{"show", "train", "label", "score", "transfer"} {
+		for _, kind := range []string{"show", "train", "label", "score", "probe", "transfer"} {
 			if does, ok := child(stage, kind).(*ast.MappingNode); ok {
 				return does
 			}
