@@ -165,10 +165,11 @@ func (m *moco) Free() {
 // itself and all keys of queue [K, D], by the cosine (§3.1); the mean over the queries. All rows have
 // length 1; the gradient reaches q only.
 func infoNCE(q, k, queue *torch.Tensor, temperature float64) *torch.Tensor {
-	n := q.Size(0)
 	q = q.Scale(1 / temperature)
-	logits := torch.Cat(1, q.Mul(k).Sum(1).Unsqueeze(1), q.MatMul(queue.Transpose(0, 1)))
-	return logits.CrossEntropy(torch.From(make([]int64, n), n), torch.Mean, -100)
+	own := q.Mul(k).Sum(1)
+	// log Σ of the others' exponentials against its own: the cross entropy without a copy of the largest
+	// tensor of the step.
+	return q.MatMul(queue.Transpose(0, 1)).LogSumExp(1).Sub(own).Softplus().Mean()
 }
 
 // An mlp is MoCo's head: a linear layer, in v2 behind a hidden one with ReLU, with PyTorch's

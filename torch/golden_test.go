@@ -83,6 +83,7 @@ var operatorTests = map[string]func(x []*Tensor) []*Tensor{
 	},
 	"Softmax":          func(x []*Tensor) []*Tensor { return one(x[0].Softmax(-2)) },
 	"LogSoftmax":       func(x []*Tensor) []*Tensor { return one(x[0].LogSoftmax(1)) },
+	"LogSumExp":        func(x []*Tensor) []*Tensor { return one(x[0].LogSumExp(-2)) },
 	"MatMul":           func(x []*Tensor) []*Tensor { return one(x[0].MatMul(x[1])) },
 	"Linear":           func(x []*Tensor) []*Tensor { return one(x[0].Linear(x[1], x[2])) },
 	"Linear/nobias":    func(x []*Tensor) []*Tensor { return one(x[0].Linear(x[1], nil)) },

@@ -243,6 +243,9 @@ func (t *Tensor) Softmax(dim int) *Tensor { return call1("softmax.int", t, dim, 
 // LogSoftmax returns the logarithms of [Tensor.Softmax].
 func (t *Tensor) LogSoftmax(dim int) *Tensor { return call1("log_softmax.int", t, dim, nil) }
 
+// LogSumExp returns log Σ e^t along a dimension, which disappears.
+func (t *Tensor) LogSumExp(dim int) *Tensor { return call1("logsumexp", t, []int64{int64(dim)}, false) }
+
 // Linear algebra and layers.
 
 // MatMul returns the matrix product, batched as in PyTorch.

@@ -132,6 +132,7 @@ case("Norm/zero", lambda a: (a - a.detach()).norm(), A)
 case("All", lambda a, b: torch.stack([(a == a).all(), (a > b).all()]), A, B)
 case("Softmax", lambda a: a.softmax(-2), T)
 case("LogSoftmax", lambda a: a.log_softmax(1), T)
+case("LogSumExp", lambda a: torch.logsumexp(a, -2), In(2, 3, 4))
 
 X = In(2, 4, 5, 6)
 case("MatMul", lambda a, b: a @ b, A, In(3, 2))
