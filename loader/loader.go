@@ -50,6 +50,7 @@ type Options struct {
 	Augment augment.Config // its Size is the batch's
 	Train   bool           // augment.Config.Train instead of Eval
 	Views   []View         // of every sample, in place of Augment; with Train
+	Mixup   float64        // α of mixup, see mix.go; 0: none
 	Shuffle bool           // Steps goes through a new permutation each epoch
 	Seed    uint64
 	Workers int // goroutines; 0: all cores but one, which is left to the engine
@@ -199,6 +200,7 @@ const (
 	streamOrder = iota
 	streamView
 	streamCollate
+	streamMix
 	streamViews // of the first of Views, and so on
 )
 
@@ -348,6 +350,9 @@ func (l *Loader) fill(j *job, i int) {
 	}
 	if j.err.Load() == nil {
 		l.compact(j.Batch)
+		if l.o.Mixup > 0 {
+			mixup(j.Batch, l.o.Mixup, l.rng(streamMix, j.step, 0))
+		}
 		if l.o.Collate != nil && j.N > 0 {
 			j.Extra = l.o.Collate(j.Samples, l.rng(streamCollate, j.step, 0))
 		}

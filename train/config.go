@@ -31,7 +31,9 @@ type Config struct {
 	Weights map[string]float64 `yaml:"weights" json:"weights,omitempty"` // of the tasks' losses; absent: 1
 
 	Augment augment.Config `yaml:"augment" json:"augment"`
-	BF16    bool           `yaml:"bf16" json:"bf16"` // activations in bfloat16
+	Mixup   float64        `yaml:"mixup,omitempty" json:"mixup,omitempty"` // α of the share by which two images of a batch are blended; classification only. 0: none
+	Rule    string         `yaml:"rule,omitempty" json:"rule,omitempty"`   // bit: BiT's hyper-rule chooses optimizer, rate, length and mixup by the size of the set
+	BF16    bool           `yaml:"bf16" json:"bf16"`                       // activations in bfloat16
 	Seed    uint64         `yaml:"seed" json:"seed"`
 
 	EvalEvery int     `yaml:"eval_every" json:"eval_every"` // epochs between scores on the validation set; 0: at the end
@@ -77,6 +79,10 @@ func (c Config) Check() error {
 		return fmt.Errorf("train.ema is %v; it must be in [0, 1)", c.EMA)
 	case !(c.Warmup >= 0 && c.Warmup <= 1):
 		return fmt.Errorf("train.warmup is %v; it is a share of the steps, in [0, 1]", c.Warmup)
+	case !(c.Mixup >= 0 && c.Mixup <= 1):
+		return fmt.Errorf("train.mixup is %v; it must be in [0, 1]", c.Mixup)
+	case c.Rule != "" && c.Rule != RuleBiT:
+		return fmt.Errorf("train.rule is %q; leave it out or use %s", c.Rule, RuleBiT)
 	case c.EvalEvery < 0:
 		return fmt.Errorf("train.eval_every is %d; it must not be negative", c.EvalEvery)
 	}
@@ -90,7 +96,7 @@ func (c Config) Check() error {
 
 // TotalSteps returns the number of steps on a set of n samples.
 func (c Config) TotalSteps(n int) int {
-	switch {
+	switch c = c.ruled(n); {
 	case c.Steps > 0:
 		return c.Steps
 	case c.Images > 0:
@@ -109,6 +115,8 @@ func (c Config) Rate(step, total int) float64 {
 	switch c.Schedule {
 	case "cosine":
 		return c.LR * (1 + math.Cos(math.Pi*math.Max(0, done))) / 2
+	case scheduleBiT:
+		return rateBiT(c.LR, step, total)
 	case "step":
 		switch {
 		case done >= 11./12:

@@ -114,10 +114,7 @@ func BenchmarkLARS(b *testing.B) {
 		b.Run(optimizer, func(b *testing.B) {
 			err := torch.Do(func() {
 				set, builder := model.NewSet()
-				r, err := model.NewResNet(builder, 50, 1)
-				if err != nil || r == nil {
-					b.Fatal(err)
-				}
+				model.NewResNet(builder, model.Config{Depth: 50, Width: 1})
 				set.Build(1)
 				defer set.Free()
 				set.Flat.Grad.Fill(1)

@@ -71,10 +71,11 @@ var ErrStopped = errors.New("stopped; the same command goes on from here")
 
 // Run trains until the configured number of steps, from the state in the folder if there is one.
 func Run(ctx context.Context, j Job) (*Result, error) {
-	c := j.Config
-	if err := c.Check(); err != nil {
+	if err := j.Config.Check(); err != nil {
 		return nil, err
 	}
+	j.Config = j.Config.ruled(j.Train.Len())
+	c := j.Config
 	if c.Augment.Size != j.Net.Size {
 		return nil, fmt.Errorf("augment.size is %d but the network's input %d", c.Augment.Size, j.Net.Size)
 	}
@@ -83,7 +84,7 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 	}
 	total := c.TotalSteps(j.Train.Len())
 	o := loader.Options{
-		Batch: c.Batch, Augment: c.Augment, Train: true, Shuffle: true, Seed: c.Seed, Workers: c.Workers,
+		Batch: c.Batch, Augment: c.Augment, Train: true, Shuffle: true, Seed: c.Seed, Workers: c.Workers, Mixup: c.Mixup,
 		Skipped: func(err error) { j.Display.Logf("skipped: %v", err) },
 	}
 	if j.Pretext != nil {
