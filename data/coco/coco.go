@@ -154,15 +154,19 @@ func (d *Dataset) Key(i int) string    { return d.keys[d.picked[i]] }
 
 // Notes tells what the counts of d say.
 func (d *Dataset) Notes() (notes []string) {
-	add := func(n int, text string) {
-		if n > 0 {
-			notes = append(notes, fmt.Sprintf("%d %s", n, text))
+	for _, note := range []struct {
+		what string
+		n    int
+	}{
+		{"listed images that are not there", d.Missing},
+		{"boxes clipped to their image", d.Clipped},
+		{"boxes without area in their image, dropped", d.Dropped},
+		{"annotations of images that are not listed", d.Orphans},
+	} {
+		if note.n > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %d", note.what, note.n))
 		}
 	}
-	add(d.Missing, "images that the file lists are not there")
-	add(d.Clipped, "boxes reach out of their image and are clipped")
-	add(d.Dropped, "boxes have no area inside their image and are dropped")
-	add(d.Orphans, "annotations are of images that the file does not list")
 	return notes
 }
 

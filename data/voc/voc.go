@@ -192,10 +192,10 @@ func (d *Dataset) Key(i int) string    { return d.ids[i] }
 // Notes tells what the counts of d say.
 func (d *Dataset) Notes() (notes []string) {
 	if d.Clipped > 0 {
-		notes = append(notes, fmt.Sprintf("%d boxes reach out of their image and are clipped", d.Clipped))
+		notes = append(notes, fmt.Sprintf("boxes clipped to their image: %d", d.Clipped))
 	}
 	if d.Dropped > 0 {
-		notes = append(notes, fmt.Sprintf("%d boxes have no area inside their image and are dropped", d.Dropped))
+		notes = append(notes, fmt.Sprintf("boxes without area in their image, dropped: %d", d.Dropped))
 	}
 	return notes
 }
