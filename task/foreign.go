@@ -543,7 +543,7 @@ func (f *foreign) fill(sources map[*model.Param]*source) error {
 		if from.make != nil {
 			v = from.make(in, p.Shape)
 		}
-		torch.Load(p.T, v)
+		torch.Scope(func() { torch.Load(p.T.Detach(), v) })
 	}
 	return nil
 }
