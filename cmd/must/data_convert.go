@@ -45,14 +45,10 @@ func (c *dataConvertCmd) Run(a *app) error {
 	bar := a.display.Task("convert", int64(ds.Len()), "images")
 	ds = watched{ds, a.ctx, func() { bar.Add(1) }}
 	source := export.FromDataset(ds, skipped)
-	source.Images = c.Images
+	source.Images, source.Part = c.Images, c.Split
 	switch c.To {
 	case "coco":
-		split := c.Split
-		if split == "" {
-			split = "train"
-		}
-		err = export.COCOFolder(source, c.Out, split)
+		err = export.COCOFolder(source, c.Out)
 	case "yolo":
 		err = export.YOLO(source, c.Out)
 	case "voc":

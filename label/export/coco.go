@@ -2,6 +2,7 @@ package export
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -54,7 +55,8 @@ func COCO(s Source, path string) error {
 
 // COCOFolder writes a part of a set as COCO lays it out: annotations/instances_PART.json and, with
 // Source.Images, the images in PART.
-func COCOFolder(s Source, dir, part string) error {
+func COCOFolder(s Source, dir string) error {
+	part := cmp.Or(s.Part, "train")
 	if err := s.need(data.Detection, "COCO JSON"); err != nil {
 		return err
 	}

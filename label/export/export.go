@@ -27,6 +27,7 @@ type Source struct {
 	Records iter.Seq2[shards.Record, error]
 	File    func(key string) string // the image's file, relative to the folder of images; nil: key + ".jpg"
 	Images  bool                    // write the images too, as PNG; the records must have them
+	Part    string                  // of the set, train, val or test, where the format names it; "": train
 }
 
 // FromSet returns a set of pseudo labels as a source.

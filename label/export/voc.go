@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"encoding/xml"
 	"math"
 	"path"
@@ -39,7 +40,7 @@ type vocBox struct {
 	Y1 int `xml:"ymax"`
 }
 
-// VOC writes Annotations/KEY.xml, the list of keys ImageSets/Main/train.txt, and classes.txt, as VOC
+// VOC writes Annotations/KEY.xml, the list of keys ImageSets/Main/PART.txt, and classes.txt, as VOC
 // has no place for the order of the classes. Boxes are rounded to whole pixels, of which they keep
 // one at least. Crowds become difficult. Images whose objects are unknown are left out. The images
 // belong into JPEGImages/; with Source.Images they are written there, and listed even if their objects
@@ -55,7 +56,7 @@ func VOC(s Source, dir string) error {
 		if err := f.root.MkdirAll("ImageSets/Main", 0o777); err != nil {
 			return err
 		}
-		list, err := f.root.Create("ImageSets/Main/train.txt")
+		list, err := f.root.Create("ImageSets/Main/" + cmp.Or(s.Part, "train") + ".txt")
 		if err != nil {
 			return err
 		}
