@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -375,6 +376,43 @@ func TestKeyEncoderStartsAsCopy(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Every method runs on every backbone that it can, and in bfloat16 gives about the same loss.
+func TestBackbones(t *testing.T) {
+	bit := spec(32)
+	bit.Model.Backbone = model.BackboneBiT
+	for _, s := range []task.Spec{spec(32), bit, transformer(32)} {
+		for method, c := range pretask {
+			if method == MAE && s.Model.Backbone != model.BackboneViT {
+				continue
+			}
+			do(t, func() {
+				var loss [2]float64
+				for i, bf16 := range []bool{false, true} {
+					net, p, err := New(s, c, 1, 8)
+					if err != nil {
+						t.Fatal(err)
+					}
+					b := &loader.Batch{N: 16, Size: 32, Images: pixels("image", 16, 32)}
+					if method == MAE {
+						b.N, b.Images = 8, b.Images[:len(b.Images)/2]
+					}
+					for range 2 {
+						l := p.Losses(b, model.Mode{Train: true, BF16: bf16}, rand.New(rand.NewPCG(1, 1)))[0].Total
+						l.Backward()
+						loss[i] = l.Item()
+					}
+					p.State()
+					p.Free()
+					net.Free()
+				}
+				if !(math.Abs(loss[1]-loss[0]) < 0.3*loss[0]) {
+					t.Errorf("%s on %q: loss %v, in bfloat16 %v", method, s.Model.Backbone, loss[0], loss[1])
+				}
+			})
+		}
+	}
 }
 
 // A step of each method as a recipe for small images would take it: ResNet-18 of half its width, or a
