@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"must/report"
 )
@@ -32,6 +34,9 @@ func (f *Figure) check(before map[string]*Stage) error {
 	if s == nil || s.Transfer == nil {
 		return fmt.Errorf("%q is no transfer stage%s", f.Stage, suggest(f.Stage, keys(before)))
 	}
+	if f.file() == ".svg" {
+		return errors.New("it needs a title, which names its picture")
+	}
 	if len(f.Points) == 0 {
 		return errors.New("it has no points")
 	}
@@ -44,6 +49,15 @@ func (f *Figure) check(before map[string]*Stage) error {
 		}
 	}
 	return nil
+}
+
+// figureFolder holds each figure as a picture of its own.
+const figureFolder = "figures"
+
+// file names the figure's picture after its title.
+func (f *Figure) file() string {
+	words := strings.FieldsFunc(strings.ToLower(f.Title), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return strings.Join(words, "-") + ".svg"
 }
 
 // average names the series over all sets.

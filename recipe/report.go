@@ -91,6 +91,10 @@ func (r *Runner) Report() (report.Results, error) {
 			}
 			if drawn {
 				p.Figures = append(p.Figures, chart)
+				path := filepath.Join(r.Out, figureFolder, f.file())
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), atomicfile.WriteFile(path, chart.SVG())); err != nil {
+					return *res, err
+				}
 			}
 		}
 	}

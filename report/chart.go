@@ -115,8 +115,15 @@ const (
 	letterWidth = 7.2 // a generous guess, to lay out the key
 )
 
-// svg draws the chart; it is empty if there is nothing to draw.
-func (c Chart) svg() template.HTML {
+// SVG draws the chart as a file of its own; it is nil if there is nothing to draw.
+func (c Chart) SVG() []byte {
+	if svg := c.svg(true); svg != "" {
+		return []byte(svg)
+	}
+	return nil
+}
+
+func (c Chart) svg(alone bool) template.HTML {
 	type tick struct{ Line, X, Y, Text string }
 	type dot struct{ X, Y, Bar, Title string }
 	type series struct {
@@ -131,7 +138,11 @@ func (c Chart) svg() template.HTML {
 		XTitle, YTitle *tick
 		Series         []series
 		Keys           []key
+
+		Alone bool
+		Theme template.CSS
 	}
+	page.Alone, page.Theme = alone, template.CSS(theme)
 
 	x, y := axis{log: c.LogX}, axis{log: c.LogY}
 	lines := make([]Series, len(c.Series))

@@ -209,7 +209,8 @@ func look(name string, place int) string {
 		MuST: "blue own", "student": "blue own", Scratch: "grey dashed",
 		"classification": "orange", "detection": "aqua", "segmentation": "yellow", "depth": "violet", "normals": "green",
 		"simclr": "magenta", "moco": "magenta dashed", "mae": "red", "bit": "orange dashed", "multitask": "blue dashed",
-		"loss": "ink", "total": "ink",
+		"scratch-bit": "grey", "scratch-vit": "ink dashed",
+		"loss": "ink", "total": "ink", "mean of the sets": "ink",
 	}
 	if l, ok := looks[name]; ok {
 		return l

@@ -364,7 +364,7 @@ func inline(file []byte, format string, w, h int, alt string) picture {
 func figures(charts []Chart) []figure {
 	var out []figure
 	for _, c := range charts {
-		if svg := c.svg(); svg != "" {
+		if svg := c.svg(false); svg != "" {
 			out = append(out, figure{c.Title, c.Text, svg})
 		}
 	}

@@ -53,7 +53,7 @@ const (
 
 // knownStarts are shown in this order, others after them.
 var knownStarts = []string{
-	Scratch, "classification", "detection", "segmentation", "depth", "normals",
+	Scratch, "scratch-bit", "scratch-vit", "classification", "detection", "segmentation", "depth", "normals",
 	"bit", "simclr", "moco", "mae", "multitask", MuST,
 }
 

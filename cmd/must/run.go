@@ -117,7 +117,8 @@ func printRun(a *app, out string) error {
 }
 
 type reportCmd struct {
-	Out string `arg:"" help:"Folder of a run."`
+	Out      string `arg:"" help:"Folder of a run."`
+	Markdown bool   `help:"Also print the tables, for a page or a paper."`
 }
 
 func (reportCmd) Help() string {
@@ -125,7 +126,8 @@ func (reportCmd) Help() string {
 
 Examples:
 
-    must report out/demo`
+    must report out/demo
+    must report out/evidence --markdown`
 }
 
 func (c *reportCmd) Run(a *app) error {
@@ -133,8 +135,12 @@ func (c *reportCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.Report(); err != nil {
+	res, err := r.Report()
+	if err != nil {
 		return err
+	}
+	if c.Markdown {
+		a.printf("%s\n", res.Markdown())
 	}
 	return printRun(a, c.Out)
 }

@@ -1,0 +1,61 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Markdown is the tables of the results, for pages that show Markdown: the best of a set is bold, ± is
+// the standard deviation over seeds.
+func (r Results) Markdown() string {
+	var b strings.Builder
+	line := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	rule := func(n int) { fmt.Fprintf(&b, "|%s\n", strings.Repeat("---|", n)) }
+	if len(r.Teachers) > 0 {
+		line("task", "teacher", "student", "kept")
+		rule(4)
+		for _, t := range r.Teachers {
+			digits := decimals(t.Teacher, t.Student)
+			line(fmt.Sprintf("%s (%s %s)", t.Task, t.Metric, arrow(t.HigherIsBetter)), format(t.Teacher, digits), format(t.Student, digits), percent(t.Kept()))
+		}
+		b.WriteByte('\n')
+	}
+	if len(r.Transfer) == 0 {
+		return b.String()
+	}
+	head := []string{"start"}
+	for _, t := range r.Transfer {
+		head = append(head, fmt.Sprintf("%s (%s %s)", t.Set, t.Metric, arrow(t.HigherIsBetter)))
+	}
+	line(append(head, "rank")...)
+	rule(len(head) + 1)
+	ranks := r.Ranks()
+	first := math.Inf(1)
+	for _, rank := range ranks {
+		first = min(first, rank)
+	}
+	bold := func(text string, best bool) string {
+		if best {
+			return "**" + text + "**"
+		}
+		return text
+	}
+	for _, start := range r.Starts() {
+		cells := []string{startName(start)}
+		for _, t := range r.Transfer {
+			mean, deviation := meanDeviation(t.Scores[start])
+			text := bold(t.number(start), !math.IsNaN(mean) && t.compare(start, t.best()) == 0)
+			if !math.IsNaN(deviation) {
+				text += fmt.Sprintf(" ± %.*f", t.decimals(), deviation)
+			}
+			cells = append(cells, text)
+		}
+		rank := missing
+		if v, ok := ranks[start]; ok {
+			rank = bold(fmt.Sprintf("%.2f", v), v == first)
+		}
+		line(append(cells, rank)...)
+	}
+	return b.String()
+}

@@ -1,0 +1,31 @@
+package report
+
+import (
+	"math"
+	"testing"
+)
+
+func TestMarkdown(t *testing.T) {
+	r := Results{
+		Teachers: []Teacher{{Task: "depth", Metric: "abs_rel", Teacher: 0.2, Student: 0.1}},
+		Transfer: []Transfer{
+			{Set: "rooms", Metric: "mIoU", HigherIsBetter: true, Scores: map[string][]float64{Scratch: {0.25, 0.75}, MuST: {0.75, 0.75}}},
+			{Set: "depth", Metric: "abs_rel", Scores: map[string][]float64{Scratch: {0.5, 0.5}, MuST: {math.NaN()}}},
+		},
+	}
+	want := `| task | teacher | student | kept |
+|---|---|---|---|
+| depth (abs_rel ↓) | 0.200 | 0.100 | 200.0 % |
+
+| start | rooms (mIoU ↑) | depth (abs_rel ↓) | rank |
+|---|---|---|---|
+| from scratch | 0.500 ± 0.354 | **0.500** ± 0.000 | **1.50** |
+| MuST | **0.750** ± 0.000 | – | **1.50** |
+`
+	if got := r.Markdown(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := (Results{}).Markdown(); got != "" {
+		t.Errorf("no results are %q", got)
+	}
+}
