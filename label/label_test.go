@@ -400,7 +400,7 @@ func TestRefuses(t *testing.T) {
 		"segmentation is NaN":       {crowds, all, Options{Thresholds: map[string]float64{data.Segmentation: math.NaN()}}},
 		"detection is 1.5":          {crowds, all, Options{Thresholds: map[string]float64{data.Detection: 1.5}}},
 		"no teacher for normals":    {crowds, all, Options{Tasks: []string{data.Normals}}},
-		"does not know normals":       {crowds, []Teacher{liar}, Options{}},
+		"does not know normals":     {crowds, []Teacher{liar}, Options{}},
 		"two teachers":              {crowds, []Teacher{all[0], other}, Options{}},
 		"teacher classification ar": {partial{Dataset: crowds}, []Teacher{other}, Options{Tasks: []string{data.Classification}}},
 	} {
