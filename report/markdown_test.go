@@ -15,7 +15,7 @@ func TestMarkdown(t *testing.T) {
 	}
 	want := `| task | teacher | student | kept |
 |---|---|---|---|
-| depth (abs_rel ↓) | 0.200 | 0.100 | 200.0 % |
+| depth (abs_rel ↓) | 0.200 | 0.100 | 200.0 % |
 
 | start | rooms (mIoU ↑) | depth (abs_rel ↓) | rank |
 |---|---|---|---|
