@@ -152,7 +152,8 @@ func New(s task.Spec, c Config, seed uint64, batch int) (*task.Network, train.Pr
 // Train sets the optimizer of c as published: for SimCLR LARS at 0.3·B/256 (where views are cifar's, the
 // same with weight decay 1e-4), warmed up over 10 epochs; for MoCo SGD at 0.03·B/256, whose rate falls in
 // steps in v1; for MAE AdamW at 1.5e-4·B/256, warmed up over 40 epochs of 800 and never more than a tenth.
-// Epochs, batch, seed and the rest of t stay.
+// Epochs, batch, seed and the rest of t stay. SimCLR's other rule, 0.075·√B, is better for small batches
+// and few epochs (§B.1).
 func (c Config) Train(t train.Config) train.Config {
 	scale := float64(t.Batch) / 256
 	t.Momentum, t.Schedule, t.Warmup, t.Clip = 0.9, "cosine", 0, 0
@@ -180,9 +181,6 @@ func warmup(of, epochs float64) float64 {
 	}
 	return math.Min(0.1, of/epochs)
 }
-
-// SqrtLR is SimCLR's other rule for the learning rate, better for small batches and few epochs (§B.1).
-func SqrtLR(batch int) float64 { return 0.075 * math.Sqrt(float64(batch)) }
 
 // views returns how the views of a method are made, at a size.
 func (c Config) views(size int) augment.Contrast {

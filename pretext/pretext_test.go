@@ -329,9 +329,6 @@ func TestPublished(t *testing.T) {
 	if c := (Config{Method: SimCLR}).Train(o); c.Warmup != 0.01 {
 		t.Errorf("10 of 1000 epochs are %v", c.Warmup)
 	}
-	if r := SqrtLR(4096); r != 4.8 {
-		t.Errorf("the root rule gives %v", r)
-	}
 }
 
 // A batch holds two different views of each image, MAE's one.
