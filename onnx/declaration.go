@@ -23,7 +23,7 @@ import (
 type Declaration struct {
 	ONNX    string            `yaml:"onnx" json:"-"` // file
 	Task    string            `yaml:"task" json:"task"`
-	Classes Names             `yaml:"classes,omitempty" json:"classes,omitempty"`   // a list, or a file with one a line
+	Classes Names             `yaml:"classes,omitempty" json:"classes,omitempty"`   // a list, or a file with one a line; absent: those that the model carries
 	Map     map[string]string `yaml:"map,omitempty" json:"map,omitempty"`           // the model's class to the recipe's; "": none of them
 	Units   string            `yaml:"units,omitempty" json:"units,omitempty"`       // of depth: inverse or metric
 	Scale   float64           `yaml:"scale,omitempty" json:"scale,omitempty"`       // of metric depth: metres per unit; 0: 1
@@ -195,11 +195,6 @@ func (d *Declaration) complete(dir string) error {
 	if err := d.Classes.read(dir); err != nil {
 		return fmt.Errorf("classes: %w", err)
 	}
-	if d.hasClasses() {
-		if err := checkNames(d.Classes.List, d.Task); err != nil {
-			return fmt.Errorf("classes: %w", err)
-		}
-	}
 	if d.Fit == "" {
 		d.Fit = task.Stretched
 		if d.Task == data.Detection {
@@ -268,9 +263,6 @@ func (d *Declaration) Check() error {
 		only("layout", d.Layout != "", box...), only("boxes", d.Boxes != "", box...), only("relative", d.Relative != nil, box...),
 		only("score", d.Score != nil, box...), only("nms", d.NMS != nil, box...), only("max_objects", d.Most != 0, box...),
 		only("labels_offset", d.Offset != 0, classes...))
-	if d.hasClasses() && d.Classes.File == "" && len(d.Classes.List) == 0 {
-		add(errors.New("classes is missing: a list of the model's class names in its order, or a file with one a line"))
-	}
 	values := map[string][]string{
 		data.Classification: {"", logits, probabilities}, data.Segmentation: {"", logits, probabilities, classIndices},
 		data.Normals: {"", vectors, colours}, data.Depth: {""}, data.Detection: {""},
@@ -345,6 +337,30 @@ func (d *Declaration) Check() error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// name takes the class names that the model carries, a mapping of indices as ultralytics writes it,
+// where the declaration gives none, and checks them.
+func (d *Declaration) name(carried string) error {
+	if !d.hasClasses() {
+		return nil
+	}
+	if d.Classes.File == "" && d.Classes.List == nil {
+		var names map[int]string
+		if len(carried) > maxNamesFile || yaml.Unmarshal([]byte(carried), &names) != nil || len(names) == 0 {
+			return errors.New("classes is missing, and the model carries no names: give a list of them in its order, or a file with one a line")
+		}
+		for i := range len(names) {
+			if _, ok := names[i]; !ok {
+				return fmt.Errorf("classes is missing, and the %d names that the model carries lack class %d", len(names), i)
+			}
+			d.Classes.List = append(d.Classes.List, names[i])
+		}
+	}
+	if err := checkNames(d.Classes.List, d.Task); err != nil {
+		return fmt.Errorf("classes: %w", err)
 	}
 	return nil
 }

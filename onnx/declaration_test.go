@@ -36,7 +36,7 @@ func TestCheck(t *testing.T) {
 		"task: depth, units: inverse, layout: yolo":                   "layout is for",
 		"task: depth, units: inverse, values: logits":                 "values is",
 		"task: depth, units: inverse, scale: -1":                      "scale is",
-		"task: classification":                                        "classes is missing",
+		"task: classification":                                        "", // the model may carry them
 		"task: classification, classes: [a], values: vectors":         "values is",
 		"task: detection, classes: [a]":                               "layout is",
 		detector + "yolo, boxes: corners":                             "boxes is",
@@ -120,8 +120,32 @@ func TestNames(t *testing.T) {
 	}
 	for file, want := range map[string]string{"twice.txt": `classes 0 and 2 are both called "ant"`, "empty.txt": "none", "gone.txt": "gone.txt", "large.txt": "too many"} {
 		d := Declaration{ONNX: "m.onnx", Task: "classification", Classes: Names{File: file}}
-		if err := d.complete(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "classes") {
+		err := d.complete(dir)
+		if err == nil {
+			err = d.name("")
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "classes") {
 			t.Errorf("%s: error %v, want %q", file, err, want)
+		}
+	}
+}
+
+func TestCarriedNames(t *testing.T) {
+	for text, want := range map[string]string{
+		`{0: 'person', 1: "bull's eye"}`: "",
+		"":                               "carries no names",
+		"{":                              "carries no names",
+		"[a, b]":                         "carries no names",
+		"{0: a, 2: b}":                   "lack class 1",
+		"{0: a, 1: a}":                   "both called",
+	} {
+		d := Declaration{Task: "detection"}
+		err := d.name(text)
+		if want == "" && (err != nil || !slices.Equal(d.Classes.List, []string{"person", "bull's eye"})) {
+			t.Errorf("%s: %q, %v", text, d.Classes.List, err)
+		}
+		if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: error %v does not mention %q", text, err, want)
 		}
 	}
 }

@@ -44,14 +44,6 @@ func Open(d Declaration, o Options) (t *Teacher, err error) {
 		return nil, err
 	}
 	t = &Teacher{d: d, path: within(o.Dir, d.ONNX)}
-	if o.Space != nil || d.Map != nil {
-		if o.Space == nil {
-			return nil, fmt.Errorf("map: nothing to map to; declare the classes of %s under spaces of the recipe", d.Task)
-		}
-		if err := t.mapTo(o.Space); err != nil {
-			return nil, err
-		}
-	}
 	if t.SHA256, err = t.d.Hash(o.Dir); err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)
 	}
@@ -65,6 +57,16 @@ func Open(d Declaration, o Options) (t *Teacher, err error) {
 			t = nil
 		}
 	}()
+	names, err := t.session.Metadata("names")
+	if err != nil {
+		return t, err
+	}
+	if err := t.d.name(names); err != nil {
+		return t, err
+	}
+	if err := t.mapTo(o.Space); err != nil {
+		return t, err
+	}
 	if t.plan, err = newPlan(&t.d, t.session.Inputs, t.session.Outputs); err != nil {
 		return t, err
 	}
@@ -86,8 +88,14 @@ func (t *Teacher) Try() error {
 // Task is the one that the teacher knows.
 func (t *Teacher) Task() string { return t.d.Task }
 
-// mapTo maps the model's classes to a space.
+// mapTo maps the model's classes to a space; nil: they stay its own.
 func (t *Teacher) mapTo(space []string) error {
+	if space == nil && t.d.Map == nil || !t.d.hasClasses() {
+		return nil
+	}
+	if space == nil {
+		return fmt.Errorf("map: nothing to map to; declare the classes of %s under spaces of the recipe", t.d.Task)
+	}
 	m, err := data.MapClasses(t.d.Task, t.d.Classes.List, space, t.d.Map)
 	if err != nil {
 		return fmt.Errorf("map.%w", err)

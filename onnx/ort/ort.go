@@ -44,6 +44,9 @@ const (
 	releaseTypeInfo                = 98
 	releaseTensorTypeAndShapeInfo  = 99
 	releaseSessionOptions          = 100
+	sessionGetModelMetadata        = 111
+	modelMetadataLookup            = 116
+	releaseModelMetadata           = 118
 	addSessionConfigEntry          = 130
 	functions                      = 131
 )

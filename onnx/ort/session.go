@@ -118,6 +118,22 @@ func (s *Session) Close() {
 	s.session = 0
 }
 
+// Metadata returns a text that the model carries under a key, "" where there is none.
+func (s *Session) Metadata(key string) (string, error) {
+	var all, text uintptr
+	if err := call(sessionGetModelMetadata, s.session, uintptr(unsafe.Pointer(&all))); err != nil {
+		return "", err
+	}
+	defer release(releaseModelMetadata, all)
+	name := cstring(key)
+	err := call(modelMetadataLookup, all, engine.allocator, uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(&text)))
+	if err != nil || text == 0 {
+		return "", err
+	}
+	defer call(allocatorFree, engine.allocator, text)
+	return goString(text), nil
+}
+
 func (s *Session) ports(count, name, info int) ([]Port, error) {
 	var n uintptr
 	if err := call(count, s.session, uintptr(unsafe.Pointer(&n))); err != nil {

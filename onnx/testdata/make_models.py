@@ -25,9 +25,10 @@ def port(name, shape, t=T.FLOAT):
     return h.make_tensor_value_info(name, t, shape)
 
 
-def save(name, nodes, inputs, outputs, constants=()):
+def save(name, nodes, inputs, outputs, constants=(), **metadata):
     graph = h.make_graph(nodes, name, inputs, outputs, list(constants))
     model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=9)
+    h.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     onnx.save(model, os.path.join(here, name + ".onnx"))
 
@@ -117,7 +118,8 @@ for name, extra in ("yolo8", 0), ("yolo5", 1):
         nodes.append(n("Transpose", "joined", "output0", perm=[0, 2, 1]))
     save(name, nodes, [port("images", [1, 3, 16, 16])], [port("output0", [1, 64, c] if extra else [1, c, 64])],
          [const("w", normal(c, 3, 2, 2, scale=1.5)), const("b", normal(c, scale=0.3)), const("shape", np.int64([1, c, 64])), const("base", base),
-          const("zero", np.int64([0])), const("four", np.int64([4])), const("end", np.int64([99])), const("one", np.int64([1]))])
+          const("zero", np.int64([0])), const("four", np.int64([4])), const("end", np.int64([99])), const("one", np.int64([1]))],
+         names="{0: 'ant', 1: 'bee'}")
     px = pixels(2, 16, 16)
     want = []
     for i in range(2):
