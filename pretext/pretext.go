@@ -149,10 +149,10 @@ func New(s task.Spec, c Config, seed uint64, batch int) (*task.Network, train.Pr
 	return newMoCo(s, c, seed, batch)
 }
 
-// Train sets the optimizer of c as published: for SimCLR LARS at 0.3·B/256 (where views are cifar's, the
-// same with weight decay 1e-4), warmed up over 10 epochs; for MoCo SGD at 0.03·B/256, whose rate falls in
-// steps in v1; for MAE AdamW at 1.5e-4·B/256, warmed up over 40 epochs of 800 and never more than a tenth.
-// Epochs, batch, seed and the rest of t stay. SimCLR's other rule, 0.075·√B, is better for small batches
+// Train sets the optimizer of c as published: for SimCLR LARS at 0.3·B/256, with views of cifar at B/256
+// and more weight decay, warmed up over 10 epochs; for MoCo SGD at 0.03·B/256, whose rate falls in steps
+// in v1; for MAE AdamW at 1.5e-4·B/256, warmed up over 40 epochs; all for the batch B of t, and never a
+// warm-up of more than a tenth. Epochs, batch, seed and the rest of t stay. SimCLR's other rule, 0.075·√B, is better for small batches
 // and few epochs (§B.1).
 func (c Config) Train(t train.Config) train.Config {
 	scale := float64(t.Batch) / 256
