@@ -133,7 +133,10 @@ func (s scored) Labels() data.Labels {
 func (s *Set) source(part string) data.Source {
 	src := s.Source
 	src.Split = part
-	if name, ok := s.Splits[part]; ok {
+	if part == "val" && s.Holdout > 0 {
+		src.Split = "train"
+	}
+	if name, ok := s.Splits[src.Split]; ok {
 		src.Split = name
 	}
 	if n := s.Parts[part]; n > 0 {

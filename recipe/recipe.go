@@ -46,8 +46,9 @@ type Recipe struct {
 type Set struct {
 	data.Source `yaml:",inline"`
 	About       string            `yaml:"about,omitempty"`
-	Parts       map[string]int    `yaml:"parts,omitempty"`  // samples per split; absent or 0: all
-	Splits      map[string]string `yaml:"splits,omitempty"` // what the set calls train, val and test, where it has other names
+	Parts       map[string]int    `yaml:"parts,omitempty"`   // samples per split; absent or 0: all
+	Splits      map[string]string `yaml:"splits,omitempty"`  // what the set calls train, val and test, where it has other names
+	Holdout     float64           `yaml:"holdout,omitempty"` // share of the train part that is the val part instead, of a set that has none
 
 	Tasks []string                     `yaml:"tasks,omitempty"` // whose labels are used; absent: all
 	Map   map[string]map[string]string `yaml:"map,omitempty"`   // by task, the set's class to the recipe's; "": none of them
@@ -196,6 +197,9 @@ func (r *Recipe) Check() error {
 		}
 		if _, err := format(s.Format); err != nil {
 			return fmt.Errorf("data.%s: %w", name, err)
+		}
+		if !(s.Holdout >= 0 && s.Holdout < 1) {
+			return fmt.Errorf("data.%s.holdout is %v; it is a share of the train part, in [0, 1)", name, s.Holdout)
 		}
 	}
 	if err := r.checkSpaces(); err != nil {

@@ -124,6 +124,9 @@ func (r *Runner) key(s *Stage) string {
 		for _, n := range names {
 			for _, p := range parts {
 				add(n, r.Data[n].source(p))
+				if d := r.Data[n]; d.Holdout != 0 {
+					add(d.Holdout)
+				}
 				if d := r.Data[n]; d.Tasks != nil {
 					add(d.Tasks)
 				}

@@ -94,9 +94,22 @@ func (r *Runner) own(set, part string) (data.Dataset, error) {
 	return r.cached("own/"+set+"/"+part, func() (data.Dataset, error) {
 		src := r.Data[set].source(part)
 		src.Labels = ""
+		held := r.Data[set].Holdout > 0 && part != "test"
+		if held {
+			src.Count = 0
+		}
 		ds, err := Open(src)
 		if err != nil {
 			return nil, fmt.Errorf("data set %s, %s part: %w", set, part, err)
+		}
+		if held {
+			left, out := data.HoldOut(ds, r.Data[set].Holdout)
+			if ds = left; part == "val" {
+				ds = out
+			}
+			if n := r.Data[set].source(part).Count; n > 0 {
+				ds = data.Spread(ds, n)
+			}
 		}
 		if tasks := r.Data[set].Tasks; tasks != nil {
 			ds = data.Only(ds, tasks...)
