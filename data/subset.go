@@ -1,7 +1,8 @@
 package data
 
 import (
-	"hash/fnv"
+	"crypto/sha256"
+	"encoding/binary"
 	"math"
 )
 
@@ -30,11 +31,9 @@ func (s spread) Sample(i int) (*Sample, error) { return s.Dataset.Sample(s.at(i)
 func HoldOut(d Dataset, share float64) (left, out Dataset) {
 	var parts [2][]int32
 	for i := range d.Len() {
-		h := fnv.New64a()
-		h.Write([]byte(d.Key(i)))
-		h.Write([]byte{0}) // so that the last letters reach the upper bits
+		hash := sha256.Sum256([]byte(d.Key(i)))
 		side := 0
-		if float64(h.Sum64())/math.MaxUint64 < share {
+		if float64(binary.BigEndian.Uint64(hash[:]))/math.MaxUint64 < share {
 			side = 1
 		}
 		parts[side] = append(parts[side], int32(i))
