@@ -106,7 +106,9 @@ func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 	n := sum(valid)
 	meanGot, meanWant := sum(got.Mul(valid)).Div(n), sum(want.Mul(valid)).Div(n)
 	g, w := got.Sub(meanGot).Mul(valid), want.Sub(meanWant).Mul(valid)
-	scale := sum(g.Mul(w)).Div(sum(g.Mul(g)).AddScalar(1e-6))
+	// By its absolute value: least squares of a prediction that is upside down has a negative scale, and
+	// training would leave it so, near for far.
+	scale := sum(g.Mul(w)).Abs().Div(sum(g.Mul(g)).AddScalar(1e-6))
 	residual := g.Mul(scale).Sub(w) // 0 where invalid
 	loss := residual.Abs().Sum().Div(valid.Sum())
 	for level := int64(1); level <= 8 && got.Size(1) > level && got.Size(2) > level; level *= 2 {
