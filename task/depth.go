@@ -106,9 +106,10 @@ func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 	n := sum(valid)
 	meanGot, meanWant := sum(got.Mul(valid)).Div(n), sum(want.Mul(valid)).Div(n)
 	g, w := got.Sub(meanGot).Mul(valid), want.Sub(meanWant).Mul(valid)
-	// By its absolute value: least squares of a prediction that is upside down has a negative scale, and
-	// training would leave it so, near for far.
-	scale := sum(g.Mul(w)).Abs().Div(sum(g.Mul(g)).AddScalar(1e-6))
+	both, spread := sum(g.Mul(w)), sum(g.Mul(g)).AddScalar(1e-6)
+	// Least squares of a prediction that is upside down has a negative scale, and training would leave it
+	// so, near for far. The ratio of the spreads in its place turns it round.
+	scale := torch.Where(both.Lt(torch.Scalar(0)), sum(w.Mul(w)).Div(spread).Sqrt(), both.Div(spread))
 	residual := g.Mul(scale).Sub(w) // 0 where invalid
 	loss := residual.Abs().Sum().Div(valid.Sum())
 	for level := int64(1); level <= 8 && got.Size(1) > level && got.Size(2) > level; level *= 2 {
@@ -118,8 +119,8 @@ func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 			if n < 1 {
 				continue
 			}
-			both := v.Narrow(dim, 0, n).Mul(v.Narrow(dim, 1, n))
-			step := r.Narrow(dim, 1, n).Sub(r.Narrow(dim, 0, n)).Abs().Mul(both)
+			valid := v.Narrow(dim, 0, n).Mul(v.Narrow(dim, 1, n))
+			step := r.Narrow(dim, 1, n).Sub(r.Narrow(dim, 0, n)).Abs().Mul(valid)
 			loss = loss.Add(step.Sum().Div(v.Sum().AddScalar(1e-6)).Scale(0.5)) // 0.5 as in MiDaS
 		}
 	}

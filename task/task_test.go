@@ -267,6 +267,18 @@ func TestInvariantLoss(t *testing.T) {
 		if !loss.IsFinite().All() || !flat.Grad.IsFinite().All() {
 			t.Error("a flat prediction has no finite loss or gradient")
 		}
+		// Training turns a prediction round that is upside down.
+		torch.Load(flat.Data, torch.Values[float32](want.Scale(-1).Add(got.Scale(0.2))))
+		for range 300 {
+			flat.Grad.Fill(0)
+			torch.Scope(func() { invariantLoss(flat.Params[0], want, valid).Backward() })
+			torch.NoGrad(func() {
+				torch.Scope(func() { flat.Data.Copy(flat.Data.Sub(flat.Grad.Div(flat.Grad.Norm().AddScalar(1e-12)))) })
+			})
+		}
+		if v := invariantLoss(flat.Params[0], want, valid).Item(); v > 0.8*base {
+			t.Errorf("loss %v after descent from upside down, where noise has %v", v, base)
+		}
 	})
 	d := &depth{units: data.Inverse}
 	s := viewsOf(noiseImages(1, 32), 32)[0]
