@@ -236,6 +236,21 @@ func TestStoppedRun(t *testing.T) {
 	run(t, &Runner{Recipe: rec, Out: out})
 }
 
+// The whole method on the other backbones.
+func TestWholeMethodOnOthers(t *testing.T) {
+	for _, m := range []string{
+		"{backbone: bit, depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}",
+		"{backbone: vit, patch: 8, grid: 4, dim: 12, heads: 3, layers: 1, fpn: 8, head: 8, box_fc: 16}",
+	} {
+		out := t.TempDir()
+		run(t, &Runner{Recipe: parse(t, tiny, "model="+m), Out: out})
+		res, err := report.ReadResults(filepath.Join(out, ResultsFile))
+		if err != nil || len(res.Teachers) != 2 || len(res.Transfer) != 1 || len(res.Transfer[0].Scores["must"]) != 1 {
+			t.Errorf("%s: %v, %+v", m, err, res)
+		}
+	}
+}
+
 // A stopper cancels when a line with the text is written.
 type stopper struct {
 	cancel func()
