@@ -543,7 +543,7 @@ func (f *foreign) fill(sources map[*model.Param]*source) error {
 		if from.make != nil {
 			v = from.make(in, p.Shape)
 		}
-		torch.Scope(func() { torch.Load(p.T.Detach(), v) })
+		torch.Load(p.T, v)
 	}
 	return nil
 }

@@ -382,7 +382,7 @@ func try(f func()) (err error) {
 			err = e
 		}
 	}()
-	Scope(f)
+	scope(f)
 	return nil
 }
 

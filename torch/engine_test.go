@@ -46,6 +46,18 @@ func do(t *testing.T, f func()) {
 	}
 }
 
+// beside runs f on another goroutine and panics with what f panics with.
+func beside(f func()) {
+	caught := make(chan any)
+	go func() {
+		defer func() { caught <- recover() }()
+		f()
+	}()
+	if r := <-caught; r != nil {
+		panic(r)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	f := func(shape ...int64) *Tensor { return Zeros(Float, shape...) }
 	freed := func() *Tensor { x := f(2, 3); x.Free(); x.Free(); return x }
@@ -151,14 +163,21 @@ func TestDo(t *testing.T) {
 		<-left
 		do(t, func() { Zeros(Float, 1) })
 	})
-	t.Run("outside", func(t *testing.T) {
-		defer func() {
-			if s, _ := recover().(string); !strings.Contains(s, "outside Do") {
-				t.Errorf("got %q", s)
-			}
-		}()
-		Zeros(Float, 1)
-	})
+	for name, f := range map[string]func(){
+		"operator":          func() { Zeros(Float, 1) },
+		"Scope":             func() { Scope(func() {}) },
+		"NoGrad":            func() { NoGrad(func() {}) },
+		"NoGrad beside one": func() { do(t, func() { beside(func() { NoGrad(func() {}) }) }) },
+	} {
+		t.Run("outside: "+name, func(t *testing.T) {
+			defer func() {
+				if r := fmt.Sprint(recover()); !strings.Contains(r, "outside Do") {
+					t.Errorf("got %q", r)
+				}
+			}()
+			f()
+		})
+	}
 	t.Run("many goroutines", func(t *testing.T) {
 		errs := make(chan error)
 		for range 8 {

@@ -14,6 +14,7 @@ func (t *Tensor) Sub(o *Tensor) *Tensor { return t.addScaled(o, -1) }
 // one arithmetic shim is subtract, whose alpha is a double, which integers refuse: they go by way of
 // doubles, exact up to 2⁵³.
 func (t *Tensor) addScaled(o *Tensor, alpha float64) *Tensor {
+	inDo("add")
 	if a, b := t.DType(), o.DType(); a >= Uint8 && b >= Uint8 {
 		d := max(a, b)
 		if d == Bool {

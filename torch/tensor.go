@@ -52,6 +52,12 @@ func Live() int { return live }
 
 // Scope runs f and frees every tensor made in it that was not kept or returned from [Scoped].
 func Scope(f func()) {
+	inDo("Scope")
+	scope(f)
+}
+
+// scope is Scope for [Do], which opens the outermost.
+func scope(f func()) {
 	scopes = append(scopes, nil)
 	depth := len(scopes)
 	defer func() {
@@ -69,7 +75,7 @@ func Scoped(f func() *Tensor) (t *Tensor) {
 			t.Keep()
 		}
 	})
-	if t != nil && len(scopes) > 0 {
+	if t != nil {
 		t.adopt()
 	}
 	return t
@@ -89,9 +95,7 @@ func closeScope() {
 func wrap(h uintptr) *Tensor {
 	live++
 	t := &Tensor{h: h}
-	if len(scopes) > 0 {
-		t.adopt()
-	}
+	t.adopt()
 	return t
 }
 
@@ -386,9 +390,7 @@ func (t *Tensor) Copy(src *Tensor) *Tensor {
 	return t
 }
 
-// Load overwrites the elements of t by those of a Go slice.
+// Load overwrites the elements of t by those of a Go slice. It is not recorded, not of a leaf either.
 func Load[T Element](t *Tensor, v []T) {
-	NoGrad(func() {
-		Scope(func() { t.Copy(fromOn(CPU, v, t.Shape())) })
-	})
+	Scope(func() { t.Detach().Copy(fromOn(CPU, v, t.Shape())) })
 }
