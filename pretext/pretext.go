@@ -152,11 +152,12 @@ func New(s task.Spec, c Config, seed uint64, batch int) (*task.Network, train.Pr
 // Train sets the optimizer of c as published: for SimCLR LARS at 0.3·B/256, with views of cifar at B/256
 // and more weight decay, warmed up over 10 epochs; for MoCo SGD at 0.03·B/256, whose rate falls in steps
 // in v1; for MAE AdamW at 1.5e-4·B/256, warmed up over 40 epochs; all for the batch B of t, and never a
-// warm-up of more than a tenth. Epochs, batch, seed and the rest of t stay. SimCLR's other rule, 0.075·√B, is better for small batches
-// and few epochs (§B.1).
+// warm-up of more than a tenth. Epochs, batch, seed and the rest of t stay. SimCLR's other rule,
+// 0.075·√B, is better for small batches and few epochs (§B.1).
 func (c Config) Train(t train.Config) train.Config {
 	scale := float64(t.Batch) / 256
 	t.Momentum, t.Schedule, t.Warmup, t.Clip = 0.9, "cosine", 0, 0
+	t.Mixup, t.Rule = 0, "" // which are for classes
 	switch c.Method {
 	case SimCLR:
 		t.Optimizer, t.LR, t.WeightDecay, t.Warmup = "lars", 0.3*scale, 1e-6, warmup(10, t.Epochs)
@@ -181,6 +182,9 @@ func warmup(of, epochs float64) float64 {
 	}
 	return math.Min(0.1, of/epochs)
 }
+
+// Settings is the configuration itself, with the published values in the place of zeros.
+func (c Config) Settings() any { return c.published() }
 
 // views returns how the views of a method are made, at a size.
 func (c Config) views(size int) augment.Contrast {

@@ -194,6 +194,32 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A state goes on only under the settings of the pretext task that it was made with.
+func TestRefusesState(t *testing.T) {
+	stopped := job(t, SimCLR, 7)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var reads atomic.Int64
+	stopped.Train = toys{n: 16, read: func() {
+		if reads.Add(1) == 25 {
+			cancel()
+		}
+	}}
+	if _, err := train.Run(ctx, stopped); !errors.Is(err, train.ErrStopped) {
+		t.Fatal(err)
+	}
+	other := job(t, SimCLR, 7)
+	other.Dir = stopped.Dir
+	other.Pretext.(*simCLR).Temperature = 0.3
+	if _, err := train.Run(t.Context(), other); err == nil || !strings.Contains(err.Error(), "other settings") {
+		t.Error(err)
+	}
+	other.Config.Mixup = 0.2
+	if _, err := train.Run(t.Context(), other); err == nil || !strings.Contains(err.Error(), "simclr: mixup is 0.2") {
+		t.Error(err)
+	}
+}
+
 const killFolder = "MUST_TEST_PRETEXT_DIR"
 
 // A MoCo run whose process is killed outright, while it saves its state after every step, loses neither

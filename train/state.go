@@ -39,13 +39,18 @@ func (t *trainer) buffers() map[string]*torch.Tensor {
 func (t *trainer) settings() string {
 	c := t.Config
 	c.SaveEvery, c.EvalEvery = 0, 0 // change no weight
+	var pretext any
+	if t.Pretext != nil {
+		pretext = t.Pretext.Settings()
+	}
 	b, err := json.Marshal(struct {
 		Config  Config
 		Spec    task.Spec
 		Samples int
 		Total   int
 		Start   string
-	}{c, t.Net.Spec, t.Train.Len(), t.total, t.Info.Start})
+		Pretext any `json:",omitempty"`
+	}{c, t.Net.Spec, t.Train.Len(), t.total, t.Info.Start, pretext})
 	if err != nil {
 		panic(err) // Config.Check and Spec.Check let nothing through that JSON cannot hold
 	}

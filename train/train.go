@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"must/data"
@@ -42,6 +43,9 @@ type Pretext interface {
 	// Losses runs a batch through the network and returns the losses of one step. rng depends on the
 	// seed and the step only.
 	Losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []task.TaskLoss
+
+	// Settings returns all that the losses depend on besides the network, for JSON.
+	Settings() any
 
 	// State returns what a resumed run needs besides the network, by name: float32.
 	State() map[string]*torch.Tensor
@@ -78,6 +82,9 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 	c := j.Config
 	if c.Augment.Size != j.Net.Size {
 		return nil, fmt.Errorf("augment.size is %d but the network's input %d", c.Augment.Size, j.Net.Size)
+	}
+	if c.Mixup > 0 && !slices.Equal(j.Net.Tasks, []string{data.Classification}) {
+		return nil, fmt.Errorf("%s: mixup is %v, but it blends images and classes only, from which nothing else than classification is learned: leave train.mixup out, and train.rule on large sets", j.Name, c.Mixup)
 	}
 	if err := os.MkdirAll(j.Dir, 0o777); err != nil {
 		return nil, err
