@@ -49,9 +49,9 @@ func CheckLibC() error {
 }
 
 // Fetch downloads the bundle with `python3 -m pip download`, checks its SHA-256 and puts the
-// libraries, with a file that tells the version, into dir, if check accepts them. It tells out what it does, before it
-// does it. When it fails or is interrupted, dir is not there; what a killed run left behind goes at
-// the next one. A dir that is there already is only checked; fresh is false then.
+// libraries, with a file that tells the version, into dir, if check accepts them. It tells out what it
+// does, before it does it. When it fails or is interrupted, dir is not there; what a killed run left
+// behind goes at the next one. A dir that is there already is only checked; fresh is false then.
 func (b Bundle) Fetch(ctx context.Context, dir string, out io.Writer, check func(dir string) error) (fresh bool, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {

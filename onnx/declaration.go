@@ -4,6 +4,7 @@ package onnx
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -73,13 +74,13 @@ func (n Names) MarshalYAML() (any, error) {
 }
 
 // MarshalJSON writes the names, wherever they were.
-func (n Names) MarshalJSON() ([]byte, error) { return jsonList(n.List) }
+func (n Names) MarshalJSON() ([]byte, error) { return json.Marshal(n.List) }
 
 // maxNamesFile bounds a file of class names, bytes.
 const maxNamesFile = 1 << 20
 
-// read reads the file, relative to dir.
-func (n *Names) read(dir string) error {
+// Read reads the names of the file, where there is one, relative to dir.
+func (n *Names) Read(dir string) error {
 	if n.File == "" || n.List != nil {
 		return nil
 	}
@@ -88,7 +89,9 @@ func (n *Names) read(dir string) error {
 		return err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || info.Size() > maxNamesFile {
+	if info, err := f.Stat(); err != nil {
+		return err
+	} else if info.Size() > maxNamesFile {
 		return fmt.Errorf("%s: %d bytes are too many for a list of names", f.Name(), info.Size())
 	}
 	lines := bufio.NewScanner(f)
@@ -192,7 +195,7 @@ func (d *Declaration) complete(dir string) error {
 	if err := d.Check(); err != nil {
 		return err
 	}
-	if err := d.Classes.read(dir); err != nil {
+	if err := d.Classes.Read(dir); err != nil {
 		return fmt.Errorf("classes: %w", err)
 	}
 	if d.Fit == "" {

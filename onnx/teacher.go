@@ -325,5 +325,3 @@ func (p *plan) images(pix []uint8, norm normalisation, n, h, w int) ort.Tensor {
 	}
 	return t
 }
-
-func jsonList(names []string) ([]byte, error) { return json.Marshal(names) }

@@ -102,7 +102,8 @@ func (r *Runner) chart(f *Figure) (report.Chart, bool, error) {
 				means[i] = make([]float64, len(relative))
 			}
 			sets[i]++
-			for k := range min(len(means[i]), len(relative)) {
+			means[i] = means[i][:min(len(means[i]), len(relative))] // of seeds that every set has
+			for k := range means[i] {
 				means[i][k] += relative[k]
 			}
 		}

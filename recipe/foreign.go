@@ -89,11 +89,15 @@ func (r *Recipe) foreignKey(name string) []any {
 	if err != nil {
 		return []any{name, err.Error()}
 	}
+	own := *d
 	hash, err := d.Hash(dir)
+	if err == nil {
+		err = own.Classes.Read(dir)
+	}
 	if err != nil {
 		hash = err.Error()
 	}
-	return []any{name, d, hash}
+	return []any{name, own, hash}
 }
 
 // openForeign opens a foreign teacher, its classes mapped to the recipe's. The caller frees it.

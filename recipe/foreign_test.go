@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"must/data"
 	"must/label/shards"
+	"must/onnx"
 	"must/onnx/ort"
 	"must/progress"
 )
@@ -92,6 +94,25 @@ func TestForeignTeachers(t *testing.T) {
 	again.Foreign["midas"].Mean = []float64{0.5, 0.5, 0.5}
 	if _, done := s.finished(again.Stages[0]); done {
 		t.Error("with another mean the labels are the same")
+	}
+}
+
+// Other names in the file of classes are other labels.
+func TestForeignKey(t *testing.T) {
+	names := filepath.Join(t.TempDir(), "names.txt")
+	r := &Recipe{Foreign: map[string]*onnx.Declaration{"bugs": {ONNX: models + "class.onnx", Task: data.Classification, Classes: onnx.Names{File: names}}}}
+	key := func(text string) string {
+		if err := os.WriteFile(names, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(r.foreignKey("bugs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if a, b := key("bee\nant\n"), key("ant\nbee\n"); a == b {
+		t.Error("they are not: ", a)
 	}
 }
 

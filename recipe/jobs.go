@@ -181,6 +181,9 @@ func (r *Runner) end(x *running, whole bool) error {
 			return err
 		}
 	}
+	if _, done := r.finished(x.stage); whole && !done { // or those that read it would never start
+		return fmt.Errorf("stage %s: its process ended without an error, but the stage is not done with these settings; run it again", x.stage.Name)
+	}
 	_, err := r.Report()
 	return err
 }

@@ -123,9 +123,9 @@ func (d *imageFiles) Sample(i int) (*data.Sample, error) {
 	return imagefile.Sample(d.keys[i], d.files[i])
 }
 
-// Predict writes what a checkpoint's network, or the model that a .teacher.yaml file declares, sees in each image: KEY.json, KEY.png with every task
-// drawn in, and maps beside them. Objects below the threshold are left out. It returns the number of
-// images that could not be read.
+// Predict writes what a checkpoint's network, or the model that a .teacher.yaml file declares, sees in
+// each image: KEY.json, KEY.png with every task drawn in, and maps beside them. Objects below the
+// threshold are left out. It returns the number of images that could not be read.
 func Predict(ctx context.Context, checkpoint string, images data.Dataset, out string, threshold float64, display *progress.Display) (broken int, err error) {
 	teachers, err := OpenTeachers([]string{checkpoint}, images.Labels())
 	if err != nil {

@@ -191,7 +191,8 @@ func (r *Recipe) Check() error {
 	if err := r.spec(data.Tasks, labels).Check(); err != nil {
 		return err
 	}
-	for name, s := range r.Data {
+	for _, name := range keys(r.Data) {
+		s := r.Data[name]
 		if !plain(name) {
 			return fmt.Errorf("data set %q: its name is that of a file or folder too and must be a plain word", name)
 		}
@@ -215,6 +216,7 @@ func (r *Recipe) Check() error {
 		}
 		before[s.Name] = s
 	}
+	drawn := map[string]bool{}
 	for i, f := range r.Figures {
 		if f == nil {
 			return fmt.Errorf("figure %d is empty", i+1)
@@ -222,6 +224,10 @@ func (r *Recipe) Check() error {
 		if err := f.check(before); err != nil {
 			return fmt.Errorf("figure %d (%s): %w", i+1, f.Title, err)
 		}
+		if drawn[f.file()] {
+			return fmt.Errorf("figure %d (%s): an earlier one has this title, which names its picture", i+1, f.Title)
+		}
+		drawn[f.file()] = true
 	}
 	return nil
 }
@@ -334,8 +340,14 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 		if len(t.Seeds) == 0 {
 			t.Seeds = []uint64{r.Seed}
 		}
+		if len(t.Sets) == 0 || len(t.From) == 0 {
+			return fmt.Errorf("transfer needs sets, and starts: from")
+		}
 		seen := map[string]bool{}
 		for _, d := range t.Sets {
+			if d == nil {
+				return fmt.Errorf("one of its sets is empty")
+			}
 			if err := cmp.Or(sets(d.Data), tasks(d.Task)); err != nil {
 				return err
 			}
@@ -343,8 +355,12 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 				return fmt.Errorf("set %s is listed twice; give it a second name under data for another task", d.Data)
 			}
 			seen[d.Data] = true
-			if _, err := r.trainConfig(t.With, d.With); err != nil {
+			c, err := r.trainConfig(t.With, d.With)
+			if err != nil {
 				return err
+			}
+			if t.Sweep != nil && c.Rule != "" {
+				return fmt.Errorf("set %s: train.rule %s chooses learning rate and length, so that there is nothing to sweep; leave one of them out", d.Data, c.Rule)
 			}
 		}
 		if err := t.Sweep.check(); err != nil {
@@ -359,7 +375,8 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 }
 
 func (r *Recipe) checkStarts(starts map[string]*Start, exists func(string) error) error {
-	for name, from := range starts {
+	for _, name := range keys(starts) {
+		from := starts[name]
 		if from == nil {
 			from = &Start{}
 			starts[name] = from

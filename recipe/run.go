@@ -205,7 +205,7 @@ func (r *Runner) key(s *Stage) string {
 		}
 		starts(s.Transfer.From)
 	case s.Probe != nil:
-		add(s.Probe.Neighbours)
+		add(s.Probe.Neighbours, r.Seed)
 		sets([]string{s.Probe.Data}, "train", "test")
 		starts(s.Probe.From)
 	}

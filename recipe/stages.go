@@ -99,15 +99,17 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 		net, job.Pretext, err = pretext.New(spec, *t.Pretext, c.Seed, c.Batch)
 		return net, err
 	})
-	if err != nil {
-		return err
-	}
 	defer torch.Do(func() {
-		job.Net.Free()
+		if job.Net != nil {
+			job.Net.Free()
+		}
 		if job.Pretext != nil {
 			job.Pretext.Free()
 		}
 	})
+	if err != nil {
+		return err
+	}
 	if len(vals) > 0 {
 		job.Val = vals[0]
 	}

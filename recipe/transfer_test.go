@@ -157,6 +157,11 @@ func TestFailedJob(t *testing.T) {
 	if err := r.Run(t.Context()); err == nil || err.Error() != "stage net: broken" || !stopped {
 		t.Errorf("%v, the other one stopped: %v", err, stopped)
 	}
+	// A process that does something else, or nothing, is no end of its stage.
+	r.Spawn = func(context.Context, Job, *os.File) (float64, error) { return 0, nil }
+	if err := r.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "not done with these settings") {
+		t.Errorf("stages that nobody did: %v", err)
+	}
 	// While a process of it lives, the folder is taken.
 	var held *os.File
 	r.Spawn = func(_ context.Context, j Job, lock *os.File) (float64, error) {
@@ -169,6 +174,32 @@ func TestFailedJob(t *testing.T) {
 	r.Jobs = 2
 	if err := r.Run(t.Context()); err == nil || held == nil {
 		t.Error("no job was run")
+	}
+}
+
+// While one set has fewer seeds than another, the mean is over those that all have.
+func TestUnevenSeeds(t *testing.T) {
+	r := &Runner{Recipe: parse(t, rivals), Out: t.TempDir()}
+	s := r.stage("transfer")
+	for i, scores := range [][]float64{{2, 6}, {2}} {
+		for start, values := range map[string][]float64{"scratch": {1, 1}, "net": scores} {
+			for k, v := range values {
+				dir := r.trialDir(s, s.Transfer.Sets[i], start, uint64(k+1))
+				if err := os.MkdirAll(dir, 0o777); err != nil {
+					t.Fatal(err)
+				}
+				if err := writeJSON(filepath.Join(dir, trialFile), Trial{Metric: metric.Value{Value: v, HigherIsBetter: true}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	c, _, err := r.chart(r.Figures[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := c.Series[len(c.Series)-1]; all.Name != average || len(all.Points) != 1 || all.Points[0].Y != 200 {
+		t.Errorf("%+v, want a mean of 200 %%", all)
 	}
 }
 
@@ -196,11 +227,15 @@ func TestBadRivals(t *testing.T) {
 		"probe.neighbours=[0]":                     "cannot vote",
 		"bit.model={backbone: cnn}":                "model.backbone",
 		"transfer.sweep={lr: [0]}":                 "no factor",
+		"transfer.with.rule=bit":                   "nothing to sweep",
+		"transfer.sets=[]":                         "needs sets",
+		"transfer.sets=[~]":                        "is empty",
 		"transfer.from.net={from: net, model: {}}": "brings its own",
 		"figures=[{title: x, stage: net}]":         "no transfer stage",
 		"figures=[{title: x, stage: transfer}]":    "no points",
-		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, start: net}]}]": "no number",
-		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, start: nett}]}]":      "did you mean",
+		"figures=[{title: x, stage: transfer, against: net, points: [{at: a, start: net}]}, {title: X, stage: transfer, against: net, points: [{at: a, start: net}]}]": "an earlier one has this title",
+		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, start: net}]}]":                                                                 "no number",
+		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, start: nett}]}]":                                                                      "did you mean",
 	} {
 		r, err := Parse([]byte(rivals), change)
 		if err == nil {

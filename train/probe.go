@@ -29,9 +29,9 @@ type Cost struct {
 // probeTime is how long a probe may go on measuring after the first step.
 const probeTime = time.Second
 
-// Probe measures a network, which build makes in torch.Do, by a few steps on so many images of noise that
-// have every label. Nothing is kept of it. Each shape's first step is slow, as kernels are compiled, and does not count where
-// another one fits in the time.
+// Probe measures a network, which build makes in torch.Do, by a few steps on so many images of noise
+// that have every label. Nothing is kept of it. Each shape's first step is slow, as kernels are compiled,
+// and does not count where another one fits in the time.
 func Probe(c Config, images int, build func() (*task.Network, Pretext, error)) (Cost, error) {
 	var cost Cost
 	var tasks []string

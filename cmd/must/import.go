@@ -21,8 +21,8 @@ type importCmd struct {
 	Size      int     `help:"Side of the network's input in pixels; default 224, or what a ViT was trained with." placeholder:"PX"`
 	Heads     int64   `help:"Attention heads of a ViT, which its weights do not tell; default: of 64 values each." placeholder:"N"`
 	Normalise string  `help:"What the weights expect of pixels: ImageNet's mean and deviation, or -1 to 1; default: as the layout has it." enum:"imagenet,half," default:"" placeholder:"imagenet|half"`
-	Batch     int     `help:"Images per step that it was trained with, and" default:"256" placeholder:"N"`
-	LR        float64 `help:"its learning rate: by MuST's rule they weigh the loss on its labels; default 0.1, as torchvision's ResNets." name:"lr" default:"0.1" placeholder:"X"`
+	Batch     int     `help:"Images per step that it was trained with; default 256, as torchvision's ResNets." default:"256" placeholder:"N"`
+	LR        float64 `help:"Learning rate of that batch: by MuST's rule the two weigh the loss on its labels; default 0.1." name:"lr" default:"0.1" placeholder:"X"`
 }
 
 func (importCmd) Help() string {

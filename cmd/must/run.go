@@ -49,6 +49,7 @@ Examples:
     must run recipe.yaml --dry-run
     must run recipe.yaml --set train.lr=0.02 --set teacher-depth.with.epochs=20
     must run recipe.yaml --stage labels --stage student
+    must run recipe.yaml --quick
     must run recipe.yaml --jobs 4
     must run recipe.yaml --device cuda --out /data/run1`
 }
@@ -146,6 +147,13 @@ func (c *reportCmd) Run(a *app) error {
 }
 
 type recipesCmd struct{}
+
+func (recipesCmd) Help() string {
+	return `Examples:
+
+    must recipes
+    must run demo`
+}
 
 func (recipesCmd) Run(a *app) error {
 	for _, name := range recipe.Embedded() {

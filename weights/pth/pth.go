@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"path"
 	"slices"
@@ -293,8 +294,8 @@ func find(root any) (map[string]*Tensor, string, error) {
 		}
 		seen[d] = true
 		c := &candidate{map[string]*Tensor{}, path}
-		for name, v := range d.items {
-			switch v := v.(type) {
+		for _, name := range slices.Sorted(maps.Keys(d.items)) { // a dict may be there under several names
+			switch v := d.items[name].(type) {
 			case *Tensor:
 				c.tensors[name] = v
 			case *dict:
