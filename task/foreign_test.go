@@ -243,7 +243,7 @@ func TestForeignTrunk(t *testing.T) {
 	}
 	do(t, func() {
 		s := spec(64, labels(), data.Classification, data.Depth)
-		s.Model.Width = 1
+		s.Model.Width = c.Spec.Model.Width
 		n, err := New(s, 1)
 		if err != nil {
 			t.Fatal(err)
@@ -264,13 +264,13 @@ func TestForeignTrunk(t *testing.T) {
 			!strings.Contains(text, "heads.classification, heads.depth.linear, heads.depth.tower, neck.lateral2") || !strings.Contains(text, "2 of the file unused: fc.bias, fc.weight (the classifier)") {
 			t.Error(text)
 		}
-		other := spec(64, labels(), data.Depth)
+		other := spec(64, labels(), data.Depth) // of another width
 		m, err := New(other, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer m.Free()
-		if _, err := m.Start(c, false); err == nil || !strings.Contains(err.Error(), "foreign.safetensors: the checkpoint has a ResNet-18 of width 1 with 8") {
+		if _, err := m.Start(c, false); err == nil || !strings.Contains(err.Error(), "foreign.safetensors: the checkpoint has a ResNet-18 of width 0.25 with 8") {
 			t.Error(err)
 		}
 	})
@@ -310,7 +310,7 @@ func TestForeignRefuses(t *testing.T) {
 		if err == nil {
 			do(t, func() {
 				s := spec(64, labels(), data.Classification)
-				s.Model.Width = 1
+				s.Model.Width = start.Spec.Model.Width
 				n, e := New(s, 1)
 				if e != nil {
 					t.Fatal(e)

@@ -13,6 +13,7 @@ import torch
 import torchvision
 from torch import nn
 from torchvision.models.detection import MaskRCNN, backbone_utils, faster_rcnn, mask_rcnn, rpn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 IMAGES, SIZE = 2, 64
@@ -70,8 +71,21 @@ def logits(net, x):
     return {"logits": net(x)}
 
 
-add("resnet18", torchvision.models.resnet18(num_classes=10), IMAGENET, logits, depth=18)
-add("resnet50", torchvision.models.resnet50(num_classes=10), IMAGENET, logits, depth=50)
+class Quarter(torchvision.models.ResNet):
+    """torchvision's ResNet with a quarter of its channels."""
+
+    def __init__(self, block, layers, **more):
+        super().__init__(block, layers, **more)
+        self.inplanes = 16
+        self.conv1 = nn.Conv2d(3, 16, 7, 2, 3, bias=False)
+        self.bn1 = self._norm_layer(16)
+        for i, n in enumerate(layers):
+            setattr(self, f"layer{i + 1}", self._make_layer(block, 16 << i, n, stride=min(2, i + 1)))
+        self.fc = nn.Linear(128 * block.expansion, self.fc.out_features)
+
+
+add("resnet18", Quarter(BasicBlock, [2, 2, 2, 2], num_classes=10), IMAGENET, logits, depth=18)
+add("resnet50", Quarter(Bottleneck, [3, 4, 6, 3], num_classes=10), IMAGENET, logits, depth=50)
 
 
 def vit(size):
@@ -90,23 +104,24 @@ def larger(net, x):
 
 add("vit, larger", vit(32), IMAGENET, larger, grid=8)
 add("timm vit", timm.models.VisionTransformer(64, 8, embed_dim=32, depth=3, num_heads=4, num_classes=10), HALF, logits, grid=8)
-bit = timm.models.ResNetV2((3, 4, 6, 3), stem_type="fixed", width_factor=0.5, num_classes=10, conv_layer=timm.layers.StdConv2d)
+bit = timm.models.ResNetV2(
+    (3, 4, 6, 3), stem_type="fixed", width_factor=0.25, num_classes=10, conv_layer=timm.layers.StdConv2d,
+    # A group of one channel has no variance on one pixel.
+    norm_layer=lambda c, **more: timm.layers.GroupNormAct(c, num_groups=min(32, c // 2), **more))
 for layer in bit.modules():
     if isinstance(layer, timm.layers.StdConv2d):
         layer.eps = 1e-8  # as in resnetv2_50x1_bit
-    if isinstance(layer, timm.layers.GroupNormAct) and layer.weight.shape[0] == 32:
-        layer.num_groups = 16  # a group of one channel has no variance on one pixel
 add("timm bit", bit, HALF, logits, depth=50)
 
-# Mask R-CNN as maskrcnn_resnet50_fpn and its second version build it, on a ResNet-18 and of narrow heads.
+# Mask R-CNN as maskrcnn_resnet50_fpn and its second version build it, on a narrow ResNet-18 and of narrow heads.
 WIDTH, FC, CLASSES = 16, 32, 5
 
 
 def mask_rcnn_net(second):
     norm = nn.BatchNorm2d if second else None
-    body = torchvision.models.resnet18(norm_layer=nn.BatchNorm2d if second else torchvision.ops.FrozenBatchNorm2d)
+    body = Quarter(BasicBlock, [2, 2, 2, 2], norm_layer=nn.BatchNorm2d if second else torchvision.ops.FrozenBatchNorm2d)
     backbone = backbone_utils.BackboneWithFPN(
-        body, {f"layer{i + 1}": str(i) for i in range(4)}, [64, 128, 256, 512], WIDTH, norm_layer=norm)
+        body, {f"layer{i + 1}": str(i) for i in range(4)}, [16, 32, 64, 128], WIDTH, norm_layer=norm)
     if second:
         box = faster_rcnn.FastRCNNConvFCHead((WIDTH, 7, 7), [WIDTH] * 4, [FC], norm_layer=norm)
     else:
