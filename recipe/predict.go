@@ -205,7 +205,7 @@ func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error 
 	if err := writePNG(base+".png", draw.Panel(pred, l, draw.Options{Side: 384})); err != nil {
 		return err
 	}
-	return writeJSON(base+".json", p)
+	return atomicfile.WriteJSON(base+".json", p)
 }
 
 // classes names the likeliest.

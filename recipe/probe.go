@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"must/atomicfile"
 	"must/probe"
 	"must/progress"
 	"must/report"
@@ -46,7 +47,7 @@ func (r *Runner) probe(ctx context.Context, s *Stage, display *progress.Display)
 		if err != nil {
 			return fmt.Errorf("features of %s: %w", name, err)
 		}
-		if err := writeJSON(path, scores); err != nil {
+		if err := atomicfile.WriteJSON(path, scores); err != nil {
 			return err
 		}
 		r.Display.Logf("%s: %s: %s", s.Name, name, values(scores))

@@ -434,9 +434,9 @@ func (r *Runner) runStage(ctx context.Context, s *Stage) error {
 func (r *Runner) close(s *Stage, key string, spentNow time.Duration, peakMB float64, whole bool) error {
 	seconds := r.spent(s) + spentNow.Seconds()
 	if !whole {
-		return writeJSON(filepath.Join(r.dir(s.Name), spentFile), spent{key, seconds})
+		return atomicfile.WriteJSON(filepath.Join(r.dir(s.Name), spentFile), spent{key, seconds})
 	}
-	return writeJSON(filepath.Join(r.dir(s.Name), doneFile), done{key, s.Kind(), seconds, peakMB, r.surroundings()})
+	return atomicfile.WriteJSON(filepath.Join(r.dir(s.Name), doneFile), done{key, s.Kind(), seconds, peakMB, r.surroundings()})
 }
 
 // spent is the time that earlier, unfinished calls put into a stage.
@@ -475,15 +475,7 @@ func (r *Runner) begin(s *Stage, key string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	return writeJSON(path, spent{key, 0})
-}
-
-func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteFile(path, append(b, '\n'))
+	return atomicfile.WriteJSON(path, spent{key, 0})
 }
 
 // PeakMB returns the largest resident memory of this process so far, in MB of 10⁶ bytes; 0 where the

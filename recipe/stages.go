@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"must/atomicfile"
 	"must/data"
 	"must/draw"
 	"must/label"
@@ -127,7 +128,7 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 			return err
 		}
 	}
-	return writeJSON(filepath.Join(r.dir(s.Name), trainedFile), trained{
+	return atomicfile.WriteJSON(filepath.Join(r.dir(s.Name), trainedFile), trained{
 		Scores: result.Scores, Seconds: result.Seconds, Steps: result.Steps, Skipped: int64(result.Skipped.Count), Weights: c.Weights,
 	})
 }
@@ -288,7 +289,7 @@ func (r *Runner) quality(ctx context.Context, s *Stage, teachers []label.Teacher
 			}
 		}
 	}
-	return writeJSON(filepath.Join(r.dir(s.Name), QualityFile), found)
+	return atomicfile.WriteJSON(filepath.Join(r.dir(s.Name), QualityFile), found)
 }
 
 // unseen returns the val part of the first set that a teacher of this recipe learned from, nil where
@@ -387,5 +388,5 @@ func (r *Runner) score(ctx context.Context, s *Stage, display *progress.Display)
 		r.Display.Logf("%s: %s: teacher %.3f, student %.3f", name, t.Name, t.Value, u.Value)
 		rows = append(rows, c)
 	}
-	return writeJSON(filepath.Join(r.dir(s.Name), scoresFile), rows)
+	return atomicfile.WriteJSON(filepath.Join(r.dir(s.Name), scoresFile), rows)
 }

@@ -280,161 +280,190 @@ type trial struct {
 }
 
 // work finds out what a stage does; it fails where the stage would.
-func (v *surveyor) work(s *Stage) (w work, err error) {
-	open := func(set, part string, open func(set, part string) (data.Dataset, error)) (data.Dataset, error) {
-		if v.faults[set] != nil {
-			return nil, errSet
-		}
-		return open(set, part)
-	}
+func (v *surveyor) work(s *Stage) (work, error) {
 	switch {
 	case s.Show != nil:
-		for _, n := range s.Show.Data {
-			if v.faults[n] != nil {
-				return w, errSet
-			}
-		}
-		w.text = count(len(s.Show.Data), "set")
+		return v.showWork(s)
 	case s.Train != nil:
-		t := &trial{times: 1}
-		var set data.Dataset
-		if t.spec, set, err = v.trainSpec(s); err != nil {
-			return w, err
-		}
-		if t.config, err = v.config(s.Train); err != nil {
-			return w, err
-		}
-		t.pretext = s.Train.Pretext
-		t.steps = t.config.TotalSteps(set.Len())
-		for _, n := range s.Train.Data {
-			ds, _ := v.open(n, "train")
-			t.read += v.read[n] * float64(ds.Len()) / float64(set.Len())
-		}
-		if v.validates(s) && s.Train.Pretext == nil {
-			if val, err := open(s.Train.Data[0], "val", v.open); err == nil && val.Labels().Has(s.Train.Tasks[0]) {
-				t.predict = val.Len()
-				if t.config.EvalEvery > 0 {
-					t.predict *= max(1, t.steps*t.config.Batch/max(1, set.Len())/t.config.EvalEvery)
-				}
-			}
-		}
-		w.text = fmt.Sprintf("%s of %d on %s", count(t.steps, "step"), t.config.Batch, count(set.Len(), "image"))
-		w.runs = []*trial{t}
+		return v.trainWork(s)
 	case s.Label != nil:
-		images, read := 0, 0.
-		for _, n := range s.Label.Data {
-			ds, err := open(n, "train", v.open)
-			if err != nil {
-				return w, err
-			}
-			images += ds.Len()
-			read += v.read[n] * float64(ds.Len())
-		}
-		for _, start := range s.Label.Teachers {
-			spec, err := v.specOf(start)
-			if err != nil {
-				return w, err
-			}
-			for _, n := range s.Label.Data {
-				ds, _ := v.open(n, "train")
-				for _, task := range spec.Tasks {
-					if err := spec.Labels.Conflict(ds.Labels(), task); err != nil {
-						return w, fmt.Errorf("the labels of teacher %s are not those of %s: %w; declare the classes under spaces", start, n, err)
-					}
-				}
-			}
-			_, unseen := v.unseen(start)
-			predict := images
-			if unseen != nil {
-				predict += unseen.Len() // for the quality of the labels
-			}
-			w.runs = append(w.runs, &trial{spec: spec, foreign: v.foreigners[start].seconds, config: v.Train, predict: predict, times: 1, read: read / float64(images)})
-		}
-		w.text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(s.Label.Teachers), "teacher"))
+		return v.labelWork(s)
 	case s.Score != nil:
-		student, err := v.specOf(s.Score.Student)
+		return v.scoreWork(s)
+	case s.Probe != nil:
+		return v.probeWork(s)
+	}
+	return v.transferWork(s)
+}
+
+// part opens a part of a set, unless it is known that the set cannot be used.
+func (v *surveyor) part(set, part string, open func(set, part string) (data.Dataset, error)) (data.Dataset, error) {
+	if v.faults[set] != nil {
+		return nil, errSet
+	}
+	return open(set, part)
+}
+
+func (v *surveyor) showWork(s *Stage) (work, error) {
+	for _, n := range s.Show.Data {
+		if v.faults[n] != nil {
+			return work{}, errSet
+		}
+	}
+	return work{text: count(len(s.Show.Data), "set")}, nil
+}
+
+func (v *surveyor) trainWork(s *Stage) (w work, err error) {
+	t := &trial{times: 1}
+	var set data.Dataset
+	if t.spec, set, err = v.trainSpec(s); err != nil {
+		return w, err
+	}
+	if t.config, err = v.config(s.Train); err != nil {
+		return w, err
+	}
+	t.pretext = s.Train.Pretext
+	t.steps = t.config.TotalSteps(set.Len())
+	for _, n := range s.Train.Data {
+		ds, _ := v.open(n, "train")
+		t.read += v.read[n] * float64(ds.Len()) / float64(set.Len())
+	}
+	if v.validates(s) && s.Train.Pretext == nil {
+		if val, err := v.part(s.Train.Data[0], "val", v.open); err == nil && val.Labels().Has(s.Train.Tasks[0]) {
+			t.predict = val.Len()
+			if t.config.EvalEvery > 0 {
+				t.predict *= max(1, t.steps*t.config.Batch/max(1, set.Len())/t.config.EvalEvery)
+			}
+		}
+	}
+	w.text = fmt.Sprintf("%s of %d on %s", count(t.steps, "step"), t.config.Batch, count(set.Len(), "image"))
+	w.runs = []*trial{t}
+	return w, nil
+}
+
+func (v *surveyor) labelWork(s *Stage) (w work, err error) {
+	images, read := 0, 0.
+	for _, n := range s.Label.Data {
+		ds, err := v.part(n, "train", v.open)
 		if err != nil {
 			return w, err
 		}
-		images := 0
-		for _, t := range keys(s.Score.Teachers) {
-			set := v.stage(s.Score.Teachers[t]).Train.Data[0]
-			ds, err := open(set, "test", v.open)
-			if err != nil {
-				return w, err
-			}
-			spec, err := v.specOf(s.Score.Teachers[t])
-			if err != nil {
-				return w, err
-			}
-			images += ds.Len()
-			for _, spec := range []task.Spec{spec, student} {
-				w.runs = append(w.runs, &trial{spec: spec, config: v.Train, predict: ds.Len(), times: 1, read: v.read[set]})
-			}
-		}
-		w.text = count(images, "image")
-	case s.Probe != nil:
-		images := 0
-		for _, part := range []string{"train", "test"} {
-			ds, err := open(s.Probe.Data, part, v.openOwn)
-			if err != nil {
-				return w, err
-			}
-			if !ds.Labels().Has(data.Classification) {
-				return w, fmt.Errorf("data set %s has no classes", s.Probe.Data)
-			}
-			images += ds.Len()
-		}
-		for _, name := range keys(s.Probe.From) {
-			ds, _ := v.openOwn(s.Probe.Data, "train")
-			spec := v.Recipe.spec([]string{data.Classification}, ds.Labels())
-			if spec.Model, err = v.startModel(s.Probe.From[name]); err != nil {
-				return w, err
-			}
-			w.runs = append(w.runs, &trial{spec: spec, config: v.Train, predict: images, times: 1, read: v.read[s.Probe.Data]})
-		}
-		w.text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(s.Probe.From), "start"))
-	case s.Transfer != nil:
-		t := s.Transfer
-		steps, trials := 0, 0
-		for _, d := range t.Sets {
-			set, err := open(d.Data, "train", v.openOwn)
-			if err != nil {
-				return w, err
-			}
-			if !set.Labels().Has(d.Task) {
-				return w, fmt.Errorf("data set %s has no labels for %s", d.Data, d.Task)
-			}
-			test, err := open(d.Data, "test", v.openOwn)
-			if err != nil {
-				return w, err
-			}
-			for _, name := range keys(t.From) {
-				spec := v.Recipe.spec([]string{d.Task}, set.Labels())
-				if spec.Model, err = v.startModel(t.From[name]); err != nil {
-					return w, err
-				}
-				add := func(p Point, times int) error {
-					c, err := v.trialConfig(t, d, name, p)
-					run := &trial{spec: spec, config: c, steps: c.TotalSteps(set.Len()), predict: test.Len(), times: times, read: v.read[d.Data]}
-					steps += run.steps * times
-					trials += times
-					w.runs = append(w.runs, run)
-					return err
-				}
-				points := t.Sweep.points() // the longest of which may be the best
-				if err := add(points[len(points)-1], len(t.Seeds)); err != nil {
-					return w, err
-				}
-				for _, p := range points[:len(points)-1] {
-					if err := add(p, 1); err != nil {
-						return w, err
-					}
-				}
-			}
-		}
-		w.text = fmt.Sprintf("%s, %s in all", count(trials, "trial"), count(steps, "step"))
+		images += ds.Len()
+		read += v.read[n] * float64(ds.Len())
 	}
+	for _, start := range s.Label.Teachers {
+		spec, err := v.specOf(start)
+		if err != nil {
+			return w, err
+		}
+		for _, n := range s.Label.Data {
+			ds, _ := v.open(n, "train")
+			for _, task := range spec.Tasks {
+				if err := spec.Labels.Conflict(ds.Labels(), task); err != nil {
+					return w, fmt.Errorf("the labels of teacher %s are not those of %s: %w; declare the classes under spaces", start, n, err)
+				}
+			}
+		}
+		_, unseen := v.unseen(start)
+		predict := images
+		if unseen != nil {
+			predict += unseen.Len() // for the quality of the labels
+		}
+		w.runs = append(w.runs, &trial{spec: spec, foreign: v.foreigners[start].seconds, config: v.Train, predict: predict, times: 1, read: read / float64(images)})
+	}
+	w.text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(s.Label.Teachers), "teacher"))
+	return w, nil
+}
+
+func (v *surveyor) scoreWork(s *Stage) (w work, err error) {
+	student, err := v.specOf(s.Score.Student)
+	if err != nil {
+		return w, err
+	}
+	images := 0
+	for _, t := range keys(s.Score.Teachers) {
+		set := v.stage(s.Score.Teachers[t]).Train.Data[0]
+		ds, err := v.part(set, "test", v.open)
+		if err != nil {
+			return w, err
+		}
+		spec, err := v.specOf(s.Score.Teachers[t])
+		if err != nil {
+			return w, err
+		}
+		images += ds.Len()
+		for _, spec := range []task.Spec{spec, student} {
+			w.runs = append(w.runs, &trial{spec: spec, config: v.Train, predict: ds.Len(), times: 1, read: v.read[set]})
+		}
+	}
+	w.text = count(images, "image")
+	return w, nil
+}
+
+func (v *surveyor) probeWork(s *Stage) (w work, err error) {
+	images := 0
+	for _, part := range []string{"train", "test"} {
+		ds, err := v.part(s.Probe.Data, part, v.openOwn)
+		if err != nil {
+			return w, err
+		}
+		if !ds.Labels().Has(data.Classification) {
+			return w, fmt.Errorf("data set %s has no classes", s.Probe.Data)
+		}
+		images += ds.Len()
+	}
+	for _, name := range keys(s.Probe.From) {
+		ds, _ := v.openOwn(s.Probe.Data, "train")
+		spec := v.Recipe.spec([]string{data.Classification}, ds.Labels())
+		if spec.Model, err = v.startModel(s.Probe.From[name]); err != nil {
+			return w, err
+		}
+		w.runs = append(w.runs, &trial{spec: spec, config: v.Train, predict: images, times: 1, read: v.read[s.Probe.Data]})
+	}
+	w.text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(s.Probe.From), "start"))
+	return w, nil
+}
+
+func (v *surveyor) transferWork(s *Stage) (w work, err error) {
+	t := s.Transfer
+	steps, trials := 0, 0
+	for _, d := range t.Sets {
+		set, err := v.part(d.Data, "train", v.openOwn)
+		if err != nil {
+			return w, err
+		}
+		if !set.Labels().Has(d.Task) {
+			return w, fmt.Errorf("data set %s has no labels for %s", d.Data, d.Task)
+		}
+		test, err := v.part(d.Data, "test", v.openOwn)
+		if err != nil {
+			return w, err
+		}
+		for _, name := range keys(t.From) {
+			spec := v.Recipe.spec([]string{d.Task}, set.Labels())
+			if spec.Model, err = v.startModel(t.From[name]); err != nil {
+				return w, err
+			}
+			add := func(p Point, times int) error {
+				c, err := v.trialConfig(t, d, name, p)
+				run := &trial{spec: spec, config: c, steps: c.TotalSteps(set.Len()), predict: test.Len(), times: times, read: v.read[d.Data]}
+				steps += run.steps * times
+				trials += times
+				w.runs = append(w.runs, run)
+				return err
+			}
+			points := t.Sweep.points() // the longest of which may be the best
+			if err := add(points[len(points)-1], len(t.Seeds)); err != nil {
+				return w, err
+			}
+			for _, p := range points[:len(points)-1] {
+				if err := add(p, 1); err != nil {
+					return w, err
+				}
+			}
+		}
+	}
+	w.text = fmt.Sprintf("%s, %s in all", count(trials, "trial"), count(steps, "step"))
 	return w, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"must/atomicfile"
 	"must/metric"
 	"must/progress"
 	"must/task"
@@ -144,7 +145,7 @@ func (r *Runner) fineTune(ctx context.Context, s *Stage, set *TransferSet, start
 		if err := os.MkdirAll(dir, 0o777); err != nil {
 			return err
 		}
-		if err := writeJSON(filepath.Join(dir, trialFile), trial); err != nil {
+		if err := atomicfile.WriteJSON(filepath.Join(dir, trialFile), trial); err != nil {
 			return err
 		}
 		if i > 0 { // one network of each start is enough to look at
@@ -168,7 +169,7 @@ func (r *Runner) sweep(ctx context.Context, s *Stage, set *TransferSet, start st
 		trial, err := ReadTrial(dir)
 		if errors.Is(err, os.ErrNotExist) {
 			if trial, err = r.trial(ctx, s, set, start, s.Transfer.Seeds[0], p, dir, "val"); err == nil {
-				err = writeJSON(filepath.Join(dir, trialFile), trial)
+				err = atomicfile.WriteJSON(filepath.Join(dir, trialFile), trial)
 			}
 		}
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"must/atomicfile"
 	"must/metric"
 	"must/progress"
 	"must/report"
@@ -188,7 +189,7 @@ func TestUnevenSeeds(t *testing.T) {
 				if err := os.MkdirAll(dir, 0o777); err != nil {
 					t.Fatal(err)
 				}
-				if err := writeJSON(filepath.Join(dir, trialFile), Trial{Metric: metric.Value{Value: v, HigherIsBetter: true}}); err != nil {
+				if err := atomicfile.WriteJSON(filepath.Join(dir, trialFile), Trial{Metric: metric.Value{Value: v, HigherIsBetter: true}}); err != nil {
 					t.Fatal(err)
 				}
 			}

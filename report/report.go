@@ -186,7 +186,7 @@ func (r *Report) page() (*page, error) {
 		Hexagon: hexagon(r.Results, false),
 		Figures: figures(r.Figures), Curves: figures(r.Curves),
 		Labels: r.Labels,
-		Facts: append(r.Results.facts(), r.Facts...),
+		Facts:  append(r.Results.facts(), r.Facts...),
 	}
 	for _, f := range r.Results.Verdict() {
 		p.Verdict = append(p.Verdict, finding{f, [...]string{Note: "·", Holds: "✓", Fails: "✗"}[f.Outcome]})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"slices"
@@ -184,16 +183,7 @@ func ReadResults(path string) (Results, error) {
 }
 
 // Write writes results.json; the file is whole or not there.
-func (r Results) Write(path string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write results %s: %w", path, err)
-	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		_, err := w.Write(append(b, '\n'))
-		return err
-	})
-}
+func (r Results) Write(path string) error { return atomicfile.WriteJSON(path, r) }
 
 // MarshalJSON gives the layout of results.json.
 func (r Results) MarshalJSON() ([]byte, error) {

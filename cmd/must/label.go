@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -129,11 +128,7 @@ func (c *labelCmd) quality(a *app, ds data.Dataset, teachers []label.Teacher, o 
 	if err := os.MkdirAll(c.Out, 0o777); err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(q, "", "  ")
-	if err == nil {
-		err = atomicfile.WriteFile(path, append(b, '\n'))
-	}
-	if err != nil {
+	if err := atomicfile.WriteJSON(path, q); err != nil {
 		return err
 	}
 	a.printf("quality: %s, %d images\n", path, q.Images)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 
@@ -86,11 +85,7 @@ func (c *probeCmd) Run(a *app) error {
 			return err
 		}
 	}
-	b, err := json.MarshalIndent(scores, "", "  ")
-	if err == nil {
-		err = atomicfile.WriteFile(filepath.Join(c.Features, "scores.json"), append(b, '\n'))
-	}
-	if err != nil {
+	if err := atomicfile.WriteJSON(filepath.Join(c.Features, "scores.json"), scores); err != nil {
 		return err
 	}
 	a.printf("features: %s\n", c.Features)
