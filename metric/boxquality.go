@@ -6,8 +6,9 @@ import (
 
 // BoxQuality measures the boxes that score at least a threshold, as pseudo labels are: the share of
 // them that is right (precision), the share of true boxes found (recall), and f1, their harmonic
-// mean; and the calibration error of the scores (ece). A box is right if it overlaps a true one of its class, not found before, by the given IoU.
-// Boxes on crowds, or of classes that the truth does not tell of, count neither way.
+// mean; and the calibration error of the scores (ece). A box is right if it overlaps a true one of its
+// class, not found before, by the given IoU. Boxes on crowds, or of classes that the truth does not tell
+// of, count neither way.
 type BoxQuality struct {
 	score, iou           float64
 	images               int

@@ -108,6 +108,25 @@ func TestEmptyFile(t *testing.T) {
 	}
 }
 
+// A header of 640 bytes begins a file with 0x80 0x02, as a pickle begins.
+func TestHeaderLikeAPickle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	for n := 600; n < 640; n++ {
+		if err := Write(path, map[string]string{"x": strings.Repeat("a", n)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		} else if binary.LittleEndian.Uint64(b) == 640 {
+			if metadata, _ := readAll(t, path); len(metadata["x"]) != n {
+				t.Errorf("%d bytes of metadata", len(metadata["x"]))
+			}
+			return
+		}
+	}
+	t.Fatal("no header has 640 bytes")
+}
+
 func TestWriteRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.safetensors")
 	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {

@@ -57,6 +57,10 @@ var (
 
 // Is tells from the first bytes of a file, 16 of them are enough, whether torch.save may have written it.
 func Is(head []byte) bool {
+	// A safetensors file begins with the size of its header, below 2³², which may be just these bytes.
+	if len(head) > 8 && head[8] == '{' && bytes.Equal(head[4:8], make([]byte, 4)) {
+		return false
+	}
 	return bytes.HasPrefix(head, zipMagic) || bytes.HasPrefix(head, legacyMagic[:2])
 }
 
