@@ -40,14 +40,15 @@ const maxClass = 20
 // Open reads the set in src.Path: the folder that holds JPEGImages, or one above it such as
 // VOCdevkit. src.Set is "", a year (2007, 2012) that picks the folder VOC<year>, "segmentation", or
 // both as "2012/segmentation". "2007+2012" is the union of the years, or of those that have the
-// split; keys then begin with a year's position. src.Split names a list in ImageSets; "" is all images. Where there are
-// no lists at all, train, val and test are told by the hash of the id (imagefile.InSplit).
+// split; keys then begin with a year's position. src.Split names a list in ImageSets; "" is all images.
+// Where there are no lists at all, train, val and test are told by the hash of the id (imagefile.InSplit).
 //
 // Detection: all annotations are parsed now, on all cores, for the names of the classes (those in
-// classes.txt beside JPEGImages, where there is one; Classes if no other occurs, else those found, sorted) must not depend on the split. Boxes, 1-based and
-// inclusive in the file, become [xmin−1, xmax) × [ymin−1, ymax), fractions kept, clipped to the image; boxes
-// without area are dropped. Difficult objects are Crowd. An image without an annotation has unknown
-// objects, an annotation without objects says that there are none.
+// classes.txt beside JPEGImages, where there is one; Classes if no other occurs, else those found,
+// sorted) must not depend on the split. Boxes, 1-based and inclusive in the file, become
+// [xmin−1, xmax) × [ymin−1, ymax), fractions kept, clipped to the image; boxes without area are dropped.
+// Difficult objects are Crowd. An image without an annotation has unknown objects, an annotation without
+// objects says that there are none.
 //
 // Segmentation: palette indices, 0 background, 1 to 20 Classes, 255 ignore.
 //

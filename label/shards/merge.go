@@ -8,8 +8,9 @@ import (
 
 // Merge returns base with what is unknown in it filled in from the labels in dir, by the rules of
 // [data.Fill]: a sample keeps its true labels; a task it has none for gets the pseudo label, where
-// there is one, and a true label gets the classes that it does not tell of. Samples are matched by key, so base may also be a part of what was labelled, or more. A task that both label
-// must mean the same in both.
+// there is one, and a true label gets the classes that it does not tell of. Samples are matched by key,
+// so base may also be a part of what was labelled, or more. A task that both label must mean the same
+// in both.
 func Merge(base data.Dataset, dir string) (data.Dataset, error) {
 	set, err := Open(dir)
 	if err != nil {
