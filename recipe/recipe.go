@@ -265,6 +265,16 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 		}
 		return nil
 	}
+	// A network that predicts is a start that has learned tasks.
+	predicts := func(name string) error {
+		if name == "" {
+			return fmt.Errorf("a network is missing: name a train stage or a file of weights")
+		}
+		if e := before[name]; e != nil && e.Train != nil && e.Train.Pretext != nil {
+			return fmt.Errorf("stage %s has learned no task: it predicts nothing until another stage has trained from it", name)
+		}
+		return start(name)
+	}
 	tasks := func(names ...string) error {
 		for _, n := range names {
 			if !slices.Contains(data.Tasks, n) {
@@ -313,15 +323,22 @@ func (r *Recipe) checkStage(s *Stage, before map[string]*Stage) error {
 			if err := start(t); err != nil {
 				return fmt.Errorf("%w, nor declared under teachers, nor a %s file", err, teacherSuffix)
 			}
+			if err := predicts(t); err != nil {
+				return err
+			}
 		}
 		return sets(s.Label.Data...)
 	case "score":
-		if err := cmp.Or(start(s.Score.Student), tasks(keys(s.Score.Teachers)...)); err != nil {
+		if err := cmp.Or(predicts(s.Score.Student), tasks(keys(s.Score.Teachers)...)); err != nil {
 			return err
 		}
-		for _, t := range s.Score.Teachers {
+		for _, name := range keys(s.Score.Teachers) {
+			t := s.Score.Teachers[name]
 			if before[t] == nil || before[t].Train == nil {
 				return fmt.Errorf("%q is no earlier train stage%s", t, suggest(t, keys(before)))
+			}
+			if err := predicts(t); err != nil {
+				return err
 			}
 		}
 		return nil

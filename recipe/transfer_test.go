@@ -221,10 +221,13 @@ func TestSweepOrder(t *testing.T) {
 
 func TestBadRivals(t *testing.T) {
 	for change, want := range map[string]string{
-		"net.pretext={method: simclr}":             "either tasks or a pretext task",
-		"simclr.pretext.method=moco":               "pretext.method",
-		"simclr.labels=net":                        "leave labels",
-		"probe.from={}":                            "needs starts",
+		"net.pretext={method: simclr}": "either tasks or a pretext task",
+		"simclr.pretext.method=moco":   "pretext.method",
+		"simclr.labels=net":            "leave labels",
+		"probe.from={}":                "needs starts",
+		"stages=[{name: a, train: {data: [fine], pretext: {method: simclr}}}, {name: b, label: {data: [fine], teachers: [a]}}]": "stage a has learned no task",
+		"stages=[{name: a, train: {data: [fine], pretext: {method: simclr}}}, {name: b, score: {student: a}}]":                  "stage a has learned no task",
+		"stages=[{name: a, train: {data: [fine], tasks: [classification]}}, {name: b, score: {teachers: {classification: a}}}]": "a network is missing",
 		"probe.neighbours=[0]":                     "cannot vote",
 		"bit.model={backbone: cnn}":                "model.backbone",
 		"transfer.sweep={lr: [0]}":                 "no factor",
