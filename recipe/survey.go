@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -452,7 +453,8 @@ func (v *surveyor) transferWork(s *Stage) (w work, err error) {
 				w.runs = append(w.runs, run)
 				return err
 			}
-			points := t.Sweep.points() // the longest of which may be the best
+			points := t.Sweep.points()
+			slices.SortStableFunc(points, func(a, b Point) int { return cmp.Compare(a.Length, b.Length) }) // the longest may be the best
 			if err := add(points[len(points)-1], len(t.Seeds)); err != nil {
 				return w, err
 			}
