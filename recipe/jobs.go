@@ -107,6 +107,9 @@ func (r *Runner) runJobs(ctx context.Context, lock *os.File) error {
 		for len(queue) > 0 && busy < r.Jobs && ctx.Err() == nil {
 			j := queue[0]
 			queue = queue[1:]
+			if s := stages[j.Stage]; s.began.IsZero() { // waiting for others does not count
+				s.began = time.Now()
+			}
 			busy++
 			go func() {
 				peak, err := r.Spawn(ctx, j, lock)
@@ -151,7 +154,7 @@ func (r *Runner) ready(stages map[string]*running) (jobs []Job, err error) {
 		if waits {
 			continue
 		}
-		x := &running{stage: s, key: r.key(s), began: time.Now()}
+		x := &running{stage: s, key: r.key(s)}
 		if s.Transfer != nil {
 			if err := r.begin(s, x.key); err != nil {
 				return nil, err
@@ -162,6 +165,7 @@ func (r *Runner) ready(stages map[string]*running) (jobs []Job, err error) {
 		x.bar = r.Display.Task(s.Name, int64(x.left), "jobs")
 		stages[s.Name] = x
 		if x.left == 0 { // cut off after the last of them
+			x.began = time.Now()
 			if err := r.end(x, true); err != nil {
 				return nil, err
 			}
