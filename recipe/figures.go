@@ -3,6 +3,7 @@ package recipe
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -12,7 +13,7 @@ import (
 )
 
 // A Figure compares starts of a transfer stage: how much better than one of them the others are, on
-// every set and on their mean.
+// every set and on their geometric mean, which no single set governs.
 type Figure struct {
 	Title   string        `yaml:"title"`
 	Text    string        `yaml:"text,omitempty"` // what there is to see
@@ -34,7 +35,7 @@ func (f *Figure) check(before map[string]*Stage) error {
 	if s == nil || s.Transfer == nil {
 		return fmt.Errorf("%q is no transfer stage%s", f.Stage, suggest(f.Stage, keys(before)))
 	}
-	if f.file() == ".svg" {
+	if figureFile(f.Title) == ".svg" {
 		return errors.New("it needs a title, which names its picture")
 	}
 	if len(f.Points) == 0 {
@@ -54,10 +55,27 @@ func (f *Figure) check(before map[string]*Stage) error {
 // figureFolder holds each figure as a picture of its own.
 const figureFolder = "figures"
 
-// file names the figure's picture after its title.
-func (f *Figure) file() string {
-	words := strings.FieldsFunc(strings.ToLower(f.Title), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+// figureFile names a figure's picture after its title.
+func figureFile(title string) string {
+	words := strings.FieldsFunc(strings.ToLower(title), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	return strings.Join(words, "-") + ".svg"
+}
+
+// Charts draws the figures of whose trials some have ended.
+func (r *Runner) Charts() (charts []report.Chart, err error) {
+	for _, f := range r.Figures {
+		if s := r.stage(f.Stage); r.leftKey(s) != r.key(s) {
+			continue
+		}
+		c, drawn, err := r.chart(f)
+		if err != nil {
+			return nil, fmt.Errorf("figure %s: %w", f.Title, err)
+		}
+		if drawn {
+			charts = append(charts, c)
+		}
+	}
+	return charts, nil
 }
 
 // average names the series over all sets.
@@ -104,7 +122,7 @@ func (r *Runner) chart(f *Figure) (report.Chart, bool, error) {
 			sets[i]++
 			means[i] = means[i][:min(len(means[i]), len(relative))] // of seeds that every set has
 			for k := range means[i] {
-				means[i][k] += relative[k]
+				means[i][k] += math.Log(relative[k])
 			}
 		}
 		if len(series.Points) > 0 {
@@ -117,7 +135,7 @@ func (r *Runner) chart(f *Figure) (report.Chart, bool, error) {
 			continue
 		}
 		for k := range m {
-			m[k] /= float64(sets[i])
+			m[k] = math.Exp(m[k] / float64(sets[i]))
 		}
 		x := float64(i)
 		if f.X != "" {

@@ -224,10 +224,10 @@ func (r *Recipe) Check() error {
 		if err := f.check(before); err != nil {
 			return fmt.Errorf("figure %d (%s): %w", i+1, f.Title, err)
 		}
-		if drawn[f.file()] {
+		if drawn[figureFile(f.Title)] {
 			return fmt.Errorf("figure %d (%s): an earlier one has this title, which names its picture", i+1, f.Title)
 		}
-		drawn[f.file()] = true
+		drawn[figureFile(f.Title)] = true
 	}
 	return nil
 }

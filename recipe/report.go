@@ -83,19 +83,15 @@ func (r *Runner) Report() (report.Results, error) {
 			}
 		}
 	}
-	for _, f := range r.Figures {
-		if s := r.stage(f.Stage); r.leftKey(s) == r.key(s) {
-			chart, drawn, err := r.chart(f)
-			if err != nil {
-				return *res, fmt.Errorf("figure %s: %w", f.Title, err)
-			}
-			if drawn {
-				p.Figures = append(p.Figures, chart)
-				path := filepath.Join(r.Out, figureFolder, f.file())
-				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), atomicfile.WriteFile(path, chart.SVG())); err != nil {
-					return *res, err
-				}
-			}
+	charts, err := r.Charts()
+	if err != nil {
+		return *res, err
+	}
+	p.Figures = append(p.Figures, charts...)
+	for _, c := range charts {
+		path := filepath.Join(r.Out, figureFolder, figureFile(c.Title))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), atomicfile.WriteFile(path, c.SVG())); err != nil {
+			return *res, err
 		}
 	}
 	res.Version, res.Libtorch = last.Version, last.Libtorch

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -56,6 +57,44 @@ func (r Results) Markdown() string {
 			rank = bold(fmt.Sprintf("%.2f", v), v == first)
 		}
 		line(append(cells, rank)...)
+	}
+	return b.String()
+}
+
+// Markdown is the chart as a table: a row for each place on the axis, a column for each series.
+func (c Chart) Markdown() string {
+	var b strings.Builder
+	head := []string{c.X}
+	var places []float64
+	for _, s := range c.Series {
+		head = append(head, s.Name)
+		for _, p := range s.Points {
+			if !slices.Contains(places, p.X) {
+				places = append(places, p.X)
+			}
+		}
+	}
+	slices.Sort(places)
+	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
+	for _, x := range places {
+		at := tickText(x)
+		if c.Cases != nil {
+			at = c.at(x)
+		}
+		cells := []string{at}
+		for _, s := range c.Series {
+			text := missing
+			for _, p := range s.Points {
+				if p.X == x && !math.IsNaN(p.Y) {
+					digits := decimals(p.Y)
+					if text = format(p.Y, digits); p.Deviation > 0 {
+						text += fmt.Sprintf(" ± %.*f", digits, p.Deviation)
+					}
+				}
+			}
+			cells = append(cells, text)
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
 	}
 	return b.String()
 }

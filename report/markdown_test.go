@@ -29,3 +29,18 @@ func TestMarkdown(t *testing.T) {
 		t.Errorf("no results are %q", got)
 	}
 }
+
+func TestChartMarkdown(t *testing.T) {
+	c := Chart{X: "images", Series: []Series{
+		{Name: "rooms", Points: []Point{{0, 100, 0}, {400, 112.25, 1.5}}},
+		{Name: "things", Points: []Point{{400, math.NaN(), 0}}},
+	}}
+	want := "| images | rooms | things |\n|---|---|---|\n| 0 | 100 | – |\n| 400 | 112 ± 2 | – |\n"
+	if got := c.Markdown(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	c = Chart{Cases: []string{"true", "both"}, Series: []Series{{Name: "rooms", Points: []Point{{0, 100, 0}, {1, 120, 0}}}}}
+	if got, want := c.Markdown(), "|  | rooms |\n|---|---|\n| true | 100 |\n| both | 120 |\n"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -142,6 +142,13 @@ func (c *reportCmd) Run(a *app) error {
 	}
 	if c.Markdown {
 		a.printf("%s\n", res.Markdown())
+		charts, err := r.Charts()
+		if err != nil {
+			return err
+		}
+		for _, c := range charts {
+			a.printf("%s, in %s\n\n%s\n", c.Title, c.Y, c.Markdown())
+		}
 	}
 	return printRun(a, c.Out)
 }
