@@ -199,7 +199,7 @@ func TestUnevenSeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all := c.Series[len(c.Series)-1]; all.Name != average || len(all.Points) != 1 || all.Points[0].Y != 200 {
+	if all := c.Series[len(c.Series)-1]; all.Name != average || len(all.Points) != 1 || math.Abs(all.Points[0].Y-200) > 1e-9 {
 		t.Errorf("%+v, want a mean of 200 %%", all)
 	}
 }

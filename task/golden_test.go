@@ -20,6 +20,7 @@ import (
 // golden holds what PyTorch and torchvision compute; testdata/make_golden.py makes it.
 type golden struct {
 	Classification, Segmentation, Metric, Inverse, Normals head
+	Aligned                                                float64 // the loss for inverse depth of two noises
 	Detection                                              struct {
 		Losses map[string]float32
 		Grad   map[string][]float32

@@ -244,6 +244,9 @@ func TestInvariantLoss(t *testing.T) {
 		got, want := tensor("got"), tensor("want")
 		valid := tensor("valid").Gt(torch.Number(-0.5)).As(torch.Float)
 		base := invariantLoss(got, want, valid).Item()
+		if v, reference := invariantLoss(want.Add(got.Scale(0.5)), want, valid).Item(), readGolden(t).Aligned; math.Abs(v-reference) > 1e-5*reference {
+			t.Errorf("loss %v, published code %v", v, reference)
+		}
 		for _, c := range [][2]float64{{3, 0}, {1, 7}, {0.2, -4}} {
 			if v := invariantLoss(got.Scale(c[0]).AddScalar(c[1]), want, valid).Item(); math.Abs(v-base) > 1e-3*base {
 				t.Errorf("prediction · %v + %v: loss %v, want %v", c[0], c[1], v, base)

@@ -134,11 +134,19 @@ def midas_loss(y, which):
         valid = v[i][m[i] > 0].sort()[0]
         median = valid[len(valid) // 2]
         v[i] = (v[i] - median) / (valid - median).abs().mean()
-    y = y[:, 0]
+    return aligned(y[:, 0], v, m)
+
+
+def aligned(y, v, m):
+    """The scale of an image whose least squares would turn it upside down is the ratio of the spreads."""
     a00, a01, a11 = (m * y * y).sum((1, 2)), (m * y).sum((1, 2)), m.sum((1, 2))
     b0, b1 = (m * y * v).sum((1, 2)), (m * v).sum((1, 2))
     det = a00 * a11 - a01 * a01
     scale, shift = (a11 * b0 - a01 * b1) / det, (-a01 * b0 + a00 * b1) / det
+    spread = lambda x: ((x - ((m * x).sum((1, 2)) / a11)[:, None, None]) ** 2 * m).sum((1, 2))
+    down = scale < 0
+    scale = torch.where(down, (spread(v) / spread(y)).sqrt(), scale)
+    shift = torch.where(down, (b1 - scale * a01) / a11, shift)
     diff = m * (scale[:, None, None] * y + shift[:, None, None] - v)
     total = diff.abs().sum() / m.sum()
     for step in 1, 2, 4, 8:
@@ -149,7 +157,9 @@ def midas_loss(y, which):
     return total
 
 
-golden["inverse"] = pixel("depth", 1, midas_loss, lambda y: y)
+golden["inverse"] = pixel("depth", 1, midas_loss, lambda y: y)  # both of its images are upside down
+got, want = noise("got", 2, 20, 20), noise("want", 2, 20, 20)  # and these are not
+golden["aligned"] = aligned(want + 0.5 * got, want, (noise("valid", 2, 20, 20) > -0.5).float()).item()
 
 
 def normals_loss(y, which):
