@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"must/torch"
+	"must/torch/goldentest"
 )
 
 // tiny are small trunks of every kind.
@@ -88,11 +89,11 @@ func TestBuildIsDeterministic(t *testing.T) {
 				s.Build(seed)
 				defer s.Free()
 				state = s.State()
-				f := trunk.Forward(torch.From(noise("input", 2*3*64*64), 2, 3, 64, 64), Mode{Train: true})
+				f := trunk.Forward(torch.From(goldentest.Noise("input", 2*3*64*64), 2, 3, 64, 64), Mode{Train: true})
 				if got, want := f.Pooled().Size(1), trunk.Backbone.Width(); got != want {
 					t.Errorf("%s: the feature of an image is %d wide, want %d", name, got, want)
 				}
-				f.Fused().Mul(torch.From(noise("weight", f.Fused().Len()), f.Fused().Shape()...)).Sum().Add(f.Pooled().Sum()).Backward()
+				f.Fused().Mul(torch.From(goldentest.Noise("weight", f.Fused().Len()), f.Fused().Shape()...)).Sum().Add(f.Pooled().Sum()).Backward()
 				if !s.Flat.Grad.IsFinite().All() {
 					t.Errorf("%s: gradients are not finite", name)
 				}
@@ -150,7 +151,7 @@ func TestGroups(t *testing.T) {
 // Weights are standardised per output channel, and the gradient passes through that.
 func TestStandardConv(t *testing.T) {
 	with(t, func(b Builder) *Conv { return NewStandardConv(b, 3, 4, 3, 1) }, func(s *Set, c *Conv) {
-		x := torch.From(noise("x", 2*3*5*5), 2, 3, 5, 5)
+		x := torch.From(goldentest.Noise("x", 2*3*5*5), 2, 3, 5, 5)
 		w := torch.Values[float32](c.weight(x))
 		for o := range 4 {
 			sum, square := 0., 0.
@@ -164,7 +165,7 @@ func TestStandardConv(t *testing.T) {
 		}
 		loss := func() *torch.Tensor {
 			y := c.Forward(x)
-			return y.Mul(torch.From(noise("weight of y", y.Len()), y.Shape()...)).Sum()
+			return y.Mul(torch.From(goldentest.Noise("weight of y", y.Len()), y.Shape()...)).Sum()
 		}
 		loss().Backward()
 		grad, start := torch.Values[float32](s.Flat.Grad), torch.Values[float32](s.Flat.Data)
@@ -180,6 +181,6 @@ func TestStandardConv(t *testing.T) {
 			}
 			differences[i] = float32((at(step) - at(-step)) / (2 * step))
 		}
-		near(t, "gradient against finite differences", grad, differences, 2e-3)
+		goldentest.Near(t, "gradient against finite differences", grad, differences, 2e-3)
 	})
 }

@@ -3,17 +3,14 @@ package model
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"hash/crc32"
-	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"must/torch"
+	"must/torch/goldentest"
 )
 
 // golden holds what torchvision and timm compute; testdata/make_golden.py makes it.
@@ -38,77 +35,23 @@ type golden struct {
 }
 
 func readGolden(t *testing.T) (g golden) {
-	b, err := os.ReadFile("testdata/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	goldentest.Read(t, &g)
 	return g
-}
-
-// noise returns the values in [-1, 1) that make_golden.py knows by the same name.
-func noise(name string, n int64) []float32 {
-	v, seed := make([]float32, n), crc32.ChecksumIEEE([]byte(name))
-	for i := range v {
-		h := (uint32(i) + seed) * 2654435761
-		h = (h ^ h>>16) * 0x45d9f3b
-		h ^= h >> 16
-		v[i] = float32(h>>8)/(1<<23) - 1
-	}
-	return v
 }
 
 // formula is the state of a set whose values follow from names and shapes.
 func formula(s *Set) map[string][]float32 {
 	state := map[string][]float32{}
 	for _, p := range s.All() {
-		v := noise(p.Name, p.Len())
-		for i, u := range v {
-			switch {
-			case len(p.Shape) == 4:
-				v[i] = u * float32(math.Sqrt(6/float64(p.Shape[0]*p.Shape[2]*p.Shape[3])))
-			case len(p.Shape) == 2:
-				v[i] = u * float32(math.Sqrt(3/float64(p.Shape[1])))
-			case strings.HasSuffix(p.Name, "weight") || strings.HasSuffix(p.Name, "running_var"):
-				v[i] = 1 + 0.3*u
-			default:
-				v[i] = 0.1 * u
-			}
-		}
-		state[p.Name] = v
+		state[p.Name] = goldentest.Parameter(p.Name, p.Shape)
 	}
 	return state
 }
 
 // some picks the values of a tensor that make_golden.py stores.
-func some(x *torch.Tensor, n int64) []float32 {
-	all := torch.Values[float32](x.As(torch.Float))
-	var v []float32
-	for i := 0; i < len(all); i += int(max(1, int64(len(all))/n)) {
-		v = append(v, all[i])
-	}
-	return v
-}
-
-// near fails where values differ by more than a share of the largest.
-func near(t *testing.T, what string, got, want []float32, tolerance float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
-		return
-	}
-	largest := 0.
-	for _, w := range want {
-		largest = max(largest, math.Abs(float64(w)))
-	}
-	for i, w := range want {
-		if !(math.Abs(float64(got[i]-w)) <= tolerance*largest) {
-			t.Errorf("%s: value %d is %v, want %v (the largest is %.3g)", what, i, got[i], w, largest)
-			return
-		}
-	}
+func some(x *torch.Tensor, n int) []float32 {
+	return goldentest.Some(torch.Values[float32](x.As(torch.Float)), n)
 }
 
 func do(t *testing.T, f func()) {
@@ -143,22 +86,22 @@ func resnet(depth int, width float64) func(b Builder) *ResNet {
 func TestResNetIsTorchvisions(t *testing.T) {
 	for depth, g := range readGolden(t).ResNet {
 		with(t, resnet(depth, 1), func(s *Set, r *ResNet) {
-			x := torch.From(noise("input", 2*3*96*96), 2, 3, 96, 96)
+			x := torch.From(goldentest.Noise("input", 2*3*96*96), 2, 3, 96, 96)
 			torch.NoGrad(func() {
 				levels, _ := r.Forward(x.ChannelsLast(), Mode{})
 				for i, c := range levels {
-					near(t, fmt.Sprintf("ResNet-%d, C%d", depth, i+2), some(c, 40), g.Eval[i], 1e-4)
+					goldentest.Near(t, fmt.Sprintf("ResNet-%d, C%d", depth, i+2), some(c, 40), g.Eval[i], 1e-4)
 				}
 			})
 			c, _ := r.Forward(x, Mode{Train: true})
 			for i := range c {
-				near(t, fmt.Sprintf("ResNet-%d in training, C%d", depth, i+2), some(c[i], 40), g.Train[i], 1e-3)
+				goldentest.Near(t, fmt.Sprintf("ResNet-%d in training, C%d", depth, i+2), some(c[i], 40), g.Train[i], 1e-3)
 			}
-			c[3].Mul(torch.From(noise("weight of C5", c[3].Len()), c[3].Shape()...)).Sum().Backward()
+			c[3].Mul(torch.From(goldentest.Noise("weight of C5", c[3].Len()), c[3].Shape()...)).Sum().Backward()
 			nearGrad(t, fmt.Sprintf("ResNet-%d", depth), s, g.Grad, 5e-3)
 			for _, p := range s.Buffers {
 				if want, ok := g.Running[strings.TrimPrefix(p.Name, "backbone.")]; ok {
-					near(t, fmt.Sprintf("ResNet-%d, %s", depth, p.Name), some(p.T, 40), want, 1e-3)
+					goldentest.Near(t, fmt.Sprintf("ResNet-%d, %s", depth, p.Name), some(p.T, 40), want, 1e-3)
 				}
 			}
 		})
@@ -171,7 +114,7 @@ func nearGrad(t *testing.T, what string, s *Set, want map[string][]float32, tole
 	grad := torch.Values[float32](s.Flat.Grad)
 	for _, p := range s.Params {
 		if w, ok := want[strings.TrimPrefix(p.Name, "backbone.")]; ok {
-			near(t, what+", gradient of "+p.Name, some(torch.From(grad[p.at:][:p.Len()], p.Len()), 40), w, tolerance)
+			goldentest.Near(t, what+", gradient of "+p.Name, some(torch.From(grad[p.at:][:p.Len()], p.Len()), 40), w, tolerance)
 		}
 	}
 }
@@ -219,16 +162,16 @@ func trunk(t *testing.T, c Config) func(b Builder) *Trunk {
 func TestBiTIsTimms(t *testing.T) {
 	g := readGolden(t).BiT
 	with(t, trunk(t, Config{Backbone: BackboneBiT, Depth: 50, Width: 1}), func(s *Set, trunk *Trunk) {
-		x := torch.From(noise("input", 2*3*96*96), 2, 3, 96, 96)
+		x := torch.From(goldentest.Noise("input", 2*3*96*96), 2, 3, 96, 96)
 		c, pooled := trunk.Backbone.Forward(x.ChannelsLast(), Mode{})
 		if pooled != nil {
 			t.Error("the mean of C5 is computed though no one may need it")
 		}
 		for i := range c {
-			near(t, fmt.Sprint("C", i+2), some(c[i], 40), g.Levels[i], 1e-4)
+			goldentest.Near(t, fmt.Sprint("C", i+2), some(c[i], 40), g.Levels[i], 1e-4)
 		}
-		near(t, "pooled", some(trunk.Forward(x, Mode{}).Pooled(), 40), g.Pooled, 1e-4)
-		c[3].Mul(torch.From(noise("weight of C5", c[3].Len()), c[3].Shape()...)).Sum().Backward()
+		goldentest.Near(t, "pooled", some(trunk.Forward(x, Mode{}).Pooled(), 40), g.Pooled, 1e-4)
+		c[3].Mul(torch.From(goldentest.Noise("weight of C5", c[3].Len()), c[3].Shape()...)).Sum().Backward()
 		nearGrad(t, "BiT", s, g.Grad, 0.05) // timm's own in float32 are 3% off those in float64
 	})
 }
@@ -240,14 +183,14 @@ func TestViTIsTorchvisions(t *testing.T) {
 	for size, want := range g.Tokens {
 		with(t, trunk(t, tinyViT), func(s *Set, trunk *Trunk) {
 			v := trunk.Backbone.(*ViT)
-			x := torch.From(noise("input", 2*3*size*size), 2, 3, size, size).ChannelsLast()
+			x := torch.From(goldentest.Noise("input", 2*3*size*size), 2, 3, size, size).ChannelsLast()
 			tokens := v.Encode(v.Embed(x))
-			near(t, fmt.Sprint("tokens of size ", size), some(tokens, 80), want, 1e-4)
+			goldentest.Near(t, fmt.Sprint("tokens of size ", size), some(tokens, 80), want, 1e-4)
 			f := trunk.Forward(x, Mode{})
-			near(t, "class token", some(f.Pooled(), 9), some(tokens.Select(1, 0), 9), 0)
-			near(t, "map", some(f.C5.Flatten(2, 3).Transpose(1, 2), 9), some(tokens.Narrow(1, 1, tokens.Size(1)-1), 9), 0)
+			goldentest.Near(t, "class token", some(f.Pooled(), 9), some(tokens.Select(1, 0), 9), 0)
+			goldentest.Near(t, "map", some(f.C5.Flatten(2, 3).Transpose(1, 2), 9), some(tokens.Narrow(1, 1, tokens.Size(1)-1), 9), 0)
 			if size == tinyViT.Grid*tinyViT.Patch {
-				tokens.Mul(torch.From(noise("weight of tokens", tokens.Len()), tokens.Shape()...)).Sum().Backward()
+				tokens.Mul(torch.From(goldentest.Noise("weight of tokens", tokens.Len()), tokens.Shape()...)).Sum().Backward()
 				nearGrad(t, "ViT", s, g.Grad, 1e-3)
 			}
 		})
@@ -261,13 +204,13 @@ func TestPyramidIsTorchvisions(t *testing.T) {
 		var c [4]*torch.Tensor
 		for i, k := range channels {
 			h, w := int64(96>>(i+2)), (80+int64(4)<<i-1)/(4<<i)
-			c[i] = torch.From(noise(fmt.Sprint("C", i+2), 2*k*h*w), 2, k, h, w)
+			c[i] = torch.From(goldentest.Noise(fmt.Sprint("C", i+2), 2*k*h*w), 2, k, h, w)
 		}
 		f := &Features{P: n.forward(c)}
 		for i := range f.P {
-			near(t, fmt.Sprint("P", i+2), some(f.Level(i+2), 40), g.Pyramid[i], 1e-5)
+			goldentest.Near(t, fmt.Sprint("P", i+2), some(f.Level(i+2), 40), g.Pyramid[i], 1e-5)
 		}
-		near(t, "fused P2", some(f.Fused(), 200), g.Fused, 1e-5)
+		goldentest.Near(t, "fused P2", some(f.Fused(), 200), g.Fused, 1e-5)
 	})
 }
 
@@ -276,9 +219,9 @@ func TestSimplePyramid(t *testing.T) {
 	for patch, want := range readGolden(t).Simple {
 		with(t, func(b Builder) *simplePyramid { return newSimplePyramid(b.In("neck"), patch, 32, 12) }, func(_ *Set, n *simplePyramid) {
 			h, w := 96/patch, 64/patch
-			p := n.forward([4]*torch.Tensor{3: torch.From(noise("map", 2*32*h*w), 2, 32, h, w).ChannelsLast()})
+			p := n.forward([4]*torch.Tensor{3: torch.From(goldentest.Noise("map", 2*32*h*w), 2, 32, h, w).ChannelsLast()})
 			for i, want := range want {
-				near(t, fmt.Sprintf("patch %d, P%d", patch, i+2), some(p[i], 40), want, 1e-5)
+				goldentest.Near(t, fmt.Sprintf("patch %d, P%d", patch, i+2), some(p[i], 40), want, 1e-5)
 			}
 			for i, stride := range Strides {
 				if got, want := fmt.Sprint(p[i].Shape()), fmt.Sprint([]int64{2, 12, (96 + stride - 1) / stride, (64 + stride - 1) / stride}); got != want {

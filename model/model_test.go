@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"must/torch"
+	"must/torch/goldentest"
 )
 
 func pyramid(t *testing.T, c Config) func(b Builder) *Trunk {
@@ -130,7 +131,7 @@ func TestBlocksStartAsIdentity(t *testing.T) {
 	do(t, func() {
 		s.Build(1)
 		defer s.Free()
-		x := torch.From(noise("x", 2*r.channels[0]*16), 2, r.channels[0], 4, 4).Relu()
+		x := torch.From(goldentest.Noise("x", 2*r.channels[0]*16), 2, r.channels[0], 4, 4).Relu()
 		y := r.stages[0][1].forward(x, Mode{Train: true})
 		if !slices.Equal(torch.Values[float32](x), torch.Values[float32](y)) {
 			t.Error("a fresh block changes its input")
@@ -187,7 +188,7 @@ func TestSet(t *testing.T) {
 func TestBF16(t *testing.T) {
 	for name, c := range tiny {
 		with(t, pyramid(t, c), func(s *Set, trunk *Trunk) {
-			x := torch.From(noise("input", 2*3*64*64), 2, 3, 64, 64).ChannelsLast()
+			x := torch.From(goldentest.Noise("input", 2*3*64*64), 2, 3, 64, 64).ChannelsLast()
 			for _, m := range []Mode{{}, {Train: true}} {
 				before := s.State()
 				full := trunk.Forward(x, m)
@@ -229,12 +230,12 @@ func TestBF16OfOnePixel(t *testing.T) {
 						torch.Full(torch.Float, math.NaN(), 16*16*9)
 					}
 				})
-				x := torch.From(noise("x", 4*16), 4, 16, 1, 1).As(d)
+				x := torch.From(goldentest.Noise("x", 4*16), 4, 16, 1, 1).As(d)
 				c.Forward(x).As(torch.Float).Sum().Backward()
 			}
 			return torch.Values[float32](s.Flat.Grad)
 		}
-		near(t, "gradient", grad(torch.BFloat16), grad(torch.Float), 0.02)
+		goldentest.Near(t, "gradient", grad(torch.BFloat16), grad(torch.Float), 0.02)
 	})
 }
 
@@ -242,7 +243,7 @@ func TestBF16OfOnePixel(t *testing.T) {
 func TestNormOfOneValue(t *testing.T) {
 	with(t, func(b Builder) *Norm { return NewNorm(b, 3, 1) }, func(s *Set, n *Norm) {
 		x := torch.From([]float32{1, 2, 3}, 1, 3, 1, 1)
-		near(t, "one value", some(n.Forward(x, Mode{Train: true}), 3), some(n.Forward(x, Mode{}), 3), 0)
+		goldentest.Near(t, "one value", some(n.Forward(x, Mode{Train: true}), 3), some(n.Forward(x, Mode{}), 3), 0)
 	})
 }
 
@@ -287,7 +288,7 @@ func benchmark(b *testing.B, c Config, pyramid bool, m Mode) {
 	err = torch.Do(func() {
 		s.Build(1)
 		defer s.Free()
-		x := torch.From(noise("x", batch*3*64*64), batch, 3, 64, 64).ChannelsLast()
+		x := torch.From(goldentest.Noise("x", batch*3*64*64), batch, 3, 64, 64).ChannelsLast()
 		step := func() {
 			f := trunk.Forward(x, m)
 			sum := f.Pooled().Sum()

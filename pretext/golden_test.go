@@ -1,17 +1,15 @@
 package pretext
 
 import (
-	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"math"
-	"os"
 	"strings"
 	"testing"
 
 	"must/model"
 	"must/task"
 	"must/torch"
+	"must/torch/goldentest"
 )
 
 // golden holds what the papers' formulas give in double precision; testdata/make_golden.py makes it.
@@ -38,26 +36,8 @@ type golden struct {
 
 func readGolden(t *testing.T) (g golden) {
 	t.Helper()
-	b, err := os.ReadFile("testdata/golden.json")
-	if err == nil {
-		err = json.Unmarshal(b, &g)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	goldentest.Read(t, &g)
 	return g
-}
-
-// noise returns the values in [-1, 1) that make_golden.py knows by the same name.
-func noise(name string, n int64) []float32 {
-	v, seed := make([]float32, n), crc32.ChecksumIEEE([]byte(name))
-	for i := range v {
-		h := (uint32(i) + seed) * 2654435761
-		h = (h ^ h>>16) * 0x45d9f3b
-		h ^= h >> 16
-		v[i] = float32(h>>8)/(1<<23) - 1
-	}
-	return v
 }
 
 // fill loads a set with values that follow from names and shapes.
@@ -68,20 +48,7 @@ func fill(t *testing.T, s *model.Set) {
 		if strings.HasSuffix(p.Name, "decoder_pos_embed") { // fixed
 			continue
 		}
-		v := noise(p.Name, p.Len())
-		for i, u := range v {
-			switch {
-			case len(p.Shape) == 4:
-				v[i] = u * float32(math.Sqrt(6/float64(p.Shape[0]*p.Shape[2]*p.Shape[3])))
-			case len(p.Shape) == 2:
-				v[i] = u * float32(math.Sqrt(3/float64(p.Shape[1])))
-			case strings.HasSuffix(p.Name, "weight") || strings.HasSuffix(p.Name, "running_var"):
-				v[i] = 1 + 0.3*u
-			default:
-				v[i] = 0.1 * u
-			}
-		}
-		state[p.Name] = v
+		state[p.Name] = goldentest.Parameter(p.Name, p.Shape)
 	}
 	if _, _, err := s.Load(state); err != nil {
 		t.Fatal(err)
@@ -90,39 +57,12 @@ func fill(t *testing.T, s *model.Set) {
 
 // pixels returns the images that make_golden.py knows by the same name, as bytes.
 func pixels(name string, n, size int) []uint8 {
-	v := noise(name, int64(n*3*size*size))
+	v := goldentest.Noise(name, int64(n*3*size*size))
 	b := make([]uint8, len(v))
 	for i, u := range v {
 		b[i] = uint8((u + 1) * 127.5)
 	}
 	return b
-}
-
-// some picks the values that make_golden.py stores.
-func some(v []float32, n int) (s []float32) {
-	for i := 0; i < len(v); i += max(1, len(v)/n) {
-		s = append(s, v[i])
-	}
-	return s
-}
-
-// near fails where values differ by more than a share of the largest.
-func near(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
-		return
-	}
-	largest := 0.
-	for _, w := range want {
-		largest = max(largest, math.Abs(w))
-	}
-	for i, w := range want {
-		if !(math.Abs(float64(got[i])-w) <= tolerance*largest) {
-			t.Errorf("%s: value %d is %v, want %v (the largest is %.3g)", what, i, got[i], w, largest)
-			return
-		}
-	}
 }
 
 func values(x *torch.Tensor) []float32 { return torch.Values[float32](x) }
@@ -147,14 +87,14 @@ func gradients(s *model.Set) map[string][]float32 {
 func TestNTXent(t *testing.T) {
 	for _, c := range readGolden(t).NTXent {
 		do(t, func() {
-			z := torch.From(noise("z", 70), 10, 7).RequireGrad(true)
+			z := torch.From(goldentest.Noise("z", 70), 10, 7).RequireGrad(true)
 			grad := torch.Zeros(torch.Float, 10, 7)
 			z.SetGrad(grad)
 			loss := ntXent(z, selfMask(10), c.Temperature)
 			loss.Backward()
 			what := fmt.Sprintf("temperature %v", c.Temperature)
-			near(t, what+": loss", values(loss.Detach()), []float64{c.Loss}, 1e-6)
-			near(t, what+": gradient", values(grad), c.Grad, 1e-5)
+			goldentest.Near(t, what+": loss", values(loss.Detach()), []float64{c.Loss}, 1e-6)
+			goldentest.Near(t, what+": gradient", values(grad), c.Grad, 1e-5)
 		})
 	}
 	do(t, func() { // rows of zeros have no direction, and give no NaN
@@ -163,8 +103,8 @@ func TestNTXent(t *testing.T) {
 		z.SetGrad(grad)
 		loss := ntXent(z, selfMask(4), 0.5)
 		loss.Backward()
-		near(t, "loss of zeros", values(loss.Detach()), []float64{math.Log(3)}, 1e-6)
-		near(t, "gradient of zeros", values(grad)[:1], []float64{1}, 1e-6)
+		goldentest.Near(t, "loss of zeros", values(loss.Detach()), []float64{math.Log(3)}, 1e-6)
+		goldentest.Near(t, "gradient of zeros", values(grad)[:1], []float64{1}, 1e-6)
 	})
 }
 
@@ -176,15 +116,15 @@ func TestProjection(t *testing.T) {
 		s.Build(1)
 		defer s.Free()
 		fill(t, s)
-		y := p.forward(torch.From(noise("feature", 72), 6, 12), true)
-		near(t, "output", values(y.Detach()), g.Out, 1e-5)
-		y.Mul(torch.From(noise("weight of y", 24), 6, 4)).Sum().Backward()
+		y := p.forward(torch.From(goldentest.Noise("feature", 72), 6, 12), true)
+		goldentest.Near(t, "output", values(y.Detach()), g.Out, 1e-5)
+		y.Mul(torch.From(goldentest.Noise("weight of y", 24), 6, 4)).Sum().Backward()
 		for name, got := range gradients(s) {
-			near(t, "gradient of "+name, some(got, 1000), g.Grad[name], 1e-5)
+			goldentest.Near(t, "gradient of "+name, goldentest.Some(got, 1000), g.Grad[name], 1e-5)
 		}
 		state := s.State()
 		for name, want := range g.Running {
-			near(t, name, state[name], want, 1e-5)
+			goldentest.Near(t, name, state[name], want, 1e-5)
 		}
 	})
 }
@@ -204,7 +144,7 @@ func TestMoCo(t *testing.T) {
 			defer p.Free()
 			m, set := p.(*moco), net.Set
 			fill(t, set)
-			torch.NoGrad(func() { m.queue.Copy(normalise(torch.From(noise("queue", 16*6), 16, 6))) })
+			torch.NoGrad(func() { m.queue.Copy(normalise(torch.From(goldentest.Noise("queue", 16*6), 16, 6))) })
 			momentum := torch.Zeros(torch.Float, set.Flat.Data.Len())
 			var losses []float32
 			for step := range g.Losses {
@@ -220,7 +160,7 @@ func TestMoCo(t *testing.T) {
 				if step == 0 {
 					got := gradients(set)
 					for name, want := range g.Grad {
-						near(t, what+"gradient of "+name, some(got[name], 30), want, 5e-5) // float32 through 20 layers
+						goldentest.Near(t, what+"gradient of "+name, goldentest.Some(got[name], 30), want, 5e-5) // float32 through 20 layers
 					}
 				}
 				for _, part := range []struct {
@@ -235,14 +175,14 @@ func TestMoCo(t *testing.T) {
 					t.Errorf("%sthe queue is at %d, want %d", what, m.position, g.Position[step])
 				}
 			}
-			near(t, method+": losses", losses, g.Losses, 1e-5)
-			near(t, method+": queue", values(m.queue), g.Queue, 1e-5)
+			goldentest.Near(t, method+": losses", losses, g.Losses, 1e-5)
+			goldentest.Near(t, method+": queue", values(m.queue), g.Queue, 1e-5)
 			key, query := m.key.Set.State(), set.State()
 			for name, want := range g.Key {
-				near(t, method+": key encoder's "+name, some(key[name], 30), want, 1e-5)
+				goldentest.Near(t, method+": key encoder's "+name, goldentest.Some(key[name], 30), want, 1e-5)
 			}
 			for name, want := range g.Query {
-				near(t, method+": query encoder's "+name, some(query[name], 30), want, 1e-5)
+				goldentest.Near(t, method+": query encoder's "+name, goldentest.Some(query[name], 30), want, 1e-5)
 			}
 		})
 	}
@@ -265,15 +205,15 @@ func TestMAE(t *testing.T) {
 			}
 		}
 		loss := p.(*mae).loss(pixels("mae", n, size), n, model.Mode{Train: true}, order)
-		near(t, "loss", values(loss.Detach()), []float64{g.Loss}, 1e-6)
+		goldentest.Near(t, "loss", values(loss.Detach()), []float64{g.Loss}, 1e-6)
 		loss.Backward()
 		for name, got := range gradients(net.Set) {
-			near(t, "gradient of "+name, some(got, 30), g.Grad[name], 1e-5)
+			goldentest.Near(t, "gradient of "+name, goldentest.Some(got, 30), g.Grad[name], 1e-5)
 		}
 	})
 	at := make([]float32, 16*16)
 	waves(at, 4, 16)
-	near(t, "position embeddings", at, g.Waves, 1e-6)
+	goldentest.Near(t, "position embeddings", at, g.Waves, 1e-6)
 }
 
 // spec is that of a ResNet-18 of an eighth of its width.

@@ -3,7 +3,6 @@ package task
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"must/data"
 	"must/model"
 	"must/torch"
+	"must/torch/goldentest"
 	"must/weights"
 )
 
@@ -45,23 +45,7 @@ func (g foreignGolden) write(t *testing.T, prefix string) string {
 			tensors = append(tensors, weights.Tensor{Name: prefix + name, DType: "I64", Data: make([]byte, 8)})
 			continue
 		}
-		n := 1
-		for _, d := range shape {
-			n *= int(d)
-		}
-		v := noise(name, n)
-		for i, u := range v {
-			switch {
-			case len(shape) == 4:
-				v[i] = u * float32(math.Sqrt(6/float64(shape[0]*shape[2]*shape[3])))
-			case len(shape) == 2:
-				v[i] = u * float32(math.Sqrt(3/float64(shape[1])))
-			case strings.HasSuffix(name, "weight") || strings.HasSuffix(name, "running_var"):
-				v[i] = 1 + 0.3*u
-			default:
-				v[i] = 0.1 * u
-			}
-		}
+		v := goldentest.Parameter(name, shape)
 		tensors = append(tensors, weights.FromFloat32s(prefix+name, shape, v))
 	}
 	path := filepath.Join(t.TempDir(), "foreign.safetensors")
@@ -94,7 +78,7 @@ const foreignSize, foreignImages = 64, 2
 // foreignPixels are the images of make_foreign.py.
 func foreignPixels() []uint8 {
 	pixels := make([]uint8, foreignImages*3*foreignSize*foreignSize)
-	for i, v := range noise("images", len(pixels)) {
+	for i, v := range goldentest.Noise("images", len(pixels)) {
 		pixels[i] = uint8((v + 1) * 128)
 	}
 	return pixels
@@ -164,9 +148,9 @@ func TestForeignClassifiers(t *testing.T) {
 					t.Errorf("mean %v, std %v; want %v, %v", n.Mean, n.Std, g.Mean, g.Std)
 				}
 				f := n.Features(foreignPixels(), foreignImages, model.Mode{})
-				near(t, "logits", some(torch.Values[float32](n.Head(data.Classification).(*classification).logits(f.Pooled())), 40), g.Outputs["logits"], 1e-4)
+				goldentest.Near(t, "logits", goldentest.Some(torch.Values[float32](n.Head(data.Classification).(*classification).logits(f.Pooled())), 40), g.Outputs["logits"], 1e-4)
 				if want := g.Outputs["positions"]; want != nil {
-					near(t, "positions", some(n.Set.State()["backbone.pos_embed"], 40), want, 1e-5)
+					goldentest.Near(t, "positions", goldentest.Some(n.Set.State()["backbone.pos_embed"], 40), want, 1e-5)
 				}
 			})
 		})
@@ -219,15 +203,15 @@ func TestForeignMaskRCNN(t *testing.T) {
 				d := n.Head(data.Detection).(*detection)
 				objectness, deltas := d.proposalNet(f)
 				out["objectness"], out["deltas"] = objectness[0], deltas[0]
-				x := d.maskTower.Forward(torch.From(noise("regions for masks", 2*16*14*14), 2, 16, 14, 14), model.Mode{})
+				x := d.maskTower.Forward(torch.From(goldentest.Noise("regions for masks", 2*16*14*14), 2, 16, 14, 14), model.Mode{})
 				out["masks"] = d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace())
 				if g.Outputs["classes"] != nil {
-					x := d.boxTower.Forward(torch.From(noise("regions for boxes", 2*16*7*7), 2, 16, 7, 7), model.Mode{}).Flatten(1, 3)
+					x := d.boxTower.Forward(torch.From(goldentest.Noise("regions for boxes", 2*16*7*7), 2, 16, 7, 7), model.Mode{}).Flatten(1, 3)
 					x = d.boxFC.Forward(x).ReluInPlace()
 					out["classes"], out["boxes"] = d.class.Forward(x), d.box.Forward(x)
 				}
 				for k, want := range g.Outputs {
-					near(t, k, some(torch.Values[float32](out[k]), 40), want, 1e-4)
+					goldentest.Near(t, k, goldentest.Some(torch.Values[float32](out[k]), 40), want, 1e-4)
 				}
 			})
 		})

@@ -1,20 +1,17 @@
 package task
 
 import (
-	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"image"
 	"math"
 	"math/rand/v2"
-	"os"
-	"strings"
 	"testing"
 
 	"must/data"
 	"must/detect"
 	"must/model"
 	"must/torch"
+	"must/torch/goldentest"
 )
 
 // golden holds what PyTorch and torchvision compute; testdata/make_golden.py makes it.
@@ -39,13 +36,8 @@ type head struct {
 }
 
 func readGolden(t *testing.T) (g golden) {
-	b, err := os.ReadFile("testdata/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	goldentest.Read(t, &g)
 	return g
 }
 
@@ -71,37 +63,12 @@ func spec(size int, l data.Labels, tasks ...string) Spec {
 	}
 }
 
-// noise returns the values in [-1, 1) that make_golden.py knows by the same name.
-func noise(name string, n int) []float32 {
-	v, seed := make([]float32, n), crc32.ChecksumIEEE([]byte(name))
-	for i := range v {
-		h := (uint32(i) + seed) * 2654435761
-		h = (h ^ h>>16) * 0x45d9f3b
-		h ^= h >> 16
-		v[i] = float32(h>>8)/(1<<23) - 1
-	}
-	return v
-}
-
 // fill gives a set the values that make_golden.py computes from names and shapes.
 func fill(t *testing.T, s *model.Set) {
 	t.Helper()
 	state := map[string][]float32{}
 	for _, p := range s.All() {
-		v := noise(p.Name, int(p.Len()))
-		for i, u := range v {
-			switch {
-			case len(p.Shape) == 4:
-				v[i] = u * float32(math.Sqrt(6/float64(p.Shape[0]*p.Shape[2]*p.Shape[3])))
-			case len(p.Shape) == 2:
-				v[i] = u * float32(math.Sqrt(3/float64(p.Shape[1])))
-			case strings.HasSuffix(p.Name, "weight") || strings.HasSuffix(p.Name, "running_var"):
-				v[i] = 1 + 0.3*u
-			default:
-				v[i] = 0.1 * u
-			}
-		}
-		state[p.Name] = v
+		state[p.Name] = goldentest.Parameter(p.Name, p.Shape)
 	}
 	if missing, unused, err := s.Load(state); err != nil || missing != nil || unused != nil {
 		t.Fatal(missing, unused, err)
@@ -111,11 +78,11 @@ func fill(t *testing.T, s *model.Set) {
 // goldenFeatures returns C5 and P2 to P7 by the formula, and the memory that holds them with gradients.
 func goldenFeatures(t *testing.T, m model.Mode) (*model.Features, *torch.Flat) {
 	shapes := [][]int64{{goldenImages, 64, 4, 4}}
-	values := noise("C5", goldenImages*64*4*4)
+	values := goldentest.Noise("C5", goldenImages*64*4*4)
 	for level := 2; level <= 7; level++ {
 		side := int64(goldenSize >> level)
 		shapes = append(shapes, []int64{goldenImages, 8, side, side})
-		values = append(values, noise(fmt.Sprint("P", level), int(goldenImages*8*side*side))...)
+		values = append(values, goldentest.Noise(fmt.Sprint("P", level), int(goldenImages*8*side*side))...)
 	}
 	flat := torch.NewFlat(shapes, true)
 	t.Cleanup(func() { torch.Do(flat.Free) })
@@ -128,12 +95,12 @@ func inputGradients(t *testing.T, what string, flat *torch.Flat, want [7][]float
 	t.Helper()
 	grad := torch.Values[float32](flat.Grad)
 	for i, p := range flat.Params {
-		got := some(grad[:p.Len()], 20)
+		got := goldentest.Some(grad[:p.Len()], 20)
 		grad = grad[p.Len():]
 		if len(want[i]) == 0 { // not read at all
 			want[i] = make([]float32, len(got))
 		}
-		near(t, fmt.Sprintf("%s: gradient of input %d", what, i), got, want[i], 5e-3)
+		goldentest.Near(t, fmt.Sprintf("%s: gradient of input %d", what, i), got, want[i], 5e-3)
 	}
 }
 
@@ -148,7 +115,7 @@ func goldenSamples() []*data.Sample {
 			continue
 		}
 		s.Semantic, s.Depth, s.Normals = data.NewGrid[uint8](goldenSize, goldenSize), data.NewGrid[float32](goldenSize, goldenSize), data.NewGrid[[3]float32](goldenSize, goldenSize)
-		class, depth, hole, normal := noise(fmt.Sprint("semantic ", i), n), noise(fmt.Sprint("depth ", i), n), noise(fmt.Sprint("hole ", i), n), noise(fmt.Sprint("normals ", i), 3*n)
+		class, depth, hole, normal := goldentest.Noise(fmt.Sprint("semantic ", i), n), goldentest.Noise(fmt.Sprint("depth ", i), n), goldentest.Noise(fmt.Sprint("hole ", i), n), goldentest.Noise(fmt.Sprint("normals ", i), 3*n)
 		for k := range n {
 			s.Semantic.Pix[k] = uint8((class[k] + 1) / 2 * 5)
 			if s.Semantic.Pix[k] == 4 || i == 3 {
@@ -164,7 +131,7 @@ func goldenSamples() []*data.Sample {
 		if i == 3 {
 			continue
 		}
-		s.Class = noise(fmt.Sprint("class ", i), 3)
+		s.Class = goldentest.Noise(fmt.Sprint("class ", i), 3)
 		sum := float32(0)
 		for k, v := range s.Class {
 			s.Class[k] = max(v, -v)
@@ -180,12 +147,12 @@ func goldenSamples() []*data.Sample {
 func goldenObjects(i int) []data.Object {
 	objects := []data.Object{}
 	for k := range [...]int{2, 0, 0, 3}[i] {
-		u := noise(fmt.Sprint("boxes ", i), 4*(k+1))[4*k:]
+		u := goldentest.Noise(fmt.Sprint("boxes ", i), 4*(k+1))[4*k:]
 		x, y := math.Floor(float64((u[0]+1)*35)), math.Floor(float64((u[1]+1)*35))
 		w, h := math.Floor(float64((u[2]+1)*25))+8, math.Floor(float64((u[3]+1)*25))+8
 		o := data.Object{Box: data.Box{X0: x, Y0: y, X1: x + w, Y1: y + h}, Class: (i + k) % 2, Score: 1}
 		o.Mask = &data.Mask{Rect: image.Rect(int(x), int(y), int(x+w), int(y+h)), Pix: make([]uint8, int(w*h))}
-		for j, v := range noise(fmt.Sprint("mask ", i, " ", k), int(w*h)) {
+		for j, v := range goldentest.Noise(fmt.Sprint("mask ", i, " ", k), int(w*h)) {
 			if v < 0.5 {
 				o.Mask.Pix[j] = 1
 			}
@@ -193,33 +160,6 @@ func goldenObjects(i int) []data.Object {
 		objects = append(objects, o)
 	}
 	return objects
-}
-
-func some(v []float32, n int) []float32 {
-	var few []float32
-	for i := 0; i < len(v); i += max(1, len(v)/n) {
-		few = append(few, v[i])
-	}
-	return few
-}
-
-// near fails where values differ by more than a share of the largest.
-func near(t *testing.T, what string, got, want []float32, tolerance float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
-		return
-	}
-	largest := 0.
-	for _, w := range want {
-		largest = max(largest, math.Abs(float64(w)))
-	}
-	for i, w := range want {
-		if !(math.Abs(float64(got[i]-w)) <= tolerance*largest) {
-			t.Errorf("%s: value %d is %v, want %v (the largest is %.3g)", what, i, got[i], w, largest)
-			return
-		}
-	}
 }
 
 func do(t *testing.T, f func()) {
@@ -312,13 +252,13 @@ func TestHeadsArePyTorchs(t *testing.T) {
 			if len(losses) != 1 {
 				t.Fatalf("%s: %d losses", c.name, len(losses))
 			}
-			near(t, c.name+": loss", []float32{float32(losses[0].Total.Item())}, []float32{c.want.Loss}, 1e-4)
+			goldentest.Near(t, c.name+": loss", []float32{float32(losses[0].Total.Item())}, []float32{c.want.Loss}, 1e-4)
 			losses[0].Total.Backward()
-			near(t, c.name+": gradient", some(gradient(t, n.Set, "heads."+c.task+"."+c.grad), 40), c.want.Grad, 2e-3)
+			goldentest.Near(t, c.name+": gradient", goldentest.Some(gradient(t, n.Set, "heads."+c.task+"."+c.grad), 40), c.want.Grad, 2e-3)
 			inputGradients(t, c.name, flat, c.want.Inputs)
 
 			fill(t, n.Set) // running statistics have moved
-			near(t, c.name+": prediction", some(c.out(predictions(t, n)), 40), c.want.Out, 1e-3)
+			goldentest.Near(t, c.name+": prediction", goldentest.Some(c.out(predictions(t, n)), 40), c.want.Out, 1e-3)
 		})
 	}
 }
@@ -364,7 +304,7 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 			}
 			for k, o := range found.Objects {
 				b := detect.BoxOf(o.Box)
-				near(t, fmt.Sprintf("image %d, box %d", i, k), b[:], want.Boxes[4*k:][:4], 1e-3)
+				goldentest.Near(t, fmt.Sprintf("image %d, box %d", i, k), b[:], want.Boxes[4*k:][:4], 1e-3)
 				area := 0
 				for _, p := range o.Mask.Pix {
 					area += int(p)
@@ -380,11 +320,11 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 			t.Fatal(losses)
 		}
 		for _, p := range losses[0].Parts {
-			near(t, p.Name, []float32{float32(p.Value.Item())}, []float32{g.Losses[p.Name]}, 2e-4)
+			goldentest.Near(t, p.Name, []float32{float32(p.Value.Item())}, []float32{g.Losses[p.Name]}, 2e-4)
 		}
 		losses[0].Total.Backward()
 		for name, want := range g.Grad {
-			near(t, "gradient of "+name, some(gradient(t, n.Set, name), 40), want, 5e-3)
+			goldentest.Near(t, "gradient of "+name, goldentest.Some(gradient(t, n.Set, name), 40), want, 5e-3)
 		}
 		inputGradients(t, "detection", flat, g.Inputs)
 	})

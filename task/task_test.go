@@ -19,6 +19,7 @@ import (
 	"must/data"
 	"must/model"
 	"must/torch"
+	"must/torch/goldentest"
 	"must/weights"
 )
 
@@ -106,7 +107,7 @@ func TestGradients(t *testing.T) {
 // noiseImages returns n planar images of noise in blobs.
 func noiseImages(n, size int) []uint8 {
 	v := make([]uint8, n*3*size*size)
-	for i, u := range noise("images", len(v)) {
+	for i, u := range goldentest.Noise("images", len(v)) {
 		v[i] = uint8(128 + 60*u + 60*float32(math.Sin(float64(i)/50)))
 	}
 	return v
@@ -171,7 +172,7 @@ func TestUnlabelledImagesTakeNoPart(t *testing.T) {
 				t.Errorf("%s: loss %v beside an unlabelled image, %v alone", name, both[name], want)
 			}
 		}
-		near(t, "gradient", gradBoth, gradAlone, 1e-3)
+		goldentest.Near(t, "gradient", gradBoth, gradAlone, 1e-3)
 	})
 }
 
@@ -240,7 +241,7 @@ func TestEmptyIsNotUnknown(t *testing.T) {
 func TestInvariantLoss(t *testing.T) {
 	const n, side = 2, 20
 	do(t, func() {
-		tensor := func(name string) *torch.Tensor { return torch.From(noise(name, n*side*side), n, side, side) }
+		tensor := func(name string) *torch.Tensor { return torch.From(goldentest.Noise(name, n*side*side), n, side, side) }
 		got, want := tensor("got"), tensor("want")
 		valid := tensor("valid").Gt(torch.Number(-0.5)).As(torch.Float)
 		base := invariantLoss(got, want, valid).Item()
@@ -289,7 +290,7 @@ func TestInvariantLoss(t *testing.T) {
 	for i := range s.Depth.Pix {
 		s.Depth.Pix[i] = 40*s.Depth.Pix[i] - 300
 	}
-	near(t, "targets of a label of other scale and shift", d.Targets([]*data.Sample{s}, nil).(*mapTargets).values, first, 1e-3)
+	goldentest.Near(t, "targets of a label of other scale and shift", d.Targets([]*data.Sample{s}, nil).(*mapTargets).values, first, 1e-3)
 }
 
 // Depths that are not positive have no logarithm and count as invalid.
@@ -458,7 +459,7 @@ func TestPredict(t *testing.T) {
 		t.Fatalf("%v; tasks that were not asked for: %+v", err, alone)
 	}
 	err = Predict(t.Context(), uses, ds, PredictOptions{To: 1}, func(_ int, _, p *data.Sample) error {
-		near(t, "depth beside another network", p.Depth.Pix, alone.Depth.Pix, 1e-5)
+		goldentest.Near(t, "depth beside another network", p.Depth.Pix, alone.Depth.Pix, 1e-5)
 		return nil
 	})
 	if err != nil {

@@ -1,0 +1,85 @@
+// Package goldentest serves tests that compare with golden values: inputs and weights that Go and the
+// scripts make_golden.py compute alike from names and shapes, so that only results are stored.
+package goldentest
+
+import (
+	"encoding/json"
+	"hash/crc32"
+	"math"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Read fills g from testdata/golden.json.
+func Read(t testing.TB, g any) {
+	t.Helper()
+	b, err := os.ReadFile("testdata/golden.json")
+	if err == nil {
+		err = json.Unmarshal(b, g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Noise returns n values in [-1, 1) that the scripts know by the same name.
+func Noise[N int | int64](name string, n N) []float32 {
+	v, seed := make([]float32, n), crc32.ChecksumIEEE([]byte(name))
+	for i := range v {
+		h := (uint32(i) + seed) * 2654435761
+		h = (h ^ h>>16) * 0x45d9f3b
+		h ^= h >> 16
+		v[i] = float32(h>>8)/(1<<23) - 1
+	}
+	return v
+}
+
+// Parameter returns the values of a network's parameter or buffer of a name and shape.
+func Parameter(name string, shape []int64) []float32 {
+	n := int64(1)
+	for _, s := range shape {
+		n *= s
+	}
+	v := Noise(name, n)
+	for i, u := range v {
+		switch {
+		case len(shape) == 4:
+			v[i] = u * float32(math.Sqrt(6/float64(shape[0]*shape[2]*shape[3])))
+		case len(shape) == 2:
+			v[i] = u * float32(math.Sqrt(3/float64(shape[1])))
+		case strings.HasSuffix(name, "weight") || strings.HasSuffix(name, "running_var"):
+			v[i] = 1 + 0.3*u
+		default:
+			v[i] = 0.1 * u
+		}
+	}
+	return v
+}
+
+// Some picks about n of the values, those that the scripts store.
+func Some(v []float32, n int) (few []float32) {
+	for i := 0; i < len(v); i += max(1, len(v)/n) {
+		few = append(few, v[i])
+	}
+	return few
+}
+
+// Near fails where values differ by more than a share of the largest.
+func Near[F float32 | float64](t testing.TB, what string, got []float32, want []F, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
+		return
+	}
+	largest := 0.
+	for _, w := range want {
+		largest = max(largest, math.Abs(float64(w)))
+	}
+	for i, w := range want {
+		if !(math.Abs(float64(got[i])-float64(w)) <= tolerance*largest) {
+			t.Errorf("%s: value %d is %v, want %v (the largest is %.3g)", what, i, got[i], w, largest)
+			return
+		}
+	}
+}
