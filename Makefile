@@ -27,10 +27,10 @@ fuzz: libtorch ## every fuzz target for FUZZTIME
 	scripts/fuzz.sh $(or $(FUZZTIME),10s)
 
 libtorch: ## finds a libtorch, or fetches the CPU part of PyTorch into .libtorch/
-	@go run ./scripts/libtorch .libtorch
+	@go run ./scripts/library libtorch .libtorch
 
 onnxruntime: ## finds an ONNX Runtime, for teachers that are .onnx models, or fetches one into .onnxruntime/
-	@go run ./scripts/onnxruntime .onnxruntime
+	@go run ./scripts/library onnxruntime .onnxruntime
 
 clean: ## what was built and written, but not the fetched libtorch
 	rm -rf bin out
