@@ -350,10 +350,7 @@ func (r *Runner) reportTransfer(p *report.Report, s *Stage, table bool) error {
 // trialRun is a trial with all its settings.
 func (r *Runner) trialRun(t *TransferStage, set *TransferSet, trial *Trial) (run report.Run, err error) {
 	from := t.From[trial.Start]
-	m, err := r.model(from.Model)
-	if s := r.stage(from.From); err == nil && s != nil {
-		m, err = r.model(s.Train.Model)
-	}
+	m, err := r.startModel(from)
 	if err != nil {
 		return run, err
 	}

@@ -513,11 +513,8 @@ func (v *surveyor) trainSpec(s *Stage) (task.Spec, data.Dataset, error) {
 
 // startModel returns the architecture that a start brings.
 func (v *surveyor) startModel(s *Start) (model.Config, error) {
-	if s.From == "" {
-		return v.model(s.Model)
-	}
-	if e := v.stage(s.From); e != nil {
-		return v.model(e.Train.Model)
+	if s.From == "" || v.stage(s.From) != nil {
+		return v.Recipe.startModel(s)
 	}
 	c, err := task.ReadStart(s.From)
 	if err != nil {

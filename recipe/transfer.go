@@ -2,7 +2,6 @@ package recipe
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -220,13 +219,9 @@ const trialFile = "result.json"
 
 // ReadTrial reads the result of a trial from its folder.
 func ReadTrial(dir string) (*Trial, error) {
-	b, err := os.ReadFile(filepath.Join(dir, trialFile))
-	if err != nil {
-		return nil, err
-	}
 	t := &Trial{}
-	if err := json.Unmarshal(b, t); err != nil {
-		return nil, fmt.Errorf("%s: %w; remove this folder to run the trial again", dir, err)
+	if err := readJSON(filepath.Join(dir, trialFile), t); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
