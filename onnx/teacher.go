@@ -5,16 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"slices"
-	"sync"
-	"time"
 
 	"must/data"
 	"must/onnx/ort"
 	"must/task"
+	"must/weights"
 )
 
 // Options say how a declaration is used.
@@ -113,13 +111,13 @@ func (t *Teacher) mapTo(space []string) error {
 // the hashes of both.
 func (d *Declaration) Hash(dir string) (string, error) {
 	path := within(dir, d.ONNX)
-	sum, err := hashFile(path)
+	sum, err := weights.Hash(path)
 	if err != nil {
 		return "", err
 	}
-	for _, weights := range []string{path + ".data", path + "_data"} {
-		if _, err := os.Stat(weights); err == nil {
-			more, err := hashFile(weights)
+	for _, beside := range []string{path + ".data", path + "_data"} {
+		if _, err := os.Stat(beside); err == nil {
+			more, err := weights.Hash(beside)
 			if err != nil {
 				return "", err
 			}
@@ -127,38 +125,6 @@ func (d *Declaration) Hash(dir string) (string, error) {
 			sum = hex.EncodeToString(both[:])
 		}
 	}
-	return sum, nil
-}
-
-// hashes keeps the hashes of files, which can be large, while those stay as they are.
-var hashes sync.Map // fileState → string
-
-type fileState struct {
-	path string
-	size int64
-	time time.Time
-}
-
-func hashFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	state := fileState{path, info.Size(), info.ModTime()}
-	if sum, ok := hashes.Load(state); ok {
-		return sum.(string), nil
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	sum := hex.EncodeToString(h.Sum(nil))
-	hashes.Store(state, sum)
 	return sum, nil
 }
 

@@ -3,8 +3,6 @@ package recipe
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,122 +92,6 @@ func (r *Runner) checkpoint(start string) string {
 		return filepath.Join(r.dir(start), "model.safetensors")
 	}
 	return start
-}
-
-// key hashes all that a stage depends on: its settings, its sets and, through theirs, the stages
-// whose results it reads.
-func (r *Runner) key(s *Stage) string {
-	h := sha256.New()
-	e := json.NewEncoder(h)
-	add := func(v ...any) {
-		for _, x := range v {
-			if err := e.Encode(x); err != nil {
-				panic(err) // only types that JSON knows are hashed
-			}
-		}
-	}
-	input := func(names ...string) {
-		for _, n := range names {
-			switch i := r.stage(n); {
-			case i != nil:
-				add(r.key(i))
-			case r.isForeign(n):
-				add(r.foreignKey(n)...)
-			default:
-				add(n)
-			}
-		}
-	}
-	sets := func(names []string, parts ...string) {
-		for _, n := range names {
-			for _, p := range parts {
-				add(n, r.Data[n].source(p))
-				if d := r.Data[n]; d.Holdout != 0 {
-					add(d.Holdout)
-				}
-				if d := r.Data[n]; d.Tasks != nil {
-					add(d.Tasks)
-				}
-			}
-		}
-	}
-	spaces := func(names []string) { // and how those sets are mapped into them
-		for _, task := range keys(r.Spaces) {
-			add(task, r.Spaces[task])
-			if from := r.Spaces[task].From; from != "" {
-				sets([]string{from}, "train")
-			}
-			for _, n := range names {
-				add(r.Data[n].Map[task])
-			}
-		}
-	}
-	starts := func(from map[string]*Start) {
-		for _, name := range keys(from) {
-			f := from[name]
-			add(name)
-			input(f.From)
-			if f.Model != nil {
-				m, _ := r.model(f.Model)
-				add(m)
-			}
-			if f.With != nil {
-				c, _ := r.trainConfig(f.With)
-				add(c)
-			}
-		}
-	}
-	add(s.Kind(), r.Size, r.Model, r.Detection)
-	switch {
-	case s.Show != nil:
-		add(s.Show)
-		sets(s.Show.Data, "train")
-	case s.Train != nil:
-		c, _ := r.config(s.Train)
-		add(c, s.Train.Tasks, s.Train.Weights)
-		if s.Train.Pretext != nil {
-			add(s.Train.Pretext)
-		}
-		if s.Train.Model != nil {
-			m, _ := r.model(s.Train.Model)
-			add(m)
-		}
-		sets(s.Train.Data, "train", "val")
-		spaces(s.Train.Data)
-		input(s.Train.Labels, s.Train.From)
-	case s.Label != nil:
-		add(s.Label.Thresholds, s.Label.ShardSize)
-		sets(s.Label.Data, "train")
-		spaces(s.Label.Data)
-		input(s.Label.Teachers...)
-	case s.Score != nil:
-		input(s.Score.Student)
-		for _, t := range keys(s.Score.Teachers) {
-			add(t)
-			input(s.Score.Teachers[t])
-			sets(r.stage(s.Score.Teachers[t]).Train.Data[:1], "test")
-			spaces(r.stage(s.Score.Teachers[t]).Train.Data[:1])
-		}
-	case s.Transfer != nil:
-		for _, d := range s.Transfer.Sets {
-			c, _ := r.trainConfig(s.Transfer.With, d.With)
-			add(d.Task, c)
-			sets([]string{d.Data}, "train", "test")
-			if s.Transfer.Sweep != nil {
-				sets([]string{d.Data}, "val")
-			}
-		}
-		add(s.Transfer.Seeds)
-		if s.Transfer.Sweep != nil {
-			add(s.Transfer.Sweep)
-		}
-		starts(s.Transfer.From)
-	case s.Probe != nil:
-		add(s.Probe.Neighbours, r.Seed)
-		sets([]string{s.Probe.Data}, "train", "test")
-		starts(s.Probe.From)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
 // finished reports what a stage left when it last ended, if nothing it depends on has changed since.

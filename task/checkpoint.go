@@ -1,12 +1,8 @@
 package task
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -91,23 +87,10 @@ func ReadCheckpoint(path string) (*Checkpoint, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	if c.SHA256, err = hashFile(path); err != nil {
+	if c.SHA256, err = weights.Hash(path); err != nil {
 		return nil, err
 	}
 	return c, nil
-}
-
-func hashFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Load builds the network of a checkpoint. The caller frees it.

@@ -48,7 +48,7 @@ func ReadStart(path string) (*Checkpoint, error) {
 	if f.model.Backbone == model.BackboneViT {
 		c.Spec.Size = int(f.model.Patch * f.model.Grid)
 	}
-	if c.SHA256, err = hashFile(path); err != nil {
+	if c.SHA256, err = weights.Hash(path); err != nil {
 		return nil, err
 	}
 	return c, nil
