@@ -47,6 +47,9 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 		return nil, err
 	}
 	_, uses, err := plan(ds, teachers, o)
+	if err == nil { // depth in other units is scored after alignment
+		err = agree(ds, teachers, slices.DeleteFunc(slices.Clone(o.Tasks), func(name string) bool { return name == data.Depth }))
+	}
 	if err != nil {
 		return nil, err
 	}

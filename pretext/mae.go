@@ -10,7 +10,6 @@ import (
 	"must/model"
 	"must/task"
 	"must/torch"
-	"must/train"
 )
 
 // mae learns to fill in the pixels of patches that it is not shown (He et al. 2022): the encoder sees
@@ -31,7 +30,7 @@ type mae struct {
 	pixels    *model.Linear
 }
 
-func newMAE(s task.Spec, c Config, seed uint64) (*task.Network, train.Pretext, error) {
+func newMAE(s task.Spec, c Config, seed uint64) (*task.Network, Task, error) {
 	if s.Model.Backbone != model.BackboneViT {
 		return nil, nil, errors.New("mae pretrains a vit, since only a transformer can leave patches out; set model.backbone: vit")
 	}

@@ -9,7 +9,6 @@ import (
 	"must/model"
 	"must/task"
 	"must/torch"
-	"must/train"
 )
 
 // moco learns to tell the key of an image's other view from a queue of earlier images' keys (He et al.
@@ -25,7 +24,7 @@ type moco struct {
 	pending          *torch.Tensor // the last step's keys, [N, Out], which enter the queue before anything else happens
 }
 
-func newMoCo(s task.Spec, c Config, seed uint64, batch int) (*task.Network, train.Pretext, error) {
+func newMoCo(s task.Spec, c Config, seed uint64, batch int) (*task.Network, Task, error) {
 	if c.Queue%batch != 0 {
 		return nil, nil, fmt.Errorf("pretext.queue is %d, which batches of %d do not fill without rest; use a multiple, such as %d",
 			c.Queue, batch, max(1, c.Queue/batch)*batch)

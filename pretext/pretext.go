@@ -134,7 +134,7 @@ func (c Config) Check() error {
 // New builds a fresh network of a specification's backbone for a pretext task, and the task on it; the
 // specification's tasks are left out. A batch holds so many images. The caller frees both. Call it in
 // torch.Do.
-func New(s task.Spec, c Config, seed uint64, batch int) (*task.Network, train.Pretext, error) {
+func New(s task.Spec, c Config, seed uint64, batch int) (*task.Network, Task, error) {
 	if err := c.Check(); err != nil {
 		return nil, nil, err
 	}
@@ -157,7 +157,7 @@ func New(s task.Spec, c Config, seed uint64, batch int) (*task.Network, train.Pr
 func (c Config) Train(t train.Config) train.Config {
 	scale := float64(t.Batch) / 256
 	t.Momentum, t.Schedule, t.Warmup, t.Clip = 0.9, "cosine", 0, 0
-	t.Mixup, t.Rule = 0, "" // which are for classes
+	t.Milestones, t.Mixup, t.Rule = nil, 0, "" // the latter two are for classes
 	switch c.Method {
 	case SimCLR:
 		t.Optimizer, t.LR, t.WeightDecay, t.Warmup = "lars", 0.3*scale, 1e-6, warmup(10, t.Epochs)
@@ -167,7 +167,7 @@ func (c Config) Train(t train.Config) train.Config {
 	case MoCo1, MoCo2:
 		t.Optimizer, t.LR, t.WeightDecay = "sgd", 0.03*scale, 1e-4
 		if c.Method == MoCo1 {
-			t.Schedule = "step"
+			t.Schedule, t.Milestones = "step", []float64{0.6, 0.8} // 120 and 160 of 200 epochs
 		}
 	case MAE:
 		t.Optimizer, t.LR, t.WeightDecay, t.Beta2, t.Warmup = "adamw", 1.5e-4*scale, 0.05, 0.95, warmup(40, t.Epochs)

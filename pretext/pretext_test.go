@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -332,10 +333,10 @@ func TestPublished(t *testing.T) {
 	o := train.DefaultConfig()
 	o.Batch, o.Epochs = 4096, 100
 	for method, want := range map[string]string{
-		SimCLR: "lars 4.8 1e-06 cosine 0.1 0", MoCo1: "sgd 0.48 0.0001 step 0 0", MoCo2: "sgd 0.48 0.0001 cosine 0 0", MAE: "adamw 0.0024 0.05 cosine 0.1 0.95",
+		SimCLR: "lars 4.8 1e-06 cosine [] 0.1 0", MoCo1: "sgd 0.48 0.0001 step [0.6 0.8] 0 0", MoCo2: "sgd 0.48 0.0001 cosine [] 0 0", MAE: "adamw 0.0024 0.05 cosine [] 0.1 0.95",
 	} {
 		c := Config{Method: method}.Train(o)
-		if got := fmt.Sprintf("%s %.3g %v %s %v %v", c.Optimizer, c.LR, c.WeightDecay, c.Schedule, c.Warmup, c.Beta2); got != want {
+		if got := fmt.Sprintf("%s %.3g %v %s %v %v %v", c.Optimizer, c.LR, c.WeightDecay, c.Schedule, c.Milestones, c.Warmup, c.Beta2); got != want {
 			t.Errorf("%s: %s, want %s", method, got, want)
 		}
 		if err := c.Check(); err != nil || c.Clip != 0 {
@@ -477,4 +478,89 @@ func BenchmarkStep(b *testing.B) {
 			}
 		})
 	}
+}
+
+// What is shown stays as it is; a patch about which the decoder says nothing has its mean everywhere.
+func TestPicturesOfMAE(t *testing.T) {
+	const size, patch = 32, 8
+	do(t, func() {
+		net, p, err := New(transformer(size), pretask[MAE], 1, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer net.Free()
+		defer p.Free()
+		nothing := map[string][]float32{
+			"heads.mae.decoder_pred.weight": make([]float32, 3*patch*patch*16), "heads.mae.decoder_pred.bias": make([]float32, 3*patch*patch),
+		}
+		if _, unused, err := net.Set.Load(nothing); err != nil || unused != nil {
+			t.Fatal(err, unused)
+		}
+		s := picture(size)
+		tiles := p.Pictures(s, rand.New(rand.NewPCG(1, 1)))
+		seen, filled := tiles[1].Image.(*image.RGBA), tiles[2].Image.(*image.RGBA)
+		hidden := 0
+		for at := range (size / patch) * (size / patch) {
+			corner := image.Pt(at%(size/patch)*patch, at/(size/patch)*patch)
+			area := image.Rectangle{corner, corner.Add(image.Pt(patch, patch))}
+			shown, grey := true, true
+			var mean float64
+			for y := area.Min.Y; y < area.Max.Y; y++ {
+				for x := area.Min.X; x < area.Max.X; x++ {
+					was, is := s.Image.RGBAAt(x, y), seen.RGBAAt(x, y)
+					shown = shown && was == is && was == filled.RGBAAt(x, y)
+					grey = grey && is == color.RGBA{128, 128, 128, 255}
+					for c, v := range []uint8{was.R, was.G, was.B} {
+						mean += (float64(v) - net.Mean[c]) / net.Std[c] / (3 * patch * patch)
+					}
+				}
+			}
+			if shown == grey {
+				t.Errorf("patch %d: shown %v, hidden %v", at, shown, grey)
+			}
+			if shown {
+				continue
+			}
+			hidden++
+			got := filled.RGBAAt(corner.X+3, corner.Y+5)
+			for c, v := range []uint8{got.R, got.G, got.B} {
+				if want := mean*net.Std[c] + net.Mean[c]; math.Abs(float64(v)-want) > 0.51 {
+					t.Errorf("patch %d, colour %d: %d, want %.1f", at, c, v, want)
+				}
+			}
+		}
+		if m := p.(*mae); int64(hidden) != m.total-m.shown {
+			t.Errorf("%d patches are hidden of %d, and %d shown", hidden, m.total, m.shown)
+		}
+	})
+}
+
+func TestPicturesOfViews(t *testing.T) {
+	do(t, func() {
+		net, p, err := New(spec(32), pretask[SimCLR], 1, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer net.Free()
+		defer p.Free()
+		s := picture(48)
+		tiles := p.Pictures(s, rand.New(rand.NewPCG(1, 1)))
+		a, b := tiles[1].Image.(*image.RGBA), tiles[2].Image.(*image.RGBA)
+		if len(tiles) != 3 || tiles[0].Image != image.Image(s.Image) || a.Rect.Dx() != 32 || bytes.Equal(a.Pix, b.Pix) {
+			t.Errorf("%d tiles, of %v and %v", len(tiles), a.Rect, b.Rect)
+		}
+	})
+}
+
+// picture returns a sample of noise.
+func picture(size int) *data.Sample {
+	rng := rand.New(rand.NewPCG(7, 7))
+	img := image.NewRGBA(image.Rect(0, 0, size, size))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(rng.IntN(256))
+		if i%4 == 3 {
+			img.Pix[i] = 255
+		}
+	}
+	return &data.Sample{Key: "noise", Image: img}
 }

@@ -8,7 +8,6 @@ import (
 	"must/model"
 	"must/task"
 	"must/torch"
-	"must/train"
 )
 
 // simCLR learns to tell which two views are of one image (Chen et al. 2020).
@@ -19,7 +18,7 @@ type simCLR struct {
 	self *torch.Tensor // [2N, 2N], which takes a view's similarity to itself out of the loss
 }
 
-func newSimCLR(s task.Spec, c Config, seed uint64, batch int) (*task.Network, train.Pretext, error) {
+func newSimCLR(s task.Spec, c Config, seed uint64, batch int) (*task.Network, Task, error) {
 	if batch < 2 {
 		return nil, nil, fmt.Errorf("simclr: a batch of %d image has nothing to compare; use more, the more the better", batch)
 	}

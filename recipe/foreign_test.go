@@ -30,10 +30,11 @@ teachers:
   midas: {onnx: ` + models + `depth.onnx, task: depth, units: inverse}
 data:
   plain: {format: scenes, set: crowds, tasks: [classification], parts: {train: 12, val: 4}, size: 32}
+  ranges: {format: scenes, set: ranges, parts: {train: 2, val: 4}, size: 32}
 train: {batch: 4, epochs: 1, lr: 0.01}
 stages:
   - name: labels
-    label: {data: [plain], teachers: [midas, ` + models + `yolo8.teacher.yaml]}
+    label: {data: [plain, ranges], teachers: [midas, ` + models + `yolo8.teacher.yaml]}
   - name: student
     train: {data: [plain], labels: labels, tasks: [depth, detection]}
 `
@@ -72,6 +73,14 @@ func TestForeignTeachers(t *testing.T) {
 	d, err := (r.Foreign["midas"]).Hash("")
 	if p := index.Tasks[data.Depth]; err != nil || p.SHA256 != d || p.Teacher != "midas" || p.Settings == "" {
 		t.Errorf("the origin of depth is %+v, want a model of %s", p, d)
+	}
+	// Its quality is told by the first set that has the truth, though that is in metres.
+	var found []TeacherQuality
+	if err := readJSON(filepath.Join(out, "labels", QualityFile), &found); err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 1 || found[0].Teacher != "midas" || found[0].Set != "ranges" || found[0].Scores[data.Depth] == nil {
+		t.Errorf("quality of labels: %+v", found)
 	}
 
 	// What has been run can be run again from its own copy.

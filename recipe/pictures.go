@@ -33,6 +33,7 @@ const (
 const (
 	stageImages, stageSide       = 4, 256
 	transferImages, transferSide = 2, 160
+	pretextSide                  = 128
 )
 
 // A viewer is a network whose predictions are drawn. Thresholds are those of pseudo labels; for a

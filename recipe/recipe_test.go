@@ -218,3 +218,20 @@ func TestDocumentation(t *testing.T) {
 	example, _, _ = strings.Cut(example, "```")
 	parse(t, example)
 }
+
+// Another file of the same name is another start.
+func TestKeyOfFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "start.safetensors")
+	r := &Runner{Recipe: &Recipe{Data: map[string]*Set{"a": {}}}}
+	s := &Stage{Name: "a", Train: &TrainStage{Data: []string{"a"}, Tasks: []string{"depth"}, From: path}}
+	seen := map[string]bool{r.key(s): true} // while there is none
+	for _, text := range []string{"one", "another"} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		seen[r.key(s)] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d keys of 3 states of the file", len(seen))
+	}
+}

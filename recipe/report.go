@@ -83,6 +83,11 @@ func (r *Runner) Report() (report.Results, error) {
 			}
 		}
 	}
+	for _, s := range r.Stages {
+		if err := r.reportPretext(p, s); err != nil {
+			return *res, err
+		}
+	}
 	charts, err := r.Charts()
 	if err != nil {
 		return *res, err
@@ -245,6 +250,26 @@ func (r *Runner) reportTrained(p *report.Report, s *Stage) error {
 			p.Predictions = append(p.Predictions, report.Sheet{Title: s.Name + ": " + name, Text: "Images of the validation part with the truth and the prediction.", File: sheet})
 		}
 	}
+	return nil
+}
+
+// reportPretext shows what the pretext task of a train stage makes of images.
+func (r *Runner) reportPretext(p *report.Report, s *Stage) error {
+	if s.Train == nil || s.Train.Pretext == nil || r.leftKey(s) != r.key(s) {
+		return nil
+	}
+	sheet, err := os.ReadFile(r.pretextPicture(s))
+	if errors.Is(err, os.ErrNotExist) { // of an earlier version, or not trained to the end
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	text := "Two views of an image as they are compared."
+	if s.Train.Pretext.Method == pretext.MAE {
+		text = "The patches that are hidden are filled in by the network; each has the mean and the contrast of the image."
+	}
+	p.Predictions = append(p.Predictions, report.Sheet{Title: s.Name, Text: text, File: sheet})
 	return nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,11 +95,13 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 	}
 	job := train.Job{Name: s.Name, Train: set, Config: c, Dir: r.dir(s.Name), Display: r.Display}
 	job.Info = task.Training{Data: names, Version: Version}
+	var rival pretext.Task
 	job.Net, job.Info.Start, err = r.network(t.From, func(*task.Checkpoint) (net *task.Network, err error) {
 		if t.Pretext == nil {
 			return task.New(spec, c.Seed)
 		}
-		net, job.Pretext, err = pretext.New(spec, *t.Pretext, c.Seed, c.Batch)
+		net, rival, err = pretext.New(spec, *t.Pretext, c.Seed, c.Batch)
+		job.Pretext = rival
 		return net, err
 	})
 	defer torch.Do(func() {
@@ -123,10 +127,14 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 			r.Display.Logf("%s: %s %s %.3f on the validation part", s.Name, name, v.Name, v.Value)
 		}
 	}
-	if job.Val != nil {
-		if err := r.trainedPictures(ctx, s, job.Val); err != nil {
-			return err
-		}
+	switch {
+	case rival != nil:
+		err = r.pretextPictures(s, job.Net, rival, set)
+	case job.Val != nil:
+		err = r.trainedPictures(ctx, s, job.Val)
+	}
+	if err != nil {
+		return err
 	}
 	return atomicfile.WriteJSON(filepath.Join(r.dir(s.Name), trainedFile), trained{
 		Scores: result.Scores, Seconds: result.Seconds, Steps: result.Steps, Skipped: int64(result.Skipped.Count), Weights: c.Weights,
@@ -204,6 +212,45 @@ func (r *Runner) trainedPictures(ctx context.Context, s *Stage, val data.Dataset
 	return nil
 }
 
+// pretextPictures draws what a pretext task makes of some images, with the weights that were saved.
+func (r *Runner) pretextPictures(s *Stage, net *task.Network, rival pretext.Task, set data.Dataset) error {
+	c, err := task.ReadCheckpoint(r.checkpoint(s.Name))
+	if err != nil {
+		return err
+	}
+	chosen := spread(set, "", stageImages)
+	rng := rand.New(rand.NewPCG(r.Seed, 0))
+	var tiles []draw.Tile
+	err = torch.DoErr(func() error {
+		if _, _, err := net.Set.Load(c.State); err != nil {
+			return err
+		}
+		for i := range chosen.Len() {
+			sample, err := chosen.Sample(i)
+			if err != nil { // counted while training
+				continue
+			}
+			for _, t := range rival.Pictures(sample, rng) {
+				t.Image = draw.Image(&data.Sample{Image: t.Image.(*image.RGBA)}, draw.Options{Side: pretextSide})
+				tiles = append(tiles, t)
+			}
+		}
+		return nil
+	})
+	if err != nil || tiles == nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(r.dir(s.Name), pictureFolder), 0o777); err != nil {
+		return err
+	}
+	return writeJPEG(r.pretextPicture(s), draw.Grid("", 2*len(tiles)/chosen.Len(), tiles...))
+}
+
+// pretextPicture is where a sheet of what a pretext task makes of images lies.
+func (r *Runner) pretextPicture(s *Stage) string {
+	return filepath.Join(r.dir(s.Name), pictureFolder, s.Train.Pretext.Method+".jpg")
+}
+
 // weights returns the loss weights of a train stage: those given, and for other tasks that a teacher
 // labels MuST's rule (not for depth, whose weight is set by hand).
 func (r *Runner) weights(s *Stage, c train.Config) (map[string]float64, error) {
@@ -274,7 +321,7 @@ const QualityFile = "quality.json"
 func (r *Runner) quality(ctx context.Context, s *Stage, teachers []label.Teacher) error {
 	found := []TeacherQuality{}
 	for i, start := range s.Label.Teachers {
-		set, ds := r.unseen(start)
+		set, ds := r.unseen(s, start, teachers[i].Tasks)
 		if ds == nil {
 			continue
 		}
@@ -292,19 +339,19 @@ func (r *Runner) quality(ctx context.Context, s *Stage, teachers []label.Teacher
 	return atomicfile.WriteJSON(filepath.Join(r.dir(s.Name), QualityFile), found)
 }
 
-// unseen returns the val part of the first set that a teacher of this recipe learned from, nil where
-// there is none.
-func (r *Runner) unseen(start string) (set string, ds data.Dataset) {
-	s := r.stage(start)
-	if s == nil {
-		return "", nil
+// unseen returns a val part that has labels for a teacher's tasks: of the first set that a teacher of
+// this recipe learned from, for others of the first such set that is labelled; nil where there is none.
+func (r *Runner) unseen(s *Stage, start string, tasks []string) (set string, ds data.Dataset) {
+	sets := s.Label.Data
+	if own := r.stage(start); own != nil {
+		sets = own.Train.Data[:1]
 	}
-	set = s.Train.Data[0]
-	ds, err := r.open(set, "val")
-	if err != nil || !slices.ContainsFunc(s.Train.Tasks, ds.Labels().Has) {
-		return "", nil
+	for _, set := range sets {
+		if ds, err := r.open(set, "val"); err == nil && slices.ContainsFunc(tasks, ds.Labels().Has) {
+			return set, ds
+		}
 	}
-	return set, ds
+	return "", nil
 }
 
 // Teachers loads the networks of train stages or checkpoint files, and teachers of others. The caller

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"must/data"
+	"must/label"
 	"must/machine"
 	"must/model"
 	"must/pretext"
@@ -359,13 +360,13 @@ func (v *surveyor) labelWork(s *Stage) (w work, err error) {
 		}
 		for _, n := range s.Label.Data {
 			ds, _ := v.open(n, "train")
-			for _, task := range spec.Tasks {
+			for _, task := range label.Missing(ds.Labels(), []label.Teacher{{Tasks: spec.Tasks}}) {
 				if err := spec.Labels.Conflict(ds.Labels(), task); err != nil {
 					return w, fmt.Errorf("the labels of teacher %s are not those of %s: %w; declare the classes under spaces", start, n, err)
 				}
 			}
 		}
-		_, unseen := v.unseen(start)
+		_, unseen := v.unseen(s, start, spec.Tasks)
 		predict := images
 		if unseen != nil {
 			predict += unseen.Len() // for the quality of the labels

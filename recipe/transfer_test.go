@@ -101,7 +101,7 @@ func TestRivals(t *testing.T) {
 	}
 
 	page, _ := os.ReadFile(filepath.Join(out, ReportFile))
-	for _, want := range []string{"By start", "By number", "mean of the sets", "best of the sweep", "backbone: vit", "method: simclr", "Frozen features on fine", "knn3.top1"} {
+	for _, want := range []string{"By start", "By number", "mean of the sets", "best of the sweep", "backbone: vit", "method: simclr", "Frozen features on fine", "knn3.top1", "Two views of an image"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the report does not say %q", want)
 		}

@@ -23,10 +23,12 @@ type Config struct {
 	Momentum    float64 `yaml:"momentum" json:"momentum"`     // of SGD and LARS
 	Beta2       float64 `yaml:"beta2" json:"beta2,omitempty"` // of AdamW: decay of the mean of squares; 0: 0.999
 	WeightDecay float64 `yaml:"weight_decay" json:"weight_decay"`
-	Schedule    string  `yaml:"schedule" json:"schedule"` // cosine (to 0), step (÷10 at 2/3 and 11/12) or constant
+	Schedule    string  `yaml:"schedule" json:"schedule"` // cosine (to 0), step (÷10 at each milestone) or constant
 	Warmup      float64 `yaml:"warmup" json:"warmup"`     // share of the steps in which the rate rises from 0
 	Clip        float64 `yaml:"clip" json:"clip"`         // largest gradient norm; 0: any
 	EMA         float64 `yaml:"ema" json:"ema"`           // decay of the moving average of weights; 0: none
+
+	Milestones []float64 `yaml:"milestones,omitempty" json:"milestones,omitempty"` // of schedule step, as shares of the run; absent: 2/3 and 11/12, as detectors are trained
 
 	Weights map[string]float64 `yaml:"weights" json:"weights,omitempty"` // of the tasks' losses; absent: 1
 
@@ -69,6 +71,10 @@ func (c Config) Check() error {
 		return fmt.Errorf("train.optimizer is %q; it must be one of %v", c.Optimizer, optimizers)
 	case c.Schedule != "cosine" && c.Schedule != "step" && c.Schedule != "constant":
 		return fmt.Errorf("train.schedule is %q; use cosine, step or constant", c.Schedule)
+	case c.Milestones != nil && c.Schedule != "step":
+		return fmt.Errorf("train.milestones are of schedule step; it is %s", c.Schedule)
+	case slices.ContainsFunc(c.Milestones, func(at float64) bool { return !(at >= 0 && at <= 1) }):
+		return fmt.Errorf("train.milestones are %v; each is a share of the run, in [0, 1]", c.Milestones)
 	case c.LR == 0:
 		return fmt.Errorf("train.lr is %v; it must be positive", c.LR)
 	case !(c.Momentum >= 0 && c.Momentum < 1):
@@ -118,12 +124,16 @@ func (c Config) Rate(step, total int) float64 {
 	case scheduleBiT:
 		return rateBiT(c.LR, step, total)
 	case "step":
-		switch {
-		case done >= 11./12:
-			return c.LR / 100
-		case done >= 2./3:
-			return c.LR / 10
+		milestones, rate := c.Milestones, c.LR
+		if milestones == nil {
+			milestones = []float64{2. / 3, 11. / 12}
 		}
+		for _, at := range milestones {
+			if done >= at {
+				rate /= 10
+			}
+		}
+		return rate
 	}
 	return c.LR
 }

@@ -14,7 +14,7 @@ func (c Config) ruled(n int) Config {
 	}
 	c.Optimizer, c.Momentum, c.WeightDecay, c.Clip = "sgd", 0.9, 0, 0
 	c.LR = 0.003 * float64(c.Batch) / 512
-	c.Schedule = scheduleBiT
+	c.Schedule, c.Milestones = scheduleBiT, nil
 	warm := 500
 	switch {
 	case n < 20_000:

@@ -186,6 +186,12 @@ func TestRate(t *testing.T) {
 			t.Errorf("%s, step %d: rate %v, want %v", w.schedule, w.step, got, w.want)
 		}
 	}
+	c.Schedule, c.Warmup, c.Milestones = "step", 0, []float64{0.6, 0.8}
+	for step, want := range map[int]float64{0: 2, 59: 2, 60: 0.2, 79: 0.2, 80: 0.02, 99: 0.02} {
+		if got := c.Rate(step, 100); math.Abs(got-want) > 1e-12 {
+			t.Errorf("milestones, step %d: rate %v, want %v", step, got, want)
+		}
+	}
 	for _, warmup := range []float64{0, 1} {
 		c.Warmup, c.Schedule = warmup, "cosine"
 		for step := range 3 {
@@ -219,6 +225,8 @@ func TestCheck(t *testing.T) {
 		"batch":         func(c *Config) { c.Batch = 0 },
 		"optimizer":     func(c *Config) { c.Optimizer = "lion" },
 		"schedule":      func(c *Config) { c.Schedule = "linear" },
+		"are of":        func(c *Config) { c.Milestones = []float64{0.5} },
+		"milestones":    func(c *Config) { c.Schedule, c.Milestones = "step", []float64{60, 80} },
 		"train.lr":      func(c *Config) { c.LR = 0 },
 		"train.lr is -": func(c *Config) { c.LR = -1 },
 		"lr is +Inf":    func(c *Config) { c.LR = math.Inf(1) },
