@@ -34,7 +34,7 @@ data:
 train: {batch: 4, epochs: 1, lr: 0.01}
 stages:
   - name: labels
-    label: {data: [plain, ranges], teachers: [midas, ` + models + `yolo8.teacher.yaml]}
+    label: {data: [plain], teachers: [midas, ` + models + `yolo8.teacher.yaml]}
   - name: student
     train: {data: [plain], labels: labels, tasks: [depth, detection]}
 `

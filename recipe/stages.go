@@ -340,9 +340,10 @@ func (r *Runner) quality(ctx context.Context, s *Stage, teachers []label.Teacher
 }
 
 // unseen returns a val part that has labels for a teacher's tasks: of the first set that a teacher of
-// this recipe learned from, for others of the first such set that is labelled; nil where there is none.
+// this recipe learned from, for others of any set, by preference one that is labelled; nil where there
+// is none.
 func (r *Runner) unseen(s *Stage, start string, tasks []string) (set string, ds data.Dataset) {
-	sets := s.Label.Data
+	sets := slices.Concat(s.Label.Data, keys(r.Data))
 	if own := r.stage(start); own != nil {
 		sets = own.Train.Data[:1]
 	}
