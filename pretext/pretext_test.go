@@ -236,7 +236,7 @@ func TestKill(t *testing.T) {
 	run(t, whole)
 	dir := t.TempDir()
 	child := exec.Command(os.Args[0], "-test.run=^TestKill$")
-	child.Env = append(os.Environ(), killFolder+"="+dir)
+	child.Env = append(os.Environ(), killFolder+"="+dir, "TMPDIR="+t.TempDir()) // it cannot tidy up
 	var out bytes.Buffer
 	child.Stdout, child.Stderr = &out, &out
 	if err := child.Start(); err != nil {
