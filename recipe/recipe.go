@@ -212,15 +212,6 @@ func (r *Recipe) model(changes *Changes) (model.Config, error) {
 	return m, m.Check()
 }
 
-// startModel returns the architecture of a start from scratch or from a stage; of a file only the file
-// tells, and it is the recipe's here.
-func (r *Recipe) startModel(s *Start) (model.Config, error) {
-	if e := r.stage(s.From); e != nil {
-		return r.model(e.Train.Model)
-	}
-	return r.model(s.Model)
-}
-
 // stage returns the stage of a name.
 func (r *Recipe) stage(name string) *Stage {
 	i := slices.IndexFunc(r.Stages, func(s *Stage) bool { return s.Name == name })

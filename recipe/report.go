@@ -375,10 +375,6 @@ func (r *Runner) reportTransfer(p *report.Report, s *Stage, table bool) error {
 // trialRun is a trial with all its settings.
 func (r *Runner) trialRun(t *TransferStage, set *TransferSet, trial *Trial) (run report.Run, err error) {
 	from := t.From[trial.Start]
-	m, err := r.startModel(from)
-	if err != nil {
-		return run, err
-	}
 	run.Values = facts(trial.Scores)
 	if trial.Diverged {
 		run.Values = append(run.Values, report.Fact{Name: "outcome", Value: "diverged"})
@@ -387,7 +383,7 @@ func (r *Runner) trialRun(t *TransferStage, set *TransferSet, trial *Trial) (run
 		run.Values = append(run.Values, report.Fact{Name: "best of the sweep", Value: p.String()})
 	}
 	run.Values = append(run.Values, report.Fact{Name: "time", Value: time.Duration(trial.Seconds * 1e9).Round(time.Second).String()})
-	run.Settings, err = repeat{[]string{set.Data}, []string{set.Task}, nil, from.From, r.Size, m, r.Detection, trial.Config}.text()
+	run.Settings, err = repeat{[]string{set.Data}, []string{set.Task}, nil, from.From, r.Size, trial.Model, r.Detection, trial.Config}.text()
 	return run, err
 }
 

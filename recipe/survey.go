@@ -514,8 +514,11 @@ func (v *surveyor) trainSpec(s *Stage) (task.Spec, data.Dataset, error) {
 
 // startModel returns the architecture that a start brings.
 func (v *surveyor) startModel(s *Start) (model.Config, error) {
-	if s.From == "" || v.stage(s.From) != nil {
-		return v.Recipe.startModel(s)
+	switch e := v.stage(s.From); {
+	case e != nil:
+		return v.model(e.Train.Model)
+	case s.From == "":
+		return v.model(s.Model)
 	}
 	c, err := task.ReadStart(s.From)
 	if err != nil {

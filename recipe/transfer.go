@@ -11,6 +11,7 @@ import (
 
 	"must/atomicfile"
 	"must/metric"
+	"must/model"
 	"must/progress"
 	"must/task"
 	"must/torch"
@@ -86,6 +87,7 @@ type Trial struct {
 	Scores   task.Scores  `json:"scores,omitempty"`
 	Seconds  float64      `json:"seconds"`
 	Config   train.Config `json:"config"`
+	Model    model.Config `json:"model"` // the architecture that the start brought
 	Point    *Point       `json:"point,omitempty"` // of the sweep, where there was one
 
 	SweepSeconds float64 `json:"sweep_seconds,omitempty"` // spent on finding the point
@@ -263,7 +265,7 @@ func (r *Runner) trial(ctx context.Context, s *Stage, set *TransferSet, start st
 		return nil, err
 	}
 	defer torch.Do(net.Free)
-	trial := &Trial{Set: set.Data, Task: set.Task, Start: start, Seed: seed, Config: c}
+	trial := &Trial{Set: set.Data, Task: set.Task, Start: start, Seed: seed, Config: c, Model: spec.Model}
 	_, err = trainOnce(ctx, train.Job{
 		Name: set.Data + " from " + start, Net: net, Train: trainSet, Config: c, Dir: dir, Display: r.Display,
 		Info: task.Training{Data: []string{set.Data}, Start: from, Version: Version},

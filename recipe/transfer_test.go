@@ -96,8 +96,11 @@ func TestRivals(t *testing.T) {
 	if *trial.Point != point || trial.Config.LR != best.Config.LR || trial.Seed != 2 {
 		t.Errorf("seed 2 was trained at %v; the best of the sweep is %v", trial, point)
 	}
-	if vit, err := ReadTrial(filepath.Join(cell, "vit-1")); err != nil || vit.Config.Optimizer != "adamw" {
+	if vit, err := ReadTrial(filepath.Join(cell, "vit-1")); err != nil || vit.Config.Optimizer != "adamw" || vit.Model.Backbone != "vit" {
 		t.Errorf("%v: the ViT was trained by %+v", err, vit)
+	}
+	if bit, err := ReadTrial(filepath.Join(cell, "bit-1")); err != nil || bit.Model.Backbone != "bit" { // its start's, not the recipe's
+		t.Errorf("%v: BiT was trained as %+v", err, bit)
 	}
 
 	page, _ := os.ReadFile(filepath.Join(out, ReportFile))
