@@ -93,7 +93,7 @@ func Open(r io.ReaderAt, size int64) (tensors map[string]*Tensor, container stri
 func openZip(r io.ReaderAt, size int64) (any, error) {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cut short, or damaged: %w; get the file again", err)
 	}
 	files := map[string]*zip.File{}
 	var pickle *zip.File
