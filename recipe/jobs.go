@@ -117,6 +117,9 @@ func (r *Runner) runJobs(ctx context.Context, lock *os.File) error {
 			}()
 		}
 		if busy == 0 {
+			if len(stages) == 0 && first == nil { // figures may be new
+				_, first = r.Report()
+			}
 			return cmp.Or(first, ctx.Err())
 		}
 		e := <-results

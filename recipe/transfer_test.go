@@ -137,11 +137,16 @@ func TestRivals(t *testing.T) {
 			t.Errorf("%s: %v side by side, %v one after the other", res.Transfer[i].Set, same.Transfer[i].Scores, res.Transfer[i].Scores)
 		}
 	}
-	// Again: nothing is left to do.
+	// Again: nothing is left to do but to draw a figure of another title.
 	jobs = nil
-	run(t, &Runner{Recipe: parse(t, rivals), Out: apart, Jobs: 3, Spawn: spawn})
+	later := parse(t, rivals)
+	later.Figures[0].Title = "Afterthought"
+	run(t, &Runner{Recipe: later, Out: apart, Jobs: 3, Spawn: spawn})
 	if jobs != nil {
 		t.Errorf("a second run does %v", jobs)
+	}
+	if page, _ := os.ReadFile(filepath.Join(apart, ReportFile)); !strings.Contains(string(page), "Afterthought") {
+		t.Error("its report is the first one's")
 	}
 }
 
