@@ -87,7 +87,7 @@ type Trial struct {
 	Scores   task.Scores  `json:"scores,omitempty"`
 	Seconds  float64      `json:"seconds"`
 	Config   train.Config `json:"config"`
-	Model    model.Config `json:"model"` // the architecture that the start brought
+	Model    model.Config `json:"model"`           // the architecture that the start brought
 	Point    *Point       `json:"point,omitempty"` // of the sweep, where there was one
 
 	SweepSeconds float64 `json:"sweep_seconds,omitempty"` // spent on finding the point
