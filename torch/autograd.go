@@ -23,7 +23,7 @@ func setGrad(on bool) {
 // NoGrad runs f without recording a graph.
 func NoGrad(f func()) {
 	inDo("NoGrad")
-	if uint64(thisThread()) != engine.thread.Load() { // a goroutine's thread, and with it the grad mode, may change at any call
+	if !onEngine() { // a goroutine's thread, and with it the grad mode, may change at any call
 		panic("torch: NoGrad called outside Do")
 	}
 	defer setGrad(GradEnabled())

@@ -330,7 +330,7 @@ func Do(f func()) error {
 	if err := Open(Options{}); err != nil {
 		return err
 	}
-	if uint64(thisThread()) == engine.thread.Load() {
+	if onEngine() {
 		return try(f)
 	}
 	var err error
@@ -364,6 +364,14 @@ func DoErr(f func() error) error {
 		return err
 	}
 	return inner
+}
+
+// onEngine reports whether it is called on the engine's thread. That is looked up before the caller's
+// own: once it is known no other goroutine runs on it, while a goroutine that first asked for its own may
+// have left a thread that became the engine's in between.
+func onEngine() bool {
+	thread := engine.thread.Load()
+	return uint64(thisThread()) == thread
 }
 
 func thisThread() uintptr {
