@@ -74,9 +74,6 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 		return nil, err
 	}
 	provenance, uses, err := plan(ds, teachers, o)
-	if err == nil {
-		err = agree(ds, teachers, o.Tasks)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +128,9 @@ func (o Options) complete(ds data.Dataset, teachers []Teacher) (Options, error) 
 	return o, nil
 }
 
-// plan says what the labels will mean and which network makes which.
-func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []task.Use, error) {
+// plan says what the labels will mean and which network makes which. But for the tasks aligned they
+// have to mean what the set's own do.
+func plan(ds data.Dataset, teachers []Teacher, o Options, aligned ...string) (shards.Provenance, []task.Use, error) {
 	p := shards.Provenance{Program: o.Program, Dataset: shards.Identify(o.Name, ds), Tasks: map[string]shards.Task{}}
 	var uses []task.Use
 	for _, t := range teachers {
@@ -146,6 +144,9 @@ func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []
 			}
 			if _, twice := p.Tasks[name]; twice {
 				return p, nil, fmt.Errorf("two teachers for %s; name one", name)
+			}
+			if err := t.Net.Knows().Conflict(ds.Labels(), name); err != nil && !slices.Contains(aligned, name) {
+				return p, nil, fmt.Errorf("the labels of teacher %s are not the set's: %w", t.Path, err)
 			}
 			p.Tasks[name] = describe(t, name, ds.Labels(), o)
 			u.Tasks = append(u.Tasks, name)
@@ -164,21 +165,6 @@ func plan(ds data.Dataset, teachers []Teacher, o Options) (shards.Provenance, []
 		}
 	}
 	return p, uses, nil
-}
-
-// agree tells whether labels of the teachers for the tasks mean what the set's own do.
-func agree(ds data.Dataset, teachers []Teacher, tasks []string) error {
-	for _, t := range teachers {
-		for _, name := range t.Tasks {
-			if !slices.Contains(tasks, name) {
-				continue
-			}
-			if err := t.Net.Knows().Conflict(ds.Labels(), name); err != nil {
-				return fmt.Errorf("the labels of teacher %s are not the set's: %w", t.Path, err)
-			}
-		}
-	}
-	return nil
 }
 
 // pseudo turns a prediction for a sample into its pseudo labels: what the sample lacks, by the rules.

@@ -19,9 +19,6 @@ func Preview(ctx context.Context, ds data.Dataset, teachers []Teacher, n int, o 
 	}
 	ds = data.Spread(ds, n)
 	provenance, uses, err := plan(ds, teachers, o)
-	if err == nil {
-		err = agree(ds, teachers, o.Tasks)
-	}
 	if err != nil {
 		return nil, err
 	}

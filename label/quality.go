@@ -46,10 +46,7 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 	if err != nil {
 		return nil, err
 	}
-	_, uses, err := plan(ds, teachers, o)
-	if err == nil { // depth in other units is scored after alignment
-		err = agree(ds, teachers, slices.DeleteFunc(slices.Clone(o.Tasks), func(name string) bool { return name == data.Depth }))
-	}
+	_, uses, err := plan(ds, teachers, o, data.Depth) // in other units it is scored after alignment
 	if err != nil {
 		return nil, err
 	}
