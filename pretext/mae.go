@@ -80,18 +80,22 @@ func newMAE(s task.Spec, c Config, seed uint64) (*task.Network, Task, error) {
 func (m *mae) Loader(o *loader.Options) { m.load(o, 1) }
 
 func (m *mae) Losses(b *loader.Batch, mode model.Mode, rng *rand.Rand) []task.TaskLoss {
-	order := make([]int64, 0, int64(b.N)*m.total)
-	for range b.N {
+	return losses(m.Method, m.loss(b.Images, int64(b.N), mode, m.order(b.N, rng)))
+}
+
+// order draws for each of n images a permutation of its patches, of which the first are shown.
+func (m *mae) order(n int, rng *rand.Rand) []int64 {
+	order := make([]int64, 0, int64(n)*m.total)
+	for range n {
 		for _, i := range rng.Perm(int(m.total)) {
 			order = append(order, int64(i))
 		}
 	}
-	return losses(m.Method, m.loss(b.Images, int64(b.N), mode, order))
+	return order
 }
 
 // loss is the mean squared error of the pixels of n images that are not shown, each patch's pixels at
-// mean 0 and variance 1. order holds for each image a permutation of its patches, of which the first
-// are shown.
+// mean 0 and variance 1.
 func (m *mae) loss(images []uint8, n int64, mode model.Mode, order []int64) *torch.Tensor {
 	x := m.net.Input(images, int(n), model.Mode{})
 	hidden := make([]int64, 0, n*(m.total-m.shown))
@@ -102,17 +106,25 @@ func (m *mae) loss(images []uint8, n int64, mode model.Mode, order []int64) *tor
 	}
 	at := torch.From(hidden, int64(len(hidden)))
 	target := torch.Scoped(func() *torch.Tensor {
-		t := m.patches(x).View(n*m.total, -1).IndexSelect(0, at)
-		pixels := float64(t.Size(1))
-		t = t.Sub(t.MeanKeep(1))
-		variance := t.Mul(t).MeanKeep(1).Scale(pixels / (pixels - 1))
-		return t.Div(variance.AddScalar(1e-6).Sqrt())
+		target, _, _ := m.target(x, at)
+		return target
 	})
 	if mode.BF16 {
 		x = x.As(torch.BFloat16)
 	}
 	d := m.predict(x, n, order, at).Sub(target)
 	return d.Mul(d).Mean()
+}
+
+// target returns the pixels of those patches at among all of the images x, each patch's at mean 0 and
+// variance 1, [len(at), 3·patch²], and the mean and the deviation that they had, [len(at), 1].
+func (m *mae) target(x, at *torch.Tensor) (target, mean, deviation *torch.Tensor) {
+	t := m.patches(x).View(x.Size(0)*m.total, -1).IndexSelect(0, at)
+	pixels := float64(t.Size(1))
+	mean = t.MeanKeep(1)
+	t = t.Sub(mean)
+	deviation = t.Mul(t).MeanKeep(1).Scale(pixels / (pixels - 1)).AddScalar(1e-6).Sqrt()
+	return t.Div(deviation), mean, deviation
 }
 
 // predict returns the normalised pixels [len(at), 3·patch²] of those patches at among all n·total.

@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"must/augment"
 	"must/data"
@@ -49,30 +50,27 @@ func (m *mae) Pictures(s *data.Sample, rng *rand.Rand) []draw.Tile {
 	whole, _ := augment.Config{Size: size}.Eval(s)
 	planes := make([]uint8, 3*size*size)
 	loader.Planar(planes, whole.Image.Pix)
-	order := make([]int64, m.total)
-	for k, i := range rng.Perm(int(m.total)) {
-		order[k] = int64(i)
-	}
+	order := m.order(1, rng)
 	hidden := order[m.shown:]
-	predicted := make([]float32, int64(len(hidden))*3*m.patch*m.patch)
+	var pixels []float32 // of each hidden patch, normalised as the network's input is
 	torch.NoGrad(func() {
-		x := m.net.Input(planes, 1, model.Mode{})
-		torch.CopyTo(predicted, m.predict(x, 1, order, torch.From(hidden, int64(len(hidden)))))
+		x, at := m.net.Input(planes, 1, model.Mode{}), torch.From(hidden, int64(len(hidden)))
+		_, mean, deviation := m.target(x, at)
+		pixels = torch.Values[float32](m.predict(x, 1, order, at).Mul(deviation).Add(mean))
 	})
 
 	seen, filled := clone(whole.Image), clone(whole.Image)
 	patch, side := int(m.patch), size/int(m.patch)
 	for k, at := range hidden {
 		corner := image.Pt(int(at)%side*patch, int(at)/side*patch)
-		p := predicted[k*3*patch*patch:][:3*patch*patch]
-		mean, deviation := m.spread(whole.Image, corner)
+		p := pixels[k*3*patch*patch:]
 		for i := range patch * patch {
 			x, y := corner.X+i%patch, corner.Y+i/patch
 			seen.SetRGBA(x, y, color.RGBA{128, 128, 128, 255})
 			var rgb [3]uint8
 			for c := range rgb {
-				v := float64(p[3*i+c])*deviation + mean
-				rgb[c] = uint8(math.Round(min(max(v*m.net.Std[c]+m.net.Mean[c], 0), 255)))
+				v := float64(p[3*i+c])*m.net.Std[c] + m.net.Mean[c]
+				rgb[c] = uint8(math.Round(min(max(v, 0), 255)))
 			}
 			filled.SetRGBA(x, y, color.RGBA{rgb[0], rgb[1], rgb[2], 255})
 		}
@@ -82,28 +80,8 @@ func (m *mae) Pictures(s *data.Sample, rng *rand.Rand) []draw.Tile {
 	}
 }
 
-// spread returns the mean and the deviation of the normalised values of a patch, as the loss has them.
-func (m *mae) spread(img *image.RGBA, corner image.Point) (mean, deviation float64) {
-	patch := int(m.patch)
-	var values []float64
-	for i := range patch * patch {
-		at := img.PixOffset(corner.X+i%patch, corner.Y+i/patch)
-		for c := range 3 {
-			values = append(values, (float64(img.Pix[at+c])-m.net.Mean[c])/m.net.Std[c])
-		}
-	}
-	n := float64(len(values))
-	for _, v := range values {
-		mean += v / n
-	}
-	for _, v := range values {
-		deviation += (v - mean) * (v - mean) / (n - 1)
-	}
-	return mean, math.Sqrt(deviation + 1e-6)
-}
-
 func clone(img *image.RGBA) *image.RGBA {
 	c := *img
-	c.Pix = append([]uint8(nil), img.Pix...)
+	c.Pix = slices.Clone(img.Pix)
 	return &c
 }
