@@ -74,17 +74,18 @@ func (r *Runner) Report() (report.Results, error) {
 			return *res, fmt.Errorf("report of stage %s: %w", s.Name, err)
 		}
 	}
-	if !scored { // what the trained networks see, until teachers and student can be compared
-		for _, s := range r.Stages {
-			if s.Train != nil && r.leftKey(s) == r.key(s) {
-				if err := r.reportTrained(p, s); err != nil {
-					return *res, err
-				}
-			}
-		}
-	}
 	for _, s := range r.Stages {
-		if err := r.reportPretext(p, s); err != nil {
+		if s.Train == nil || r.leftKey(s) != r.key(s) {
+			continue
+		}
+		var err error
+		switch {
+		case s.Train.Pretext != nil:
+			err = r.reportPretext(p, s)
+		case !scored: // what the trained networks see, until teachers and student can be compared
+			err = r.reportTrained(p, s)
+		}
+		if err != nil {
 			return *res, err
 		}
 	}
@@ -255,9 +256,6 @@ func (r *Runner) reportTrained(p *report.Report, s *Stage) error {
 
 // reportPretext shows what the pretext task of a train stage makes of images.
 func (r *Runner) reportPretext(p *report.Report, s *Stage) error {
-	if s.Train == nil || s.Train.Pretext == nil || r.leftKey(s) != r.key(s) {
-		return nil
-	}
 	sheet, err := os.ReadFile(r.pretextPicture(s))
 	if errors.Is(err, os.ErrNotExist) { // of an earlier version, or not trained to the end
 		return nil

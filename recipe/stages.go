@@ -221,6 +221,7 @@ func (r *Runner) pretextPictures(s *Stage, net *task.Network, rival pretext.Task
 	chosen := spread(set, "", stageImages)
 	rng := rand.New(rand.NewPCG(r.Seed, 0))
 	var tiles []draw.Tile
+	columns := 0 // of two images, also where others cannot be read
 	err = torch.DoErr(func() error {
 		if _, _, err := net.Set.Load(c.State); err != nil {
 			return err
@@ -230,7 +231,9 @@ func (r *Runner) pretextPictures(s *Stage, net *task.Network, rival pretext.Task
 			if err != nil { // counted while training
 				continue
 			}
-			for _, t := range rival.Pictures(sample, rng) {
+			own := rival.Pictures(sample, rng)
+			columns = 2 * len(own)
+			for _, t := range own {
 				t.Image = draw.Image(&data.Sample{Image: t.Image.(*image.RGBA)}, draw.Options{Side: pretextSide})
 				tiles = append(tiles, t)
 			}
@@ -243,7 +246,7 @@ func (r *Runner) pretextPictures(s *Stage, net *task.Network, rival pretext.Task
 	if err := os.MkdirAll(filepath.Join(r.dir(s.Name), pictureFolder), 0o777); err != nil {
 		return err
 	}
-	return writeJPEG(r.pretextPicture(s), draw.Grid("", 2*len(tiles)/chosen.Len(), tiles...))
+	return writeJPEG(r.pretextPicture(s), draw.Grid("", columns, tiles...))
 }
 
 // pretextPicture is where a sheet of what a pretext task makes of images lies.
