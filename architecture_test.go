@@ -19,6 +19,7 @@ var tiers = [][]string{
 	{"recipe"},
 	{"pretext"},
 	{"train", "label", "report", "probe", "onnx"},
+	{"checkpoint"},
 	{"task"},
 	{"model"},
 	{"loader", "draw"},

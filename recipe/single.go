@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"must/checkpoint"
 	"must/data"
-	"must/task"
 )
 
 // Single is the name of the train stage of a recipe that [Training] makes.
@@ -27,7 +27,7 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 		}
 	}
 	if from != "" {
-		c, err := task.ReadStart(from)
+		c, err := checkpoint.ReadPretrained(from)
 		if err != nil {
 			return nil, err
 		}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"must/checkpoint"
 	"must/data"
 	"must/label"
 	"must/machine"
@@ -520,7 +521,7 @@ func (v *surveyor) startModel(s *Start) (model.Config, error) {
 	case s.From == "":
 		return v.model(s.Model)
 	}
-	c, err := task.ReadStart(s.From)
+	c, err := checkpoint.ReadPretrained(s.From)
 	if err != nil {
 		return model.Config{}, err
 	}
@@ -537,7 +538,7 @@ func (v *surveyor) specOf(start string) (task.Spec, error) {
 		f, err := v.surveyForeign(start)
 		return f.spec, err
 	}
-	c, err := task.ReadStart(start)
+	c, err := checkpoint.ReadPretrained(start)
 	if err != nil {
 		return task.Spec{}, err
 	}

@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 
 	"must/atomicfile"
+	"must/checkpoint"
 	"must/data"
 	"must/probe"
 	"must/recipe"
-	"must/task"
 	"must/torch"
 )
 
@@ -47,7 +47,7 @@ func (c *probeCmd) Run(a *app) error {
 			return err
 		}
 	}
-	weights, err := task.ReadStart(c.Checkpoint)
+	weights, err := checkpoint.ReadPretrained(c.Checkpoint)
 	if err != nil {
 		return err
 	}

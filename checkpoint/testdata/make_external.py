@@ -1,7 +1,7 @@
-"""Writes foreign.json: what torchvision's and timm's networks compute, and the names and shapes of their weights.
+"""Writes external.json: what torchvision's and timm's networks compute, and the names and shapes of their weights.
 
-Run as `python testdata/make_foreign.py` in the package's folder (torch 2.15, torchvision 0.29, timm 1.0).
-Weights and images come from the formula of make_golden.py by their foreign names, so that only names and
+Run as `python testdata/make_external.py` in the package's folder (torch 2.15, torchvision 0.29, timm 1.0).
+Weights and images come from the formula of package goldentest by their external names, so that only names and
 a few outputs are stored.
 """
 import json
@@ -153,6 +153,6 @@ def detector(second):
 add("mask r-cnn", mask_rcnn_net(False), IMAGENET, detector(False), depth=18)
 add("mask r-cnn v2", mask_rcnn_net(True), IMAGENET, detector(True), depth=18)
 
-with open("testdata/foreign.json", "w") as f:
+with open("testdata/external.json", "w") as f:
     json.dump(golden, f, separators=(",", ":"))
     f.write("\n")
