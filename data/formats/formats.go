@@ -160,6 +160,8 @@ type scored struct {
 
 func (s scored) Unwrap() data.Dataset { return s.Dataset }
 
+func (s scored) Carries(i int, task string) bool { return data.Carries(s.Dataset, i, task) }
+
 func (s scored) Labels() data.Labels {
 	l := s.Dataset.Labels()
 	l.Protocol = s.protocol
