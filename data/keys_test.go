@@ -25,8 +25,10 @@ func TestCheckKeys(t *testing.T) {
 // half labels every other sample with a class, and the first with an object of class 1.
 type half struct{ n int }
 
-func (h half) Len() int                     { return h.n }
-func (h half) Labels() Labels               { return Labels{Classification: []string{"a"}, Detection: []string{"x", "y"}} }
+func (h half) Len() int { return h.n }
+func (h half) Labels() Labels {
+	return Labels{Classification: []string{"a"}, Detection: []string{"x", "y"}}
+}
 func (h half) Key(i int) string             { return string(rune('a' + i)) }
 func (h half) Notes() []string              { return []string{"half"} }
 func (h half) Carries(i int, t string) bool { return t == Detection || i%2 == 0 }

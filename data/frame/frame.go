@@ -41,6 +41,9 @@ type Frame struct {
 	outW, outH int // of the image as shown
 }
 
+// Plain is the frame of labels that are drawn on the image itself.
+func Plain(w, h int) Frame { return Frame{w, h, 1, w, h} }
+
 // Counts tell how many of the pictures that were read had labels of each kind. It is safe for concurrent use.
 type Counts struct{ stored, untold, resized atomic.Int64 }
 
@@ -88,7 +91,7 @@ func of(rule string, shown image.Point, turn, w, h int, c *Counts) (Frame, error
 			c.untold.Add(1)
 		}
 	}
-	asShown := Frame{shown.X, shown.Y, 1, shown.X, shown.Y}
+	asShown := Plain(shown.X, shown.Y)
 	asStored := Frame{stored.X, stored.Y, turn, shown.X, shown.Y}
 	switch {
 	case rule == Shown:
