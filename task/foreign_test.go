@@ -148,7 +148,7 @@ func TestForeignClassifiers(t *testing.T) {
 					t.Errorf("mean %v, std %v; want %v, %v", n.Mean, n.Std, g.Mean, g.Std)
 				}
 				f := n.Features(foreignPixels(), foreignImages, model.Mode{})
-				goldentest.Near(t, "logits", goldentest.Some(torch.Values[float32](n.Head(data.Classification).(*classification).logits(f.Pooled())), 40), g.Outputs["logits"], 1e-4)
+				goldentest.Near(t, "logits", goldentest.Some(torch.Values[float32](n.Head(data.Classification).(*classification).logits(f.Pooled())), 40), g.Outputs["logits"], 1e-3)
 				if want := g.Outputs["positions"]; want != nil {
 					goldentest.Near(t, "positions", goldentest.Some(n.Set.State()["backbone.pos_embed"], 40), want, 1e-5)
 				}
