@@ -1,7 +1,7 @@
-"""Writes foreign.json: what torchvision's and timm's networks compute, and the names and shapes of their weights.
+"""Writes external.json: what torchvision's and timm's networks compute, and the names and shapes of their weights.
 
-Run as `python testdata/make_foreign.py` in the package's folder. Weights and images come from the formula of
-golden.py by their foreign names, so that only names and a few outputs are stored.
+Run as `python testdata/make_external.py` in the package's folder. Weights and images come from the formula of
+golden.py by their external names, so that only names and a few outputs are stored.
 """
 import pathlib
 import sys
@@ -128,4 +128,4 @@ def detector(second):
 add("mask r-cnn", mask_rcnn_net(False), IMAGENET, detector(False), depth=18)
 add("mask r-cnn v2", mask_rcnn_net(True), IMAGENET, detector(True), depth=18)
 
-save(golden, "testdata/foreign.json")
+save(golden, "testdata/external.json")
