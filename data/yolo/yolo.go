@@ -84,9 +84,9 @@ type dataset struct {
 	spec     spec
 	pictures []picture // of all parts
 	parts    map[string][]int32
-	picked   []int32 // those of the part
-	known    map[string]int  // index by file
-	members  map[string]bool // of parts
+	picked   []int32                      // those of the part
+	known    map[string]int               // index by file
+	members  map[string]bool              // of parts
 	dirs     map[string]map[string]string // what is in folders, by lower-case name
 	notes    []string
 	counts   frame.Counts
