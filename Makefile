@@ -7,7 +7,7 @@ override export LIBTORCH := $(abspath $(LIBTORCH))
 endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo test bench fuzz libtorch onnxruntime clean
+.PHONY: build demo test test-all lint race bench fuzz libtorch onnxruntime clean
 
 build: ## bin/must, one static binary
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/must ./cmd/must
@@ -15,10 +15,20 @@ build: ## bin/must, one static binary
 demo: libtorch build ## the whole method on the embedded world; ends with the path of its report
 	bin/must demo
 
-test: libtorch build ## go vet, gofmt and all tests
+test: libtorch onnxruntime build lint ## all tests, and lint
+	go run ./scripts/test
+
+test-all: libtorch onnxruntime build lint ## test with every supported libtorch and set of instructions
+	go run ./scripts/test -all
+
+lint: ## gofmt, go vet, staticcheck, and no function that nothing calls
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
-	OMP_NUM_THREADS=1 go test ./... # packages are tested side by side: one thread each
+	go tool staticcheck ./...
+	@dead=$$(go tool deadcode -test ./...); test -z "$$dead" || { echo "nothing calls: $$dead" >&2; exit 1; }
+
+race: ## the packages without tensors under the race detector, where there is a C compiler
+	scripts/race.sh
 
 bench: libtorch ## all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
@@ -32,5 +42,5 @@ libtorch: ## finds a libtorch, or fetches the CPU part of PyTorch into .libtorch
 onnxruntime: ## finds an ONNX Runtime, for teachers that are .onnx models, or fetches one into .onnxruntime/
 	@go run ./scripts/library onnxruntime .onnxruntime
 
-clean: ## what was built and written, but not the fetched libtorch
+clean: ## what was built and written, but not what was fetched
 	rm -rf bin out
