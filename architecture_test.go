@@ -16,9 +16,11 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
+	{"run"},
+	{"stage"},
 	{"recipe"},
 	{"data/formats"},
-	{"pretext"},
+	{"pretext", "teacher", "predictions"},
 	{"train", "label", "report", "probe", "onnx"},
 	{"checkpoint"},
 	{"task"},
@@ -28,7 +30,7 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights", "onnx/ort"},
-	{"torch/libtorch", "atomicfile", "machine", "progress"},
+	{"torch/libtorch", "atomicfile", "machine", "progress", "strict"},
 	{"native"},
 }
 
