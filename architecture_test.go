@@ -16,6 +16,7 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
+	{"serve", "review"},
 	{"recipe"},
 	{"pretext"},
 	{"train", "label", "report", "probe", "onnx"},
@@ -27,7 +28,7 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights", "onnx/ort"},
-	{"torch/libtorch", "atomicfile", "machine", "progress"},
+	{"torch/libtorch", "atomicfile", "machine", "progress", "web"},
 	{"native"},
 }
 
