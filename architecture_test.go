@@ -18,6 +18,7 @@ var tiers = [][]string{
 	{"cmd", "scripts"},
 	{"serve", "review"},
 	{"recipe"},
+	{"data/formats"},
 	{"pretext"},
 	{"train", "label", "report", "probe", "onnx"},
 	{"checkpoint"},
