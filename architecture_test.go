@@ -17,6 +17,7 @@ import (
 var tiers = [][]string{
 	{"cmd", "scripts"},
 	{"recipe"},
+	{"data/formats"},
 	{"pretext"},
 	{"train", "label", "report", "probe", "onnx"},
 	{"checkpoint"},

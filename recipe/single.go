@@ -6,6 +6,7 @@ import (
 
 	"must/checkpoint"
 	"must/data"
+	"must/data/formats"
 )
 
 // Single is the name of the train stage of a recipe that [Training] makes.
@@ -38,7 +39,7 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 	}
 	s := &Set{Source: set}
 	if len(tasks) == 0 {
-		ds, err := Open(s.source("train"))
+		ds, err := formats.Open(s.source("train"))
 		if err != nil {
 			return nil, err
 		}

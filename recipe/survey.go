@@ -16,6 +16,7 @@ import (
 
 	"must/checkpoint"
 	"must/data"
+	"must/data/formats"
 	"must/label"
 	"must/machine"
 	"must/model"
@@ -195,7 +196,7 @@ func (v *surveyor) mapped(set string) bool {
 
 // set opens the parts of a set that stages read, and reads a few samples.
 func (v *surveyor) set(name string) SetSurvey {
-	f, _ := format(v.Data[name].Format)
+	f, _ := formats.Find(v.Data[name].Format)
 	out := SetSurvey{Name: name}
 	parts := map[string]bool{} // whether optional
 	for _, s := range v.Stages {

@@ -7,8 +7,8 @@ import (
 	"must/atomicfile"
 	"must/checkpoint"
 	"must/data"
+	"must/data/formats"
 	"must/probe"
-	"must/recipe"
 	"must/torch"
 )
 
@@ -43,7 +43,7 @@ func (c *probeCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		if sets[i], err = recipe.Open(src); err != nil {
+		if sets[i], err = formats.Open(src); err != nil {
 			return err
 		}
 	}
