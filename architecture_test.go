@@ -26,7 +26,7 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights", "onnx/ort"},
-	{"torch/libtorch", "atomicfile", "machine", "progress"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress"},
 	{"native"},
 }
 
