@@ -25,7 +25,7 @@ var tiers = [][]string{
 	{"augment", "data/"}, // data/: the formats, one folder each
 	{"detect", "metric", "doctor"},
 	{"data"},
-	{"torch", "weights", "onnx/ort"},
+	{"torch", "weights", "onnx/ort", "onnx/graph"},
 	{"torch/libtorch", "atomicfile", "machine", "progress"},
 	{"native"},
 }
