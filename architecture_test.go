@@ -17,8 +17,10 @@ import (
 var tiers = [][]string{
 	{"cmd", "scripts"},
 	{"recipe"},
+	{"data/formats"},
 	{"pretext"},
 	{"train", "label", "report", "probe", "onnx"},
+	{"checkpoint"},
 	{"task"},
 	{"model"},
 	{"loader", "draw"},

@@ -41,7 +41,7 @@ func (c *classification) Targets(samples []*data.Sample, _ *rand.Rand) any {
 
 // logits returns [N, classes].
 func (c *classification) logits(pooled *torch.Tensor) *torch.Tensor {
-	return c.linear.Forward(pooled).As(torch.Float)
+	return c.linear.Forward(pooled).Wide()
 }
 
 func (c *classification) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {

@@ -137,8 +137,8 @@ func (d *detection) proposalNet(f *model.Features) (objectness, deltas []*torch.
 			x = c.Forward(x).ReluInPlace()
 		}
 		n, h, w := x.Size(0), x.Size(2), x.Size(3)
-		objectness = append(objectness, d.objects.Forward(x).As(torch.Float).Permute(0, 2, 3, 1).View(n, h*w*ratios))
-		deltas = append(deltas, d.anchorBox.Forward(x).As(torch.Float).View(n, ratios, 4, h, w).Permute(0, 3, 4, 1, 2).View(n, h*w*ratios, 4))
+		objectness = append(objectness, d.objects.Forward(x).Wide().Permute(0, 2, 3, 1).View(n, h*w*ratios))
+		deltas = append(deltas, d.anchorBox.Forward(x).Wide().View(n, ratios, 4, h, w).Permute(0, 3, 4, 1, 2).View(n, h*w*ratios, 4))
 	}
 	return objectness, deltas
 }
@@ -168,7 +168,7 @@ func (d *detection) propose(f *model.Features, objectness, deltas []*torch.Tenso
 					o, dl = top, dl.Gather(1, index.Unsqueeze(2).Expand(int64(n), int64(lv.k), 4))
 					lv.index = torch.Values[int64](index)
 				}
-				lv.scores, lv.deltas = torch.Values[float32](o), detect.Boxes(torch.Values[float32](dl))
+				lv.scores, lv.deltas = torch.Values[float32](o.As(torch.Float)), detect.Boxes(torch.Values[float32](dl.As(torch.Float)))
 				levels = append(levels, lv)
 				first += int(all)
 			}
@@ -207,13 +207,13 @@ func roiFeatures(f *model.Features) *detect.Pyramid {
 func (d *detection) boxHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) (class, deltas *torch.Tensor) {
 	x := d.boxTower.Forward(p.RoIAlign(boxes, images, boxSide), m).Flatten(1, 3)
 	x = d.boxFC.Forward(x).ReluInPlace()
-	return d.class.Forward(x).As(torch.Float), d.box.Forward(x).As(torch.Float)
+	return d.class.Forward(x).Wide(), d.box.Forward(x).Wide()
 }
 
 // maskHead returns mask logits [R, classes, 28, 28].
 func (d *detection) maskHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) *torch.Tensor {
 	x := d.maskTower.Forward(p.RoIAlign(boxes, images, maskSide), m)
-	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).As(torch.Float)
+	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).Wide()
 }
 
 // Loss is the sum of torchvision's: objectness and boxes of the RPN, classes and boxes of the second

@@ -101,7 +101,7 @@ func (h pixelHead) forward(f *model.Features, labelled []int64) *torch.Tensor {
 		if labelled != nil {
 			x = rows(x, labelled)
 		}
-		return h.linear.Forward(h.tower.Forward(x, f.Mode)).As(torch.Float).Bilinear(f.Size, f.Size)
+		return h.linear.Forward(h.tower.Forward(x, f.Mode)).Wide().Bilinear(f.Size, f.Size)
 	})
 }
 

@@ -131,6 +131,15 @@ func (t *Tensor) As(d DType) *Tensor {
 	return call1("to.dtype", t, dtypeArg(d), false, false, nil)
 }
 
+// Wide returns t in float32 where its type is narrower, and t itself where it is float32 or float64: the
+// precision of losses and statistics, whatever that of the activations.
+func (t *Tensor) Wide() *Tensor {
+	if t.DType() == Double {
+		return t
+	}
+	return t.As(Float)
+}
+
 // Clone returns a copy of t.
 func (t *Tensor) Clone() *Tensor { return call1("clone", t, nil) }
 

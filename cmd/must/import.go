@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"must/checkpoint"
+	"must/checkpoint/convert"
 	"must/recipe"
 	"must/task"
 	"must/torch"
@@ -44,7 +46,7 @@ func (c *importCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	weights, err := task.ReadStart(c.Weights)
+	weights, err := checkpoint.ReadPretrained(c.Weights)
 	if err != nil {
 		return err
 	}
@@ -76,8 +78,8 @@ func (c *importCmd) Run(a *app) error {
 	if err := torch.Do(func() { state = net.Set.State() }); err != nil {
 		return err
 	}
-	t := task.Training{Batch: c.Batch, LR: c.LR, Data: []string{filepath.Base(c.Weights)}, Start: weights.SHA256, Version: recipe.Version}
-	if err := net.Save(c.Out, state, t); err != nil {
+	t := checkpoint.Training{Batch: c.Batch, LR: c.LR, Data: []string{filepath.Base(c.Weights)}, Start: weights.SHA256, Version: recipe.Version}
+	if err := checkpoint.Save(c.Out, net, state, t); err != nil {
 		return err
 	}
 	a.printf("written: %s\n", c.Out)
@@ -96,7 +98,7 @@ func (c *importCmd) change(s *task.Spec) {
 	case "imagenet":
 		s.Mean, s.Std = task.ImageNetMean, task.ImageNetStd
 	case "half":
-		s.Mean, s.Std = task.HalfMean, task.HalfStd
+		s.Mean, s.Std = convert.HalfMean, convert.HalfStd
 	}
 }
 

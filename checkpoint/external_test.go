@@ -1,23 +1,26 @@
-package task
+package checkpoint
 
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"must/checkpoint/convert"
 	"must/data"
 	"must/model"
+	"must/task"
 	"must/torch"
 	"must/torch/goldentest"
 	"must/weights"
 )
 
-// foreignGolden is what other programs' networks compute; testdata/make_foreign.py makes it.
-type foreignGolden struct {
+// externalGolden is what other programs' networks compute; testdata/make_external.py makes it.
+type externalGolden struct {
 	Shapes    map[string][]int64
 	Outputs   map[string][]float32
 	Mean, Std [3]float64
@@ -25,8 +28,8 @@ type foreignGolden struct {
 	Grid      int64
 }
 
-func readForeign(t *testing.T) (g map[string]foreignGolden) {
-	b, err := os.ReadFile("testdata/foreign.json")
+func readExternal(t *testing.T) (g map[string]externalGolden) {
+	b, err := os.ReadFile("testdata/external.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +40,7 @@ func readForeign(t *testing.T) (g map[string]foreignGolden) {
 }
 
 // write makes the file of a golden network, its names behind a prefix.
-func (g foreignGolden) write(t *testing.T, prefix string) string {
+func (g externalGolden) write(t *testing.T, prefix string) string {
 	t.Helper()
 	var tensors []weights.Tensor
 	for name, shape := range g.Shapes {
@@ -48,7 +51,7 @@ func (g foreignGolden) write(t *testing.T, prefix string) string {
 		v := goldentest.Parameter(name, shape)
 		tensors = append(tensors, weights.FromFloat32s(prefix+name, shape, v))
 	}
-	path := filepath.Join(t.TempDir(), "foreign.safetensors")
+	path := filepath.Join(t.TempDir(), "external.safetensors")
 	if err := weights.Write(path, nil, tensors); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +59,7 @@ func (g foreignGolden) write(t *testing.T, prefix string) string {
 }
 
 // writeNames makes a file of its names and shapes only, of bytes, which are read by nobody.
-func (g foreignGolden) writeNames(t *testing.T) string {
+func (g externalGolden) writeNames(t *testing.T) string {
 	t.Helper()
 	var tensors []weights.Tensor
 	for name, shape := range g.Shapes {
@@ -66,18 +69,18 @@ func (g foreignGolden) writeNames(t *testing.T) string {
 		}
 		tensors = append(tensors, weights.Tensor{Name: name, DType: "U8", Shape: shape, Data: make([]byte, n)})
 	}
-	path := filepath.Join(t.TempDir(), "foreign.safetensors")
+	path := filepath.Join(t.TempDir(), "external.safetensors")
 	if err := weights.Write(path, nil, tensors); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-const foreignSize, foreignImages = 64, 2
+const externalSize, externalImages = 64, 2
 
-// foreignPixels are the images of make_foreign.py.
-func foreignPixels() []uint8 {
-	pixels := make([]uint8, foreignImages*3*foreignSize*foreignSize)
+// externalPixels are the images of make_external.py.
+func externalPixels() []uint8 {
+	pixels := make([]uint8, externalImages*3*externalSize*externalSize)
 	for i, v := range goldentest.Noise("images", len(pixels)) {
 		pixels[i] = uint8((v + 1) * 128)
 	}
@@ -85,23 +88,23 @@ func foreignPixels() []uint8 {
 }
 
 // started builds a network for a file, starts it with its heads and hands it to f.
-func started(t *testing.T, path string, change func(s *Spec), f func(n *Network, s *Started)) {
+func started(t *testing.T, path string, change func(s *task.Spec), f func(n *task.Network, s *convert.Report)) {
 	t.Helper()
-	c, err := ReadStart(path)
+	c, err := ReadPretrained(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := c.Spec
-	s.Size = foreignSize
+	s.Size = externalSize
 	change(&s)
-	s.Mean, s.Std = ImageNetMean, ImageNetStd // as a recipe has it
+	s.Mean, s.Std = task.ImageNetMean, task.ImageNetStd // as a recipe has it
 	do(t, func() {
-		n, err := New(s, 1)
+		n, err := task.New(s, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer n.Free()
-		s, err := n.Start(c, true)
+		s, err := c.Fill(n, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,39 +119,55 @@ func classes(n int) (names []string) {
 	return names
 }
 
-// Logits of classifiers are those of the programs that the weights are from.
-func TestForeignClassifiers(t *testing.T) {
-	for name, g := range readForeign(t) {
+func softmax(logits []float32) []float32 {
+	sum := 0.
+	for _, v := range logits {
+		sum += math.Exp(float64(v))
+	}
+	p := make([]float32, len(logits))
+	for i, v := range logits {
+		p[i] = float32(math.Exp(float64(v)) / sum)
+	}
+	return p
+}
+
+// Probabilities of classifiers are those of the programs that the weights are from.
+func TestExternalClassifiers(t *testing.T) {
+	for name, g := range readExternal(t) {
 		if strings.HasPrefix(name, "mask") {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
 			path := g.write(t, "module.")
-			c, err := ReadStart(path)
+			c, err := ReadPretrained(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if task, n := c.Classes(); task != data.Classification || n != 10 {
-				t.Errorf("%d classes for %s", n, task)
+			if name, n := c.external.Classes(); name != data.Classification || n != 10 {
+				t.Errorf("%d classes for %s", n, name)
 			}
 			if c.Spec.Model.Depth != g.Depth {
 				t.Errorf("depth %d, want %d", c.Spec.Model.Depth, g.Depth)
 			}
-			change := func(s *Spec) {
+			change := func(s *task.Spec) {
 				s.Tasks, s.Labels = []string{data.Classification}, data.Labels{Classification: classes(10)}
 				if s.Model.Backbone == model.BackboneViT {
 					s.Model.Heads, s.Model.Grid = 4, g.Grid
 				}
 			}
-			started(t, path, change, func(n *Network, s *Started) {
+			started(t, path, change, func(n *task.Network, s *convert.Report) {
 				if len(s.Fresh) > 0 || len(s.Unused) > 0 || len(s.Taken) != len(n.Set.All()) {
 					t.Error(s)
 				}
 				if n.Mean != g.Mean || n.Std != g.Std {
 					t.Errorf("mean %v, std %v; want %v, %v", n.Mean, n.Std, g.Mean, g.Std)
 				}
-				f := n.Features(foreignPixels(), foreignImages, model.Mode{})
-				goldentest.Near(t, "logits", goldentest.Some(torch.Values[float32](n.Head(data.Classification).(*classification).logits(f.Pooled())), 40), g.Outputs["logits"], 1e-4)
+				var got, want []float32
+				for i, p := range n.Predict(externalPixels(), externalImages) {
+					got = append(got, p.Class...)
+					want = append(want, softmax(g.Outputs["logits"][10*i:][:10])...)
+				}
+				goldentest.Near(t, "probabilities", got, want, 1e-3)
 				if want := g.Outputs["positions"]; want != nil {
 					goldentest.Near(t, "positions", goldentest.Some(n.Set.State()["backbone.pos_embed"], 40), want, 1e-5)
 				}
@@ -158,20 +177,20 @@ func TestForeignClassifiers(t *testing.T) {
 }
 
 // The parts of torchvision's Mask R-CNN that this one has compute the same.
-func TestForeignMaskRCNN(t *testing.T) {
-	all := readForeign(t)
+func TestExternalMaskRCNN(t *testing.T) {
+	all := readExternal(t)
 	for _, name := range []string{"mask r-cnn", "mask r-cnn v2"} {
 		t.Run(name, func(t *testing.T) {
 			g := all[name]
 			path := g.write(t, "")
-			change := func(s *Spec) {
+			change := func(s *task.Spec) {
 				if s.Model.FPN != 16 || s.Model.Depth != g.Depth {
 					t.Errorf("recognised as %v", s.Model)
 				}
 				s.Model.Head, s.Model.BoxFC = 16, 32
 				s.Tasks, s.Labels = []string{data.Detection}, data.Labels{Detection: classes(4), Masks: true}
 			}
-			started(t, path, change, func(n *Network, s *Started) {
+			started(t, path, change, func(n *task.Network, s *convert.Report) {
 				fresh, unused := []string{"neck.p6.bias", "neck.p6.weight", "neck.p7.bias", "neck.p7.weight"}, []string{}
 				if name == "mask r-cnn" {
 					for _, p := range n.Set.All() {
@@ -195,21 +214,12 @@ func TestForeignMaskRCNN(t *testing.T) {
 					t.Errorf("%d unused, want %d", len(s.Unused), len(unused))
 				}
 
-				f := n.Features(foreignPixels(), foreignImages, model.Mode{})
+				f := n.Features(externalPixels(), externalImages, model.Mode{})
 				out := map[string]*torch.Tensor{}
 				for l := 2; l <= 5; l++ {
 					out[fmt.Sprint("P", l)] = f.Level(l)
 				}
-				d := n.Head(data.Detection).(*detection)
-				objectness, deltas := d.proposalNet(f)
-				out["objectness"], out["deltas"] = objectness[0], deltas[0]
-				x := d.maskTower.Forward(torch.From(goldentest.Noise("regions for masks", 2*16*14*14), 2, 16, 14, 14), model.Mode{})
-				out["masks"] = d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace())
-				if g.Outputs["classes"] != nil {
-					x := d.boxTower.Forward(torch.From(goldentest.Noise("regions for boxes", 2*16*7*7), 2, 16, 7, 7), model.Mode{}).Flatten(1, 3)
-					x = d.boxFC.Forward(x).ReluInPlace()
-					out["classes"], out["boxes"] = d.class.Forward(x), d.box.Forward(x)
-				}
+				detectorOutputs(t, n, f.Level(3), g.Outputs["classes"] != nil, out)
 				for k, want := range g.Outputs {
 					goldentest.Near(t, k, goldentest.Some(torch.Values[float32](out[k]), 40), want, 1e-4)
 				}
@@ -218,23 +228,57 @@ func TestForeignMaskRCNN(t *testing.T) {
 	}
 }
 
+// detectorOutputs runs the detector's layers, which the network keeps to itself, by their names.
+func detectorOutputs(t *testing.T, n *task.Network, p3 *torch.Tensor, box bool, out map[string]*torch.Tensor) {
+	set, b := model.NewSet()
+	b = b.In("heads.detection")
+	conv := func(name string, out, k int64) *model.Conv {
+		return model.NewConv(b.In(name), 16, out, k, 1, true, model.Constant(0))
+	}
+	rpn := []*model.Conv{conv("rpn.conv0", 16, 3), conv("rpn.conv1", 16, 3)}
+	objectness, deltas := conv("rpn.objectness", 3, 1), conv("rpn.delta", 12, 1)
+	maskTower, deconv, masks := model.NewTower(b.In("mask.tower"), 4, 16, 16), model.NewDeconv(b.In("mask.deconv"), 16, 16), conv("mask.linear", 4, 1)
+	boxTower, fc := model.NewTower(b.In("box.tower"), 4, 16, 16), model.NewLinear(b.In("box.fc"), 16*49, 32, model.Constant(0))
+	classes, boxes := model.NewLinear(b.In("box.class"), 32, 5, model.Constant(0)), model.NewLinear(b.In("box.delta"), 32, 20, model.Constant(0))
+	set.Build(1)
+	defer set.Free()
+	if missing, _, err := set.Load(n.Set.State()); err != nil || missing != nil {
+		t.Fatal(missing, err)
+	}
+	x := p3
+	for _, c := range rpn {
+		x = c.Forward(x).ReluInPlace()
+	}
+	// Anchors are numbered as [N, H, W, A].
+	out["objectness"] = objectness.Forward(x).Permute(0, 2, 3, 1)
+	count, h, w := x.Size(0), x.Size(2), x.Size(3)
+	out["deltas"] = deltas.Forward(x).View(count, 3, 4, h, w).Permute(0, 3, 4, 1, 2)
+	x = maskTower.Forward(torch.From(goldentest.Noise("regions for masks", 2*16*14*14), 2, 16, 14, 14), model.Mode{})
+	out["masks"] = masks.Forward(deconv.Forward(x).ReluInPlace())
+	if box {
+		x := boxTower.Forward(torch.From(goldentest.Noise("regions for boxes", 2*16*7*7), 2, 16, 7, 7), model.Mode{}).Flatten(1, 3)
+		x = fc.Forward(x).ReluInPlace()
+		out["classes"], out["boxes"] = classes.Forward(x), boxes.Forward(x)
+	}
+}
+
 // Without heads the trunk alone is taken over, whatever the tasks.
-func TestForeignTrunk(t *testing.T) {
-	g := readForeign(t)["resnet18"]
-	c, err := ReadStart(g.write(t, ""))
+func TestExternalTrunk(t *testing.T) {
+	g := readExternal(t)["resnet18"]
+	c, err := ReadPretrained(g.write(t, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	do(t, func() {
 		s := spec(64, labels(), data.Classification, data.Depth)
 		s.Model.Width = c.Spec.Model.Width
-		n, err := New(s, 1)
+		n, err := task.New(s, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer n.Free()
 		before := n.Set.State()
-		started, err := n.Start(c, false)
+		started, err := c.Fill(n, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,25 +288,25 @@ func TestForeignTrunk(t *testing.T) {
 				t.Errorf("%s: kept its fresh values: %v", name, kept)
 			}
 		}
-		if text := started.String(); !strings.Contains(text, "foreign.safetensors (torchvision or timm ResNet): 100 tensors taken over") ||
+		if text := started.String(); !strings.Contains(text, "external.safetensors (torchvision or timm ResNet): 100 tensors taken over") ||
 			!strings.Contains(text, "heads.classification, heads.depth.linear, heads.depth.tower, neck.lateral2") || !strings.Contains(text, "2 of the file unused: fc.bias, fc.weight (the classifier)") {
 			t.Error(text)
 		}
 		other := spec(64, labels(), data.Depth) // of another width
-		m, err := New(other, 1)
+		m, err := task.New(other, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer m.Free()
-		if _, err := m.Start(c, false); err == nil || !strings.Contains(err.Error(), "foreign.safetensors: the checkpoint has a ResNet-18 of width 0.25 with 8") {
+		if _, err := c.Fill(m, false); err == nil || !strings.Contains(err.Error(), "external.safetensors: the checkpoint has a ResNet-18 of width 0.25 with 8") {
 			t.Error(err)
 		}
 	})
 }
 
-func TestForeignRefuses(t *testing.T) {
-	all := readForeign(t)
-	with := func(name string, change func(shapes map[string][]int64)) foreignGolden {
+func TestExternalRefuses(t *testing.T) {
+	all := readExternal(t)
+	with := func(name string, change func(shapes map[string][]int64)) externalGolden {
 		g := all[name]
 		g.Shapes = map[string][]int64{}
 		for k, v := range all[name].Shapes {
@@ -272,10 +316,10 @@ func TestForeignRefuses(t *testing.T) {
 		return g
 	}
 	for name, c := range map[string]struct {
-		g    foreignGolden
+		g    externalGolden
 		want string
 	}{
-		"nothing known": {foreignGolden{Shapes: map[string][]int64{"features.0.weight": {1}}}, "no known layout"},
+		"nothing known": {externalGolden{Shapes: map[string][]int64{"features.0.weight": {1}}}, "no known layout"},
 		"other depth": {with("resnet18", func(s map[string][]int64) {
 			s["layer1.2.conv1.weight"], s["layer1.2.conv2.weight"] = []int64{1}, []int64{1}
 		}), "not among this program's"},
@@ -290,20 +334,20 @@ func TestForeignRefuses(t *testing.T) {
 			}
 		}), "tensors only 5 fit: layer"},
 	} {
-		start, err := ReadStart(c.g.writeNames(t))
+		start, err := ReadPretrained(c.g.writeNames(t))
 		if err == nil {
 			do(t, func() {
 				s := spec(64, labels(), data.Classification)
 				s.Model.Width = start.Spec.Model.Width
-				n, e := New(s, 1)
+				n, e := task.New(s, 1)
 				if e != nil {
 					t.Fatal(e)
 				}
 				defer n.Free()
-				_, err = n.Start(start, false)
+				_, err = start.Fill(n, false)
 			})
 		}
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "foreign.safetensors") {
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "external.safetensors") {
 			t.Errorf("%s: error %v does not name the file and %q", name, err, c.want)
 		}
 	}

@@ -1,4 +1,7 @@
-package task
+// Package convert fills networks with weights that other programs wrote: by torchvision's and timm's
+// names. It reads names and shapes, tells the architecture, and makes every parameter of what the file
+// has for it. docs/weights.md lists the layouts.
+package convert
 
 import (
 	"cmp"
@@ -14,28 +17,21 @@ import (
 	"must/weights"
 )
 
-// A foreign is a file of weights that another program wrote, and how its names become ours.
-type foreign struct {
-	path   string
+// External is a file of weights that another program wrote, and how its names become ours.
+type External struct {
+	Path      string
+	Model     model.Config // what can be told of it; a ViT's heads are guessed
+	Size      int          // side of the input in pixels that it is likely used to
+	Mean, Std [3]float64   // of the input's channels, in 0…255, likewise
+
 	layout layout
 	prefix string             // before every name of the layout
 	shapes map[string][]int64 // of all tensors of the file, by full name
-	model  model.Config       // what can be told of it; a ViT's heads are guessed
 }
 
-// ReadStart reads weights to start from: a checkpoint of this program, or what torchvision or timm
-// wrote, as safetensors or by torch.save. Of foreign weights the architecture and the normalisation
-// of images are told; [Network.Start] reads their values. docs/weights.md lists the layouts.
-func ReadStart(path string) (*Checkpoint, error) {
-	r, err := weights.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	if r.Metadata[formatKey] != "" {
-		return ReadCheckpoint(path)
-	}
-	f := &foreign{path: path, shapes: map[string][]int64{}}
+// Recognise tells layout and architecture of a file that is open for reading.
+func Recognise(path string, r *weights.Reader) (*External, error) {
+	f := &External{Path: path, Size: 224, shapes: map[string][]int64{}}
 	for _, name := range r.Names() {
 		t, _ := r.Lookup(name)
 		f.shapes[name] = t.Shape
@@ -43,19 +39,15 @@ func ReadStart(path string) (*Checkpoint, error) {
 	if err := f.recognise(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c := &Checkpoint{foreign: f}
-	c.Spec = Spec{Model: f.model, Detection: DefaultDetection(), Size: 224, Mean: f.layout.mean, Std: f.layout.std}
-	if f.model.Backbone == model.BackboneViT {
-		c.Spec.Size = int(f.model.Patch * f.model.Grid)
+	f.Mean, f.Std = f.layout.mean, f.layout.std
+	if f.Model.Backbone == model.BackboneViT {
+		f.Size = int(f.Model.Patch * f.Model.Grid)
 	}
-	if c.SHA256, err = weights.Hash(path); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return f, nil
 }
 
 // recognise finds the layout, the prefix and the architecture.
-func (f *foreign) recognise() error {
+func (f *External) recognise() error {
 	for _, l := range layouts {
 		var prefixes []string
 		for name := range f.shapes {
@@ -75,7 +67,7 @@ func (f *foreign) recognise() error {
 		if !ok || c.Check() != nil {
 			return fmt.Errorf("a %s by its names, but of an architecture that is not among this program's: %v (docs/weights.md lists them)", l.name, c)
 		}
-		f.model = c
+		f.Model = c
 		return nil
 	}
 	names := slices.Sorted(maps.Keys(f.shapes))
@@ -84,11 +76,11 @@ func (f *foreign) recognise() error {
 }
 
 // shape returns that of a tensor of the layout, nil where there is none.
-func (f *foreign) shape(name string) []int64 { return f.shapes[f.prefix+name] }
+func (f *External) shape(name string) []int64 { return f.shapes[f.prefix+name] }
 
 // architecture finds the depth and width whose convolutions the file has, and no others. Part is the
 // common beginning of the blocks' names.
-func (f *foreign) architecture(backbone, prefix, stem, part string) (c model.Config, ok bool) {
+func (f *External) architecture(backbone, prefix, stem, part string) (c model.Config, ok bool) {
 	shape := f.shape(prefix + stem)
 	if len(shape) != 4 {
 		return c, false
@@ -125,9 +117,9 @@ func (f *foreign) architecture(backbone, prefix, stem, part string) (c model.Con
 	return c, false
 }
 
-// plan chooses what parameters are made of, heads only if asked for, and files in s what is taken and
+// plan chooses what parameters are made of, heads only if asked for, and files in r what is taken and
 // what is not.
-func (f *foreign) plan(params []*model.Param, heads bool, s *Started) map[*model.Param]*source {
+func (f *External) plan(params []*model.Param, heads bool, r *Report) map[*model.Param]*source {
 	sources := map[*model.Param]*source{}
 	used, misfits := map[string]bool{}, map[string]string{}
 	for _, p := range params {
@@ -136,11 +128,11 @@ func (f *foreign) plan(params []*model.Param, heads bool, s *Started) map[*model
 			from = f.choose(p, misfits)
 		}
 		if from == nil {
-			s.Fresh = append(s.Fresh, p.Name)
+			r.Fresh = append(r.Fresh, p.Name)
 			continue
 		}
 		sources[p] = from
-		s.Taken = append(s.Taken, p.Name)
+		r.Taken = append(r.Taken, p.Name)
 		for _, name := range from.from {
 			used[name] = true
 		}
@@ -151,15 +143,15 @@ func (f *foreign) plan(params []*model.Param, heads bool, s *Started) map[*model
 			continue
 		}
 		reason := cmp.Or(misfits[name], f.layout.reason(name), "nothing here corresponds to it")
-		s.Unused = append(s.Unused, Unused{full, reason})
+		r.Unused = append(r.Unused, Unused{full, reason})
 	}
-	slices.SortFunc(s.Unused, func(a, b Unused) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.Unused, func(a, b Unused) int { return strings.Compare(a.Name, b.Name) })
 	return sources
 }
 
 // fill reads the values of those parameters that have a source, one at a time.
-func (f *foreign) fill(params []*model.Param, sources map[*model.Param]*source) error {
-	r, err := weights.Open(f.path)
+func (f *External) fill(params []*model.Param, sources map[*model.Param]*source) error {
+	r, err := weights.Open(f.Path)
 	if err != nil {
 		return err
 	}
@@ -176,11 +168,11 @@ func (f *foreign) fill(params []*model.Param, sources map[*model.Param]*source) 
 				return err
 			}
 			if !slices.Equal(t.Shape, f.shape(name)) {
-				return fmt.Errorf("%s: %s was changed meanwhile", f.path, t.Name)
+				return fmt.Errorf("%s: %s was changed meanwhile", f.Path, t.Name)
 			}
 			v, err := weights.Float32s(t)
 			if err != nil {
-				return fmt.Errorf("%s: %w", f.path, err)
+				return fmt.Errorf("%s: %w", f.Path, err)
 			}
 			in = append(in, array{t.Shape, v})
 		}
@@ -195,7 +187,7 @@ func (f *foreign) fill(params []*model.Param, sources map[*model.Param]*source) 
 
 // choose returns the first source of a parameter that the file has in a shape that fits; others are
 // noted by their first tensor.
-func (f *foreign) choose(p *model.Param, misfits map[string]string) *source {
+func (f *External) choose(p *model.Param, misfits map[string]string) *source {
 	for _, s := range f.layout.sources(p.Name) {
 		var shapes [][]int64
 		for _, name := range s.from {
@@ -222,19 +214,19 @@ func trimOnes(shape []int64, dims int) []int64 {
 	return shape
 }
 
-// startForeign takes a foreign file's weights over.
-func (n *Network) startForeign(f *foreign, heads bool) (*Started, error) {
-	want, have := n.Model, f.model
+// Fill reads what the file has for the parameters of a network of architecture want, heads only if
+// asked for. Call it in torch.Do.
+func (f *External) Fill(want model.Config, params []*model.Param, heads bool) (*Report, error) {
+	have := f.Model
 	have.FPN, have.Grid = want.FPN, want.Grid // the pyramid is listed, positions are resampled
 	if have.Backbone == model.BackboneViT {
 		have.Heads = want.Heads
 	}
 	if err := want.Same(have); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path, err)
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	s := &Started{From: fmt.Sprintf("%s (%s)", filepath.Base(f.path), f.layout.name)}
-	params := n.Set.All()
-	sources := f.plan(params, heads, s)
+	r := &Report{From: fmt.Sprintf("%s (%s)", filepath.Base(f.Path), f.layout.name)}
+	sources := f.plan(params, heads, r)
 	backbone, taken := 0, 0
 	for _, p := range params {
 		if strings.HasPrefix(p.Name, "backbone.") {
@@ -245,13 +237,13 @@ func (n *Network) startForeign(f *foreign, heads bool) (*Started, error) {
 		}
 	}
 	if 2*taken < backbone {
-		return nil, fmt.Errorf("%s: a %s by its names, but of the backbone's %d tensors only %d fit: %s", f.path, f.layout.name, backbone, taken, s.unused())
+		return nil, fmt.Errorf("%s: a %s by its names, but of the backbone's %d tensors only %d fit: %s", f.Path, f.layout.name, backbone, taken, r.unused())
 	}
-	return s, f.fill(params, sources)
+	return r, f.fill(params, sources)
 }
 
-// Started tells what a network took over from weights, all by name.
-type Started struct {
+// A Report tells what a network took over from weights, all by name.
+type Report struct {
 	From   string   // the file and its layout; of a checkpoint of this program, its trunk
 	Taken  []string // parameters and buffers of the network
 	Fresh  []string // those that keep their fresh values
@@ -262,11 +254,11 @@ type Started struct {
 type Unused struct{ Name, Reason string }
 
 // String tells it in a few lines, with examples of what there is much of.
-func (s *Started) String() string {
-	text := fmt.Sprintf("from %s: %d tensors taken over", s.From, len(s.Taken))
-	if len(s.Fresh) > 0 {
+func (r *Report) String() string {
+	text := fmt.Sprintf("from %s: %d tensors taken over", r.From, len(r.Taken))
+	if len(r.Fresh) > 0 {
 		var names []string
-		for _, name := range s.Fresh {
+		for _, name := range r.Fresh {
 			parts := strings.Split(name, ".")
 			depth := 2 // neck.p6, heads.detection.box
 			if parts[0] == "heads" {
@@ -274,18 +266,18 @@ func (s *Started) String() string {
 			}
 			names = append(names, strings.Join(parts[:min(depth, len(parts)-1)], "."))
 		}
-		text += fmt.Sprintf("\n  %d start afresh: %s", len(s.Fresh), strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", "))
+		text += fmt.Sprintf("\n  %d start afresh: %s", len(r.Fresh), strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", "))
 	}
-	if len(s.Unused) > 0 {
-		text += fmt.Sprintf("\n  %d of the file unused: %s", len(s.Unused), s.unused())
+	if len(r.Unused) > 0 {
+		text += fmt.Sprintf("\n  %d of the file unused: %s", len(r.Unused), r.unused())
 	}
 	return text
 }
 
 // unused groups what was not taken over by its reason.
-func (s *Started) unused() string {
+func (r *Report) unused() string {
 	groups := map[string][]string{}
-	for _, u := range s.Unused {
+	for _, u := range r.Unused {
 		groups[u.Reason] = append(groups[u.Reason], u.Name)
 	}
 	var parts []string
@@ -302,57 +294,20 @@ func (s *Started) unused() string {
 	return strings.Join(parts, "; ")
 }
 
-// Foreign tells whether another program wrote the weights.
-func (c *Checkpoint) Foreign() bool { return c.foreign != nil }
-
-// Classes tells how many classes the classifier or the detector of foreign weights knows, 0 if there
-// is none, and which of the two tasks it is.
-func (c *Checkpoint) Classes() (task string, n int) {
-	if c.foreign == nil {
-		return "", 0
-	}
-	shape := c.foreign.shape(c.foreign.layout.classifier)
+// Classes tells how many classes the classifier or the detector of the file knows, 0 if there is none,
+// and which of the two tasks it is.
+func (f *External) Classes() (task string, n int) {
+	shape := f.shape(f.layout.classifier)
 	if len(shape) < 2 {
 		return "", 0
 	}
-	if strings.HasPrefix(c.foreign.layout.classifier, "roi_heads.") {
+	if strings.HasPrefix(f.layout.classifier, "roi_heads.") {
 		return data.Detection, int(shape[0]) - 1 // without the background
 	}
 	return data.Classification, int(shape[0])
 }
 
-// Import builds the network of foreign weights with their head, which knows classes by these names in
-// this order: a classifier, or a detector with masks (without the background). Change, if not nil, may
-// set what of the specification the file does not tell. The caller frees the network.
-func (c *Checkpoint) Import(classes []string, change func(s *Spec)) (n *Network, started *Started, err error) {
-	task, count := c.Classes()
-	switch {
-	case c.foreign == nil:
-		return nil, nil, fmt.Errorf("it is a checkpoint of this program already")
-	case count < 1:
-		return nil, nil, fmt.Errorf("%s has no classifier or detector to import; its trunk can be trained from as it is", c.foreign.path)
-	case len(classes) != count:
-		return nil, nil, fmt.Errorf("%s knows %d classes, the list has %d", c.foreign.path, count, len(classes))
-	}
-	s := c.Spec
-	if s.Tasks = []string{task}; task == data.Classification {
-		s.Labels.Classification = classes
-	} else {
-		s.Labels.Detection, s.Labels.Masks = classes, c.foreign.shape("roi_heads.mask_predictor.mask_fcn_logits.weight") != nil
-	}
-	if change != nil {
-		change(&s)
-	}
-	as := *c // the weights, used to the normalisation that change may have set
-	as.Spec = s
-	err = torch.DoErr(func() error {
-		if n, err = New(s, 1); err != nil {
-			return err
-		}
-		if started, err = n.Start(&as, true); err != nil {
-			n.Free()
-		}
-		return err
-	})
-	return n, started, err
+// Masks tells whether the detector draws masks.
+func (f *External) Masks() bool {
+	return f.shape("roi_heads.mask_predictor.mask_fcn_logits.weight") != nil
 }

@@ -1,4 +1,4 @@
-package task
+package convert
 
 import (
 	"fmt"
@@ -8,9 +8,10 @@ import (
 
 	"must/data"
 	"must/model"
+	"must/task"
 )
 
-// A layout is a family of foreign names. What follows is without the file's prefix, but for our names.
+// A layout is a family of external names. What follows is without the file's prefix, but for our names.
 type layout struct {
 	name       string // for people
 	mark       string // a tensor that tells the family
@@ -18,7 +19,7 @@ type layout struct {
 	sources    func(ours string) []source // of a parameter of ours, the best first
 	reason     func(theirs string) string // why a tensor is not used; "": not known
 	classifier string                     // weight of the last layer, a row per class
-	config     func(f *foreign) (c model.Config, ok bool)
+	config     func(f *External) (c model.Config, ok bool)
 }
 
 // A source is what a parameter is made of.
@@ -41,15 +42,15 @@ var (
 )
 
 var layouts = []layout{
-	{"torchvision Mask R-CNN", "backbone.body.conv1.weight", ImageNetMean, ImageNetStd, maskRCNNSources, maskRCNNReason, "roi_heads.box_predictor.cls_score.weight", resnetConfig("backbone.body.")},
-	{"torchvision ViT", "conv_proj.weight", ImageNetMean, ImageNetStd, torchvisionViTSources, classifierReason("heads."), "heads.head.weight", vitConfig("conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_")},
+	{"torchvision Mask R-CNN", "backbone.body.conv1.weight", task.ImageNetMean, task.ImageNetStd, maskRCNNSources, maskRCNNReason, "roi_heads.box_predictor.cls_score.weight", resnetConfig("backbone.body.")},
+	{"torchvision ViT", "conv_proj.weight", task.ImageNetMean, task.ImageNetStd, torchvisionViTSources, classifierReason("heads."), "heads.head.weight", vitConfig("conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_")},
 	{"timm ViT", "patch_embed.proj.weight", HalfMean, HalfStd, timmSources("head."), classifierReason("head."), "head.weight", vitConfig("patch_embed.proj.weight", "pos_embed", "blocks.")},
 	{"timm BiT", "stages.0.blocks.0.norm1.weight", HalfMean, HalfStd, timmSources("head.fc."), classifierReason("head."), "head.fc.weight", bitConfig},
-	{"torchvision or timm ResNet", "layer1.0.conv1.weight", ImageNetMean, ImageNetStd, timmSources("fc."), classifierReason("fc."), "fc.weight", resnetConfig("")},
+	{"torchvision or timm ResNet", "layer1.0.conv1.weight", task.ImageNetMean, task.ImageNetStd, timmSources("fc."), classifierReason("fc."), "fc.weight", resnetConfig("")},
 }
 
-func resnetConfig(prefix string) func(f *foreign) (model.Config, bool) {
-	return func(f *foreign) (model.Config, bool) {
+func resnetConfig(prefix string) func(f *External) (model.Config, bool) {
+	return func(f *External) (model.Config, bool) {
 		c, ok := f.architecture("", prefix, "conv1.weight", "layer")
 		if s := f.shape("backbone.fpn.layer_blocks.0.0.weight"); len(s) == 4 {
 			c.FPN = s[0]
@@ -58,15 +59,15 @@ func resnetConfig(prefix string) func(f *foreign) (model.Config, bool) {
 	}
 }
 
-func bitConfig(f *foreign) (model.Config, bool) {
+func bitConfig(f *External) (model.Config, bool) {
 	c, ok := f.architecture(model.BackboneBiT, "", "stem.conv.weight", "stages")
 	return c, ok && f.shape("norm.running_mean") == nil // a ResNet-v2 of batch norms is no BiT
 }
 
 // vitConfig reads the sizes off a ViT's shapes. How many heads share a token is not among them: as
 // published, each has 64 values of it, and 80 in ViT-H.
-func vitConfig(proj, positions, blocks string) func(f *foreign) (model.Config, bool) {
-	return func(f *foreign) (c model.Config, ok bool) {
+func vitConfig(proj, positions, blocks string) func(f *External) (model.Config, bool) {
+	return func(f *External) (c model.Config, ok bool) {
 		p, at := f.shape(proj), f.shape(positions)
 		if len(p) != 4 || len(at) != 3 || at[1] < 2 {
 			return c, false
