@@ -19,7 +19,7 @@ var tiers = [][]string{
 	{"recipe"},
 	{"data/formats"},
 	{"pretext"},
-	{"train", "label", "report", "probe", "onnx"},
+	{"train", "label", "report", "probe", "onnx", "export"},
 	{"checkpoint"},
 	{"task"},
 	{"model"},

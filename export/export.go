@@ -4,13 +4,13 @@ package export
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"must/checkpoint"
 	"must/data"
 	"must/onnx/graph"
 	"must/task"
@@ -34,8 +34,8 @@ type Options struct {
 
 // An Origin tells where the weights come from; it travels in the file.
 type Origin struct {
-	SHA256   string          `json:"sha256"`             // of the checkpoint
-	Training json.RawMessage `json:"training,omitempty"` // as the checkpoint has it
+	SHA256   string              `json:"sha256"` // of the checkpoint
+	Training checkpoint.Training `json:"training"`
 }
 
 func (o Options) graph() task.GraphOptions {

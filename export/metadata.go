@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"must/augment"
 	"must/data"
 	"must/detect"
 	"must/task"
@@ -25,8 +26,8 @@ type Description struct {
 }
 
 // letterbox is the rule by which images get to the input, for people.
-const letterbox = "turn as EXIF says; scale by s = size / longer side, sides rounded half up and at least 1, with Pillow's BILINEAR (antialiased); " +
-	"put into the top left corner of size x size; fill the rest with the colour 124, 116, 104"
+var letterbox = fmt.Sprintf("turn as EXIF says; scale by s = size / longer side, sides rounded half up and at least 1, with Pillow's BILINEAR (antialiased); "+
+	"put into the top left corner of size x size; fill the rest with the colour %d, %d, %d", augment.Fill[0], augment.Fill[1], augment.Fill[2])
 
 // describe makes the metadata: for programs in one key, and for people.
 func describe(n *task.Network, o Options) (map[string]string, error) {
@@ -50,7 +51,7 @@ func describe(n *task.Network, o Options) (map[string]string, error) {
 	put("mean", spec.Mean)
 	put("std", spec.Std)
 	put("tasks", spec.Tasks)
-	texts["trained_from"] = string(o.Origin.Training)
+	put("trained_from", o.Origin.Training)
 	texts["checkpoint_sha256"] = o.Origin.SHA256
 	l := spec.Labels
 	thresholds := map[string]float64{}

@@ -60,7 +60,9 @@ type Difference struct {
 	Largest float64 // difference, as a part of Range
 	Range   float64 // of the output's values
 	Fault   string  // what a number does not tell, such as objects that only one side has; "": nothing
-	Note    string  // what is different and no fault
+
+	Same, Tied int    // of what is alike or not, such as objects: those that are, and those that a tie decides about
+	Of         string // what it is
 }
 
 // difference compares an output value by value.
@@ -78,7 +80,7 @@ func difference(name string, want, got Outputs) Difference {
 			d.Fault = fmt.Sprintf("value %d is %v, and should be %v", i, w, v)
 			return d
 		}
-		low, high = min(low, float64(v)), max(high, float64(v))
+		low, high = min(low, float64(v)), max(high, float64(v)) // a range has 0 in it
 		d.Largest = max(d.Largest, math.Abs(w-float64(v)))
 	}
 	if d.Range = high - low; d.Range > 0 {

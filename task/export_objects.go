@@ -26,7 +26,7 @@ func (d *detection) Compare(want, got Outputs, tolerance float64) []Difference {
 	if _, ok := want[outLabels]; !ok {
 		return d.compareRaw(want, got, tolerance, all)
 	}
-	matched, tied := 0, 0
+	all[0].Of = "objects"
 	for i := range int(want[outCount].Shape[0]) {
 		m := matching{d: d, a: d.found(want, i), b: d.found(got, i), tolerance: tolerance, full: int(want[outScores].Shape[1])}
 		m.match()
@@ -36,10 +36,10 @@ func (d *detection) Compare(want, got Outputs, tolerance float64) []Difference {
 				if why := m.fault(o, m.a, m.b); why != "" {
 					all[0].Fault = fmt.Sprintf("image %d: it lacks object %d, %v: %s", i, j, o, why)
 				}
-				tied++
+				all[0].Tied++
 				continue
 			}
-			matched++
+			all[0].Same++
 			all[0].Largest = max(all[0].Largest, o.apart(m.b[k]))
 			all[1].Largest = max(all[1].Largest, math.Abs(float64(o.score-m.b[k].score)))
 			if len(all) > 2 {
@@ -53,16 +53,12 @@ func (d *detection) Compare(want, got Outputs, tolerance float64) []Difference {
 				if why := m.fault(o, m.b, m.a); why != "" {
 					all[0].Fault = fmt.Sprintf("image %d: it has object %d, %v, too many: %s", i, k, o, why)
 				}
-				tied++
+				all[0].Tied++
 			}
 		}
 		if why := m.order(); why != "" {
 			all[1].Fault = fmt.Sprintf("image %d: %s", i, why)
 		}
-	}
-	all[0].Note = fmt.Sprintf("%d objects on both sides", matched)
-	if tied > 0 {
-		all[0].Note += fmt.Sprintf(", %d on one by a tie", tied)
 	}
 	return all
 }
@@ -166,7 +162,7 @@ func (m *matching) order() string {
 // a tie brought in may be last.
 func (d *detection) compareRaw(want, got Outputs, tolerance float64, all []Difference) []Difference {
 	k := int(want[outScores].Shape[1])
-	alike, other := 0, 0
+	all[0].Of = "proposals"
 	for i := range int(want[outCount].Shape[0]) {
 		boxes, scores := [2][]float32{want[outBoxes].row(i), got[outBoxes].row(i)}, [2][]float32{want[outScores].row(i), got[outScores].row(i)}
 		for j := range int(want[outCount].row(i)[0]) {
@@ -179,15 +175,14 @@ func (d *detection) compareRaw(want, got Outputs, tolerance float64, all []Diffe
 				}
 			}
 			if max(box, score) > tolerance {
-				other++
+				all[0].Tied++
 				continue
 			}
-			alike++
+			all[0].Same++
 			all[0].Largest, all[1].Largest = max(all[0].Largest, box), max(all[1].Largest, score)
 		}
 	}
-	all[0].Note = fmt.Sprintf("%d proposals on both sides, %d on one", alike, other)
-	if 100*other > alike {
+	if 100*all[0].Tied > all[0].Same {
 		all[0].Fault = "more than one in a hundred is other than by a tie"
 	}
 	return all

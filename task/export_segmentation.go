@@ -69,18 +69,15 @@ func (*segmentation) Compare(want, got Outputs, _ float64) []Difference {
 		d.Fault = fmt.Sprintf("its shape is %v, and should be %v", b.Shape, a.Shape)
 		return []Difference{d, sure}
 	}
-	other := 0
+	d.Of, d.Same = "pixels", len(a.Values)
 	for i, c := range a.Values {
 		if c == b.Values[i] {
 			continue
 		}
-		other++
+		d.Same, d.Tied = d.Same-1, d.Tied+1
 		if p := want[confidence].Values[i]; p > 0.501 { // then no other class is as likely
 			d.Fault = fmt.Sprintf("pixel %d is of class %v, and should be %v, whose probability is %.3f", i, b.Values[i], c, p)
 		}
-	}
-	if other > 0 {
-		d.Note = fmt.Sprintf("%d of %d pixels are of another class, as likely", other, len(a.Values))
 	}
 	return []Difference{d, sure}
 }
