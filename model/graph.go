@@ -47,7 +47,7 @@ func (c *Conv) graph(g *graph.Graph, x Map, w, b []float32) Map {
 	}
 	size := func(n, k int64) int64 { return (n+2*c.pad-k)/c.stride + 1 }
 	return Map{
-		g.Op("Conv", graph.Attrs{"kernel_shape": s[2:], "strides": []int64{c.stride, c.stride}, "pads": []int64{c.pad, c.pad, c.pad, c.pad}}, in...),
+		g.Op("Conv", graph.Attrs{"kernel_shape": s[2:], "strides": []int64{c.stride, c.stride}, "pads": []int64{c.pad, c.pad, c.pad, c.pad}, "group": int(c.groups)}, in...),
 		s[0], size(x.H, s[2]), size(x.W, s[3]),
 	}
 }
@@ -129,7 +129,7 @@ func (n *GroupNorm) graph(g *graph.Graph, x Map) Map {
 
 func (n *LayerNorm) graph(g *graph.Graph, x graph.Value) graph.Value {
 	c := n.w.Len()
-	return g.Op("LayerNormalization", graph.Attrs{"axis": -1, "epsilon": 1e-6}, x, g.Weight(n.w.Name, values(n.w), c), g.Weight(n.b.Name, values(n.b), c))
+	return g.Op("LayerNormalization", graph.Attrs{"axis": -1, "epsilon": n.epsilon}, x, g.Weight(n.w.Name, values(n.w), c), g.Weight(n.b.Name, values(n.b), c))
 }
 
 func (n *LayerNorm) mapGraph(g *graph.Graph, x Map) Map {
@@ -177,7 +177,11 @@ func (k *Block) graph(g *graph.Graph, x graph.Value, l int64) graph.Value {
 	part := func(i int64) graph.Value { return g.Op("Gather", graph.Attrs{"axis": 0}, qkv, g.Int(i)) }
 	// Both factors are scaled before they meet, as libtorch does.
 	scale := g.Working(g.Scalar(float32(math.Pow(float64(k.perHead), -0.25))))
-	q, keys := g.Op("Mul", nil, part(0), scale), g.Op("Mul", nil, g.Permute(part(1), 0, 1, 3, 2), scale)
+	q, keys := part(0), part(1)
+	if k.queryNorm != nil {
+		q, keys = k.queryNorm.graph(g, q), k.keyNorm.graph(g, keys)
+	}
+	q, keys = g.Op("Mul", nil, q, scale), g.Op("Mul", nil, g.Permute(keys, 0, 1, 3, 2), scale)
 	seen := g.Op("MatMul", nil, g.Op("Softmax", graph.Attrs{"axis": -1}, g.Op("MatMul", nil, q, keys)), part(2))
 	x = g.Op("Add", nil, x, k.proj.Graph(g, g.Reshape(g.Permute(seen, 0, 2, 1, 3), 0, l, k.heads*k.perHead)))
 	return g.Op("Add", nil, x, k.fc2.Graph(g, gelu(g, k.fc1.Graph(g, k.norm2.graph(g, x)))))
@@ -185,7 +189,9 @@ func (k *Block) graph(g *graph.Graph, x graph.Value, l int64) graph.Value {
 
 // graph is the counterpart of [Backbone].Forward.
 func (r *ResNet) graph(g *graph.Graph, x Map) (c [4]Map, pooled graph.Value) {
-	x = r.stem.normed(g, x, r.norm).Relu(g)
+	for i, c := range r.stem {
+		x = c.normed(g, x, r.norms[i]).Relu(g)
+	}
 	if !r.small {
 		x = x.maxPool(g, 3, 2, 1)
 	}
@@ -197,14 +203,26 @@ func (r *ResNet) graph(g *graph.Graph, x Map) (c [4]Map, pooled graph.Value) {
 					y = y.Relu(g)
 				}
 			}
+			if k.squeeze != nil {
+				y = k.squeeze.graph(g, y)
+			}
+			if a := k.average; a > 1 {
+				short.V = g.Op("AveragePool", graph.Attrs{"kernel_shape": []int64{a, a}, "strides": []int64{a, a}}, x.V)
+				short.H, short.W = x.H/a, x.W/a
+			}
 			if k.down != nil {
-				short = k.down.normed(g, x, k.dnorm)
+				short = k.down.normed(g, short, k.dnorm)
 			}
 			x = y.op(g, "Add", short.V).Relu(g)
 		}
 		c[s] = x
 	}
 	return c, ""
+}
+
+func (s *squeeze) graph(g *graph.Graph, x Map) Map {
+	mean := Map{g.Op("GlobalAveragePool", nil, x.V), x.C, 1, 1}
+	return x.op(g, "Mul", s.fc2.Graph(g, s.fc1.Graph(g, mean).Relu(g)).op(g, "Sigmoid").V)
 }
 
 func (r *BiT) graph(g *graph.Graph, x Map) (c [4]Map, pooled graph.Value) {
@@ -244,11 +262,18 @@ func (v *ViT) graph(g *graph.Graph, x Map) (c [4]Map, pooled graph.Value) {
 	first := torch.Values[float32](v.class.T.Add(v.positions.T.Narrow(1, 0, 1)))
 	class := g.Op("Expand", nil, g.Weight(v.class.Name, first, 1, 1, v.dim), g.Concat(0, g.Sizes(x.V, 0, 1), g.Ints(1, v.dim)))
 	tokens = g.Concat(1, class, tokens)
+	if v.first != nil {
+		tokens = v.first.graph(g, tokens)
+	}
 	for _, k := range v.blocks {
 		tokens = k.graph(g, tokens, l+1)
 	}
-	tokens = v.norm.graph(g, tokens)
+	raw := tokens
+	tokens = v.norm.graph(g, raw)
 	c[3] = Map{g.Reshape(g.Permute(g.Slice(tokens, 1, 1, l+1), 0, 2, 1), 0, v.dim, h, w), v.dim, h, w}
+	if v.mean {
+		return c, v.norm.graph(g, g.Op("ReduceMean", graph.Attrs{"axes": []int64{1}, "keepdims": 0}, g.Slice(raw, 1, 1, l+1)))
+	}
 	return c, g.Op("Gather", graph.Attrs{"axis": 1}, tokens, g.Int(0))
 }
 
