@@ -16,6 +16,7 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
+	{"serve", "review"},
 	{"recipe"},
 	{"data/formats"},
 	{"pretext"},
@@ -28,7 +29,7 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph"},
-	{"torch/libtorch", "atomicfile", "machine", "progress"},
+	{"torch/libtorch", "atomicfile", "machine", "progress", "web"},
 	{"native"},
 }
 
