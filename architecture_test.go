@@ -16,17 +16,20 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
+	{"serve", "review"},
 	{"recipe"},
+	{"data/formats"},
 	{"pretext"},
-	{"train", "label", "report", "probe", "onnx"},
+	{"train", "label", "report", "probe", "onnx", "export"},
+	{"checkpoint"},
 	{"task"},
 	{"model"},
 	{"loader", "draw"},
 	{"augment", "data/"}, // data/: the formats, one folder each
 	{"detect", "metric", "doctor"},
 	{"data"},
-	{"torch", "weights", "onnx/ort"},
-	{"torch/libtorch", "atomicfile", "dist", "machine", "progress"},
+	{"torch", "weights", "onnx/ort", "onnx/graph"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "web"},
 	{"native"},
 }
 

@@ -179,7 +179,7 @@ func probe(d torch.DType) (best float64, err error) {
 	// Forward, and backward with respect to input and weights; a multiplication and an addition each.
 	const flop = 3 * 2 * batch * channels * channels * 3 * 3 * side * side
 	err = torch.DoErr(func() error {
-		f := torch.NewFlat([][]int64{{channels, channels, 3, 3}}, true)
+		f := torch.NewFlat(torch.Float, [][]int64{{channels, channels, 3, 3}}, true)
 		defer f.Free()
 		f.Data.Fill(1. / (channels * 3 * 3))
 		x := torch.Full(d, 1, batch, channels, side, side).ChannelsLast().RequireGrad(true)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"must/data"
+	"must/data/formats"
 	"must/label"
 )
 
@@ -31,7 +32,7 @@ func (r *Recipe) Check() error {
 		if !plain(name) {
 			return fmt.Errorf("data set %q: its name is that of a file or folder too and must be a plain word", name)
 		}
-		if _, err := format(s.Format); err != nil {
+		if _, err := formats.Find(s.Format); err != nil {
 			return fmt.Errorf("data.%s: %w", name, err)
 		}
 		if !(s.Holdout >= 0 && s.Holdout < 1) {

@@ -1,10 +1,10 @@
 package recipe
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,7 +59,7 @@ type COCOMask struct {
 
 // A MapFile names a file beside the JSON.
 type MapFile struct {
-	File string `json:"file"`
+	File string `json:"file,omitempty"`
 }
 
 // A SegmentationFile is a palette PNG of class indices, and the share of the image of every class in it.
@@ -144,7 +144,8 @@ func Predict(ctx context.Context, checkpoint string, images data.Dataset, out st
 			task.RulesOf(data.Detection, labels).Pseudo(pred, threshold)
 		}
 		pred.Image = s.Image
-		p := Prediction{Image: s.Key, Network: teachers[0].Hash}
+		p := Describe(pred, labels)
+		p.Image, p.Network = s.Key, teachers[0].Hash
 		if files, ok := images.(*imageFiles); ok {
 			p.Image = files.files[i]
 		}
@@ -153,13 +154,10 @@ func Predict(ctx context.Context, checkpoint string, images data.Dataset, out st
 	return int(skipped.Load()), err
 }
 
-// write writes the files of one prediction, all beginning with base.
-func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error {
-	if err := os.MkdirAll(filepath.Dir(base), 0o777); err != nil {
-		return err
-	}
+// Describe says what is predicted of an image. Its maps have no files yet.
+func Describe(pred *data.Sample, l data.Labels) *Prediction {
 	size := pred.Image.Rect.Size()
-	p.Width, p.Height = size.X, size.Y
+	p := &Prediction{Width: size.X, Height: size.Y}
 	if pred.Class != nil {
 		p.classes(pred.Class, l.Classification)
 	}
@@ -174,31 +172,64 @@ func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error 
 		}
 	}
 	if g := pred.Semantic; g != nil {
-		p.Segmentation = &SegmentationFile{MapFile{filepath.Base(base) + ".segmentation.png"}, l.Segmentation, map[string]float64{}}
+		p.Segmentation = &SegmentationFile{Classes: l.Segmentation, Shares: map[string]float64{}}
 		for _, class := range g.Pix {
 			if int(class) < len(l.Segmentation) {
 				p.Segmentation.Shares[l.Segmentation[class]] += 1 / float64(len(g.Pix))
 			}
 		}
-		err := atomicfile.Write(base+".segmentation.png", func(w io.Writer) error { return shards.EncodeMap(w, g) })
-		if err != nil {
-			return err
+	}
+	if pred.Depth != nil {
+		near, far := depthRange(pred)
+		p.Depth = &DepthFile{Units: l.Depth, Nearest: float32(near), Farthest: float32(far)}
+	}
+	if pred.Normals != nil {
+		p.Normals = &MapFile{}
+	}
+	return p
+}
+
+// A PredictedMap is a map of a prediction as a file.
+type PredictedMap struct {
+	Suffix string  // of the file's name
+	Name   *string // where the prediction names the file
+	Bytes  []byte
+}
+
+// Maps encodes the maps that a prediction names.
+func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap, err error) {
+	if g := pred.Semantic; g != nil {
+		var b bytes.Buffer
+		if err := shards.EncodeMap(&b, g); err != nil {
+			return nil, err
 		}
+		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, b.Bytes()})
 	}
 	if g := pred.Depth; g != nil {
-		near, far := depthRange(pred)
-		p.Depth = &DepthFile{MapFile{filepath.Base(base) + ".depth.npy"}, l.Depth, float32(near), float32(far)}
-		if err := atomicfile.WriteFile(base+".depth.npy", npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)); err != nil {
-			return err
-		}
+		maps = append(maps, PredictedMap{".depth.npy", &p.Depth.File, npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)})
 	}
 	if g := pred.Normals; g != nil {
-		p.Normals = &MapFile{filepath.Base(base) + ".normals.npy"}
 		values := make([]float32, 0, 3*len(g.Pix))
 		for _, n := range g.Pix {
 			values = append(values, n[:]...)
 		}
-		if err := atomicfile.WriteFile(base+".normals.npy", npy.Append(nil, npy.Float32, []int{g.H, g.W, 3}, values)); err != nil {
+		maps = append(maps, PredictedMap{".normals.npy", &p.Normals.File, npy.Append(nil, npy.Float32, []int{g.H, g.W, 3}, values)})
+	}
+	return maps, nil
+}
+
+// write writes the files of one prediction, all beginning with base.
+func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error {
+	if err := os.MkdirAll(filepath.Dir(base), 0o777); err != nil {
+		return err
+	}
+	maps, err := p.Maps(pred)
+	if err != nil {
+		return err
+	}
+	for _, m := range maps {
+		*m.Name = filepath.Base(base) + m.Suffix
+		if err := atomicfile.WriteFile(base+m.Suffix, m.Bytes); err != nil {
 			return err
 		}
 	}

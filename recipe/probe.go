@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"must/atomicfile"
+	"must/checkpoint"
 	"must/probe"
 	"must/progress"
 	"must/report"
@@ -62,7 +63,7 @@ func (r *Runner) probeFile(s *Stage, start string) string {
 // backbone builds the network of a start, without heads.
 func (r *Runner) backbone(s *Start) (net *task.Network, err error) {
 	if s.From != "" {
-		c, err := task.ReadStart(r.checkpoint(s.From))
+		c, err := checkpoint.ReadPretrained(r.checkpoint(s.From))
 		if err != nil {
 			return nil, err
 		}

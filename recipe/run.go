@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"must/atomicfile"
+	"must/checkpoint"
 	"must/data"
 	"must/machine"
 	"must/progress"
@@ -375,10 +376,10 @@ func (r *Recipe) spec(tasks []string, labels data.Labels) task.Spec {
 
 // network builds a network, with the trunk of a checkpoint if a start is named; build gets the
 // checkpoint, else nil.
-func (r *Runner) network(start string, build func(c *task.Checkpoint) (*task.Network, error)) (net *task.Network, from string, err error) {
-	var c *task.Checkpoint
+func (r *Runner) network(start string, build func(c *checkpoint.Checkpoint) (*task.Network, error)) (net *task.Network, from string, err error) {
+	var c *checkpoint.Checkpoint
 	if start != "" {
-		if c, err = task.ReadStart(r.checkpoint(start)); err != nil {
+		if c, err = checkpoint.ReadPretrained(r.checkpoint(start)); err != nil {
 			return nil, "", err
 		}
 		from = c.SHA256
@@ -387,8 +388,8 @@ func (r *Runner) network(start string, build func(c *task.Checkpoint) (*task.Net
 		if net, err = build(c); err != nil || c == nil {
 			return err
 		}
-		started, err := net.Start(c, false)
-		if err == nil && c.Foreign() {
+		started, err := c.Fill(net, checkpoint.Parts{})
+		if err == nil && c.External() {
 			r.Display.Logf("%v", started)
 		}
 		return err

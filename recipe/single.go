@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"must/checkpoint"
 	"must/data"
-	"must/task"
+	"must/data/formats"
 )
 
 // Single is the name of the train stage of a recipe that [Training] makes.
@@ -27,7 +28,7 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 		}
 	}
 	if from != "" {
-		c, err := task.ReadStart(from)
+		c, err := checkpoint.ReadPretrained(from)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +39,7 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 	}
 	s := &Set{Source: set}
 	if len(tasks) == 0 {
-		ds, err := Open(s.source("train"))
+		ds, err := formats.Open(s.source("train"))
 		if err != nil {
 			return nil, err
 		}

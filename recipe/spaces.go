@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"must/data"
+	"must/data/formats"
 	"must/label/shards"
 )
 
@@ -98,7 +99,7 @@ func (r *Runner) own(set, part string) (data.Dataset, error) {
 		if held {
 			src.Count = 0
 		}
-		ds, err := Open(src)
+		ds, err := formats.Open(src)
 		if err != nil {
 			return nil, fmt.Errorf("data set %s, %s part: %w", set, part, err)
 		}

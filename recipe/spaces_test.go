@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"must/checkpoint"
 	"must/data"
 	"must/label/shards"
 	"must/task"
@@ -143,7 +144,7 @@ stages:
 		}
 	}
 	// The relative teacher on metric truth, in the Eigen crop.
-	net, _, err := task.Load(r.checkpoint("teacher"))
+	net, _, err := checkpoint.Load(r.checkpoint("teacher"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"must/atomicfile"
+	"must/checkpoint"
 	"must/data"
 	"must/draw"
 	"must/label"
@@ -94,9 +95,9 @@ func (r *Runner) train(ctx context.Context, s *Stage, display *progress.Display)
 		return err
 	}
 	job := train.Job{Name: s.Name, Train: set, Config: c, Dir: r.dir(s.Name), Display: r.Display}
-	job.Info = task.Training{Data: names, Version: Version}
+	job.Info = checkpoint.Training{Data: names, Version: Version}
 	var rival pretext.Task
-	job.Net, job.Info.Start, err = r.network(t.From, func(*task.Checkpoint) (net *task.Network, err error) {
+	job.Net, job.Info.Start, err = r.network(t.From, func(*checkpoint.Checkpoint) (net *task.Network, err error) {
 		if t.Pretext == nil {
 			return task.New(spec, c.Seed)
 		}
@@ -158,7 +159,7 @@ func (r *Recipe) validates(s *Stage) bool { return len(s.Train.Tasks) == 1 || le
 func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
 	path := filepath.Join(job.Dir, train.ModelFile)
 	if job.Pretext != nil {
-		c, err := task.ReadCheckpoint(path)
+		c, err := checkpoint.Read(path)
 		if errors.Is(err, os.ErrNotExist) {
 			return train.Run(ctx, job)
 		}
@@ -167,7 +168,7 @@ func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
 		}
 		return &train.Result{Steps: c.Training.Steps}, nil
 	}
-	net, c, err := task.Load(path)
+	net, c, err := checkpoint.Load(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return train.Run(ctx, job)
 	}
@@ -195,7 +196,7 @@ const trainedFile = "results.json"
 
 // trainedPictures draws what the weights that were saved see in the validation part.
 func (r *Runner) trainedPictures(ctx context.Context, s *Stage, val data.Dataset) error {
-	net, _, err := task.Load(r.checkpoint(s.Name))
+	net, _, err := checkpoint.Load(r.checkpoint(s.Name))
 	if err != nil {
 		return err
 	}
@@ -214,7 +215,7 @@ func (r *Runner) trainedPictures(ctx context.Context, s *Stage, val data.Dataset
 
 // pretextPictures draws what a pretext task makes of some images, with the weights that were saved.
 func (r *Runner) pretextPictures(s *Stage, net *task.Network, rival pretext.Task, set data.Dataset) error {
-	c, err := task.ReadCheckpoint(r.checkpoint(s.Name))
+	c, err := checkpoint.Read(r.checkpoint(s.Name))
 	if err != nil {
 		return err
 	}
@@ -266,7 +267,7 @@ func (r *Runner) weights(s *Stage, c train.Config) (map[string]float64, error) {
 			if r.isForeign(t) { // of whose training nothing is known
 				continue
 			}
-			teacher, err := task.ReadCheckpoint(r.checkpoint(t))
+			teacher, err := checkpoint.Read(r.checkpoint(t))
 			if err != nil {
 				return nil, err
 			}
@@ -372,7 +373,7 @@ func (r *Runner) Teachers(starts []string) ([]label.Teacher, error) {
 			continue
 		}
 		path := r.checkpoint(t)
-		net, c, err := task.Load(path)
+		net, c, err := checkpoint.Load(path)
 		if err != nil {
 			return nil, err
 		}
@@ -394,7 +395,7 @@ const scoresFile = "scores.json"
 // score evaluates each teacher and the student on the test part of the teacher's set: scores.json,
 // and draws what they see in some of its images: pictures/.
 func (r *Runner) score(ctx context.Context, s *Stage, display *progress.Display) error {
-	student, _, err := task.Load(r.checkpoint(s.Score.Student))
+	student, _, err := checkpoint.Load(r.checkpoint(s.Score.Student))
 	if err != nil {
 		return err
 	}
@@ -414,7 +415,7 @@ func (r *Runner) score(ctx context.Context, s *Stage, display *progress.Display)
 		if err != nil {
 			return err
 		}
-		teacher, _, err := task.Load(r.checkpoint(start))
+		teacher, _, err := checkpoint.Load(r.checkpoint(start))
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"must/checkpoint"
 	"must/data"
+	"must/data/formats"
 	"must/label"
 	"must/machine"
 	"must/model"
@@ -194,7 +196,7 @@ func (v *surveyor) mapped(set string) bool {
 
 // set opens the parts of a set that stages read, and reads a few samples.
 func (v *surveyor) set(name string) SetSurvey {
-	f, _ := format(v.Data[name].Format)
+	f, _ := formats.Find(v.Data[name].Format)
 	out := SetSurvey{Name: name}
 	parts := map[string]bool{} // whether optional
 	for _, s := range v.Stages {
@@ -520,7 +522,7 @@ func (v *surveyor) startModel(s *Start) (model.Config, error) {
 	case s.From == "":
 		return v.model(s.Model)
 	}
-	c, err := task.ReadStart(s.From)
+	c, err := checkpoint.ReadPretrained(s.From)
 	if err != nil {
 		return model.Config{}, err
 	}
@@ -537,7 +539,7 @@ func (v *surveyor) specOf(start string) (task.Spec, error) {
 		f, err := v.surveyForeign(start)
 		return f.spec, err
 	}
-	c, err := task.ReadStart(start)
+	c, err := checkpoint.ReadPretrained(start)
 	if err != nil {
 		return task.Spec{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"must/atomicfile"
+	"must/checkpoint"
 	"must/metric"
 	"must/model"
 	"must/progress"
@@ -255,7 +256,7 @@ func (r *Runner) trial(ctx context.Context, s *Stage, set *TransferSet, start st
 	if spec.Model, err = r.model(t.From[start].Model); err != nil {
 		return nil, err
 	}
-	net, from, err := r.network(t.From[start].From, func(c *task.Checkpoint) (*task.Network, error) {
+	net, from, err := r.network(t.From[start].From, func(c *checkpoint.Checkpoint) (*task.Network, error) {
 		if c != nil {
 			spec.Model = spec.Model.On(c.Spec.Model)
 		}
@@ -268,7 +269,7 @@ func (r *Runner) trial(ctx context.Context, s *Stage, set *TransferSet, start st
 	trial := &Trial{Set: set.Data, Task: set.Task, Start: start, Seed: seed, Config: c, Model: spec.Model}
 	_, err = trainOnce(ctx, train.Job{
 		Name: set.Data + " from " + start, Net: net, Train: trainSet, Config: c, Dir: dir, Display: r.Display,
-		Info: task.Training{Data: []string{set.Data}, Start: from, Version: Version},
+		Info: checkpoint.Training{Data: []string{set.Data}, Start: from, Version: Version},
 	})
 	if errors.Is(err, torch.ErrNotFinite) { // a result as well
 		trial.Diverged, trial.Seconds = true, time.Since(began).Seconds()
@@ -277,7 +278,7 @@ func (r *Runner) trial(ctx context.Context, s *Stage, set *TransferSet, start st
 	if err != nil {
 		return nil, err
 	}
-	final, _, err := task.Load(filepath.Join(dir, train.ModelFile))
+	final, _, err := checkpoint.Load(filepath.Join(dir, train.ModelFile))
 	if err != nil {
 		return nil, err
 	}

@@ -58,8 +58,8 @@ const (
 	Keep      Fit = "keep"      // scaled until its longer side is W, its shape kept: every image has a size of its own
 )
 
-// bring brings an image there.
-func (v View) bring(img *image.RGBA) (*image.RGBA, augment.Frame) {
+// Bring brings an image there; the frame leads back.
+func (v View) Bring(img *image.RGBA) (*image.RGBA, augment.Frame) {
 	switch v.Fit {
 	case Stretched:
 		return augment.Stretch(img, v.W, v.H)
@@ -224,7 +224,7 @@ func (v View) batch(samples []*data.Sample) (Images, []augment.Frame) {
 	frames, views := make([]augment.Frame, len(samples)), make([]*image.RGBA, len(samples))
 	var wg sync.WaitGroup
 	for i, s := range samples {
-		wg.Go(func() { views[i], frames[i] = v.bring(s.Image) })
+		wg.Go(func() { views[i], frames[i] = v.Bring(s.Image) })
 	}
 	wg.Wait()
 	size := views[0].Rect.Size()

@@ -10,9 +10,9 @@ import (
 
 	"must/atomicfile"
 	"must/data"
+	"must/data/formats"
 	"must/data/scenes"
 	"must/draw"
-	"must/recipe"
 )
 
 type dataCmd struct {
@@ -35,7 +35,7 @@ type dataListCmd struct{}
 
 func (dataListCmd) Run(a *app) error {
 	a.printf("Formats (--format, or format: in a recipe):\n")
-	for _, f := range recipe.Formats() {
+	for _, f := range formats.All() {
 		a.printf("  %-14s %s\n", f.Name, f.About)
 	}
 	a.printf("Sets of the embedded world (must data show SET):\n")
@@ -63,7 +63,7 @@ func (p *part) open() (data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return recipe.Open(src)
+	return formats.Open(src)
 }
 
 type dataShowCmd struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"must/data"
+	"must/data/formats"
 	"must/metric"
 	"must/recipe"
 	"must/task"
@@ -42,7 +43,7 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	ds, err := recipe.Open(src)
+	ds, err := formats.Open(src)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"must/atomicfile"
 	"must/data"
+	"must/data/formats"
 	"must/label"
 	"must/label/export"
 	"must/label/shards"
@@ -62,7 +63,7 @@ func (c *labelCmd) Run(a *app) error {
 		}
 	}
 	maps.Copy(thresholds, c.Threshold)
-	ds, err := recipe.Open(set)
+	ds, err := formats.Open(set)
 	if err != nil {
 		return err
 	}

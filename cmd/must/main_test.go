@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/formats"
 	"must/recipe"
 	"must/torch"
 )
@@ -71,7 +72,7 @@ func exists(t *testing.T, paths ...string) {
 
 func TestHelp(t *testing.T) {
 	says(t, must(t), "must demo", "predict")
-	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "import", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
+	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "import", "export", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
 		says(t, must(t, append(strings.Fields(verb), "--help")...), "Examples:", "must "+strings.Fields(verb)[0])
 	}
 	says(t, must(t, "version"), "must "+recipe.Version)
@@ -155,7 +156,7 @@ func TestNetwork(t *testing.T) {
 	says(t, must(t, "eval", model, "--format", "scenes", "--subset", "stuff", "--count", "3"), "segmentation", "mIoU", "3 images, 0 unreadable")
 	fails(t, []string{"eval", model, "--format", "scenes", "--subset", "fine"}, "nothing to score")
 
-	ds, err := recipe.Open(data.Source{Format: "scenes", Set: "unlabelled", Split: "test", Count: 4})
+	ds, err := formats.Open(data.Source{Format: "scenes", Set: "unlabelled", Split: "test", Count: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func TestConvert(t *testing.T) {
 	convert("shards", "labels", "--format", "voc", "--data", "voc")
 	open := func(s data.Source) data.Dataset {
 		t.Helper()
-		ds, err := recipe.Open(s)
+		ds, err := formats.Open(s)
 		if err != nil {
 			t.Fatal(err)
 		}

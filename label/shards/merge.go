@@ -89,6 +89,15 @@ func (m *merged) locate() error {
 
 func (m *merged) Labels() data.Labels { return m.labels }
 
+// Carries tells of true labels and of pseudo labels.
+func (m *merged) Carries(i int, task string) bool {
+	if data.Carries(m.Dataset, i, task) {
+		return true
+	}
+	at, ok := m.offsets[task]
+	return ok && m.slots[i] >= 0 && at[m.slots[i]] >= 0
+}
+
 func (m *merged) Sample(i int) (*data.Sample, error) {
 	s, err := m.Dataset.Sample(i)
 	if err != nil || m.slots[i] < 0 {
