@@ -20,7 +20,7 @@ var tiers = [][]string{
 	{"recipe"},
 	{"data/formats"},
 	{"pretext"},
-	{"train", "label", "report", "probe", "onnx"},
+	{"train", "label", "report", "probe", "onnx", "export"},
 	{"checkpoint"},
 	{"task"},
 	{"model"},
@@ -28,8 +28,8 @@ var tiers = [][]string{
 	{"augment", "data/"}, // data/: the formats, one folder each
 	{"detect", "metric", "doctor"},
 	{"data"},
-	{"torch", "weights", "onnx/ort"},
-	{"torch/libtorch", "atomicfile", "machine", "progress", "web"},
+	{"torch", "weights", "onnx/ort", "onnx/graph"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "web"},
 	{"native"},
 }
 
