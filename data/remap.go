@@ -171,13 +171,17 @@ func (r remapped) Sample(i int) (*Sample, error) {
 		s.Class = mapClass(s.Class, at, len(r.labels.Classification))
 	}
 	if at, ok := r.at[Detection]; ok && s.Objects != nil {
+		s.Unknown = append(mapUnknown(s.Unknown, at), r.labels.Unknown[Detection]...)
+		if slices.Sort(s.Unknown); len(s.Unknown) > 0 {
+			s.Unknown = slices.Compact(s.Unknown)
+		}
 		kept := s.Objects[:0]
 		for _, o := range s.Objects {
 			if o.Class = at[o.Class]; o.Class >= 0 {
 				kept = append(kept, o)
 			}
 		}
-		s.Objects, s.Unknown = kept, r.labels.Unknown[Detection]
+		s.Objects = kept
 	}
 	if at, ok := r.at[Segmentation]; ok && s.Semantic != nil {
 		var to [256]uint8
@@ -192,6 +196,16 @@ func (r remapped) Sample(i int) (*Sample, error) {
 		}
 	}
 	return s, nil
+}
+
+// mapUnknown maps the classes that a label does not tell of.
+func mapUnknown(unknown []int, at []int) (to []int) {
+	for _, c := range unknown {
+		if at[c] >= 0 {
+			to = append(to, at[c])
+		}
+	}
+	return to
 }
 
 // mapClass maps a distribution; nil where some of it is on a class that maps to nothing.

@@ -37,7 +37,7 @@ func (e *Env) network(display *progress.Display, from string, build func(c *chec
 		if net, err = build(c); err != nil || c == nil {
 			return err
 		}
-		filled, err := c.Fill(net, false)
+		filled, err := c.Fill(net, checkpoint.Parts{})
 		if err == nil && c.External() {
 			display.Logf("%v", filled)
 		}

@@ -105,6 +105,16 @@ func (n *Network) Normalise(mean, std [3]float64) {
 	n.mean, n.std = channel(mean), channel(std)
 }
 
+// Double moves the network to float64, as [model.Set.Double] does.
+func (n *Network) Double() {
+	n.Set.Double()
+	for _, c := range []**torch.Tensor{&n.mean, &n.std} {
+		wide := (*c).As(torch.Double).Keep()
+		(*c).Free()
+		*c = wide
+	}
+}
+
 // Check tells what is wrong with a specification.
 func (s Spec) Check() error {
 	if err := s.Model.Check(); err != nil {

@@ -261,7 +261,7 @@ func TestInvariantLoss(t *testing.T) {
 		if v := invariantLoss(spoilt, want, valid).Item(); math.Abs(v-base) > 1e-5*base {
 			t.Errorf("invalid pixels change the loss from %v to %v", base, v)
 		}
-		flat := torch.NewFlat([][]int64{{n, side, side}}, true)
+		flat := torch.NewFlat(torch.Float, [][]int64{{n, side, side}}, true)
 		defer flat.Free()
 		loss := invariantLoss(flat.Params[0], want, valid)
 		loss.Backward()

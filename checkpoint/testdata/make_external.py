@@ -1,13 +1,12 @@
 """Writes external.json: what torchvision's and timm's networks compute, and the names and shapes of their weights.
 
-Run as `python testdata/make_external.py` in the package's folder (torch 2.15, torchvision 0.29, timm 1.0).
-Weights and images come from the formula of package goldentest by their external names, so that only names and
-a few outputs are stored.
+Run as `python testdata/make_external.py` in the package's folder. Weights and images come from the formula of
+golden.py by their external names, so that only names and a few outputs are stored.
 """
-import json
-import zlib
+import pathlib
+import sys
+from functools import partial
 
-import numpy as np
 import timm
 import torch
 import torchvision
@@ -16,36 +15,14 @@ from torchvision.models.detection import MaskRCNN, backbone_utils, faster_rcnn, 
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.vision_transformer import interpolate_embeddings
 
+sys.path.append(next(str(p / "torch/goldentest") for p in pathlib.Path(__file__).resolve().parents if (p / "go.mod").exists()))
+from golden import load, noise, pin, save, some
+
+pin(torch="2.15.0", torchvision="0.29.2", timm="1.0.31")
+
 IMAGES, SIZE = 2, 64
 IMAGENET = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 HALF = [127.5] * 3, [127.5] * 3
-
-
-def noise(name, *shape):
-    with np.errstate(over="ignore"):
-        h = (np.arange(np.prod(shape), dtype=np.uint32) + np.uint32(zlib.crc32(name.encode()))) * np.uint32(2654435761)
-        h = (h ^ (h >> 16)) * np.uint32(0x45D9F3B)
-        h ^= h >> 16
-    return torch.tensor((h >> 8).astype(np.float32) / 2**23 - 1).reshape(shape)
-
-
-def fill(name, v):
-    shape = v.shape
-    if not v.is_floating_point():
-        return v
-    u = noise(name, *shape)
-    if len(shape) == 4:
-        return u * (6 / (shape[0] * shape[2] * shape[3])) ** 0.5
-    if len(shape) == 2:
-        return u * (3 / shape[1]) ** 0.5
-    if name.endswith("running_var") or name.endswith("weight"):
-        return 1 + 0.3 * u
-    return 0.1 * u
-
-
-def some(t, n=40):
-    t = t.detach().flatten()
-    return [float(f"{v:.7g}") for v in t[:: max(1, t.numel() // n)].tolist()]
 
 
 def images(mean, std):
@@ -57,8 +34,7 @@ golden = {}
 
 
 def add(name, net, normal, outputs, **more):
-    net.load_state_dict({k: fill(k, v) for k, v in net.state_dict().items()})
-    net.eval()
+    load(net).eval()
     with torch.no_grad():
         out = outputs(net, images(*normal))
     golden[name] = {
@@ -113,6 +89,18 @@ for layer in bit.modules():
         layer.eps = 1e-8  # as in resnetv2_50x1_bit
 add("timm bit", bit, HALF, logits, depth=50)
 
+# Close relatives: what model.Variant declares, and what is multiplied into other weights.
+add("resnext", Quarter(Bottleneck, [3, 4, 6, 3], num_classes=10, groups=4, width_per_group=32), IMAGENET, logits, depth=50)
+add("timm seresnet18d", timm.models.ResNet(
+    timm.models.resnet.BasicBlock, [2, 2, 2, 2], num_classes=10, channels=(16, 32, 64, 128), stem_width=8, stem_type="deep",
+    avg_down=True, block_args={"attn_layer": "se"}), IMAGENET, logits, depth=18)
+add("timm vit of CLIP", timm.models.VisionTransformer(
+    64, 8, embed_dim=32, depth=3, num_heads=4, num_classes=10, pre_norm=True, norm_layer=partial(nn.LayerNorm, eps=1e-5),
+    qk_norm=True, mlp_ratio=2), HALF, logits, grid=8)
+add("timm vit of means", timm.models.VisionTransformer(
+    64, 8, embed_dim=32, depth=3, num_heads=4, num_classes=10, global_pool="avg", init_values=0.1, qkv_bias=False,
+    no_embed_class=True), HALF, logits, grid=8)
+
 # Mask R-CNN as maskrcnn_resnet50_fpn and its second version build it, on a narrow ResNet-18 and of narrow heads.
 WIDTH, FC, CLASSES = 16, 32, 5
 
@@ -153,6 +141,4 @@ def detector(second):
 add("mask r-cnn", mask_rcnn_net(False), IMAGENET, detector(False), depth=18)
 add("mask r-cnn v2", mask_rcnn_net(True), IMAGENET, detector(True), depth=18)
 
-with open("testdata/external.json", "w") as f:
-    json.dump(golden, f, separators=(",", ":"))
-    f.write("\n")
+save(golden, "testdata/external.json")

@@ -73,7 +73,7 @@ func exists(t *testing.T, paths ...string) {
 
 func TestHelp(t *testing.T) {
 	says(t, must(t), "must demo", "predict")
-	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "import", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
+	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "import", "export", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
 		says(t, must(t, append(strings.Fields(verb), "--help")...), "Examples:", "must "+strings.Fields(verb)[0])
 	}
 	says(t, must(t, "version"), "must "+recipe.Version)
@@ -139,7 +139,7 @@ func TestRecipe(t *testing.T) {
 	os.Remove("out/tiny/report.html")
 	must(t, "report", "out/tiny")
 	exists(t, "out/tiny/report.html")
-	says(t, must(t, "run", "tiny.yaml", "--dry-run", "--set", "teacher.with.epochs=2"), "afresh")
+	says(t, must(t, "run", "tiny.yaml", "--dry-run", "--set", "teacher.with.epochs=2"), "train.epochs 1 → 2", "stage teacher changed")
 }
 
 // One network goes through all verbs that take one.
@@ -300,7 +300,7 @@ func TestInterrupt(t *testing.T) {
 	says(t, stderr.all.String(), "Ctrl-C again", "must run tiny.yaml --stage teacher")
 	exists(t, "out/tiny/teacher/state.safetensors")
 	args[len(args)-1] = "teacher.with.steps=400"
-	says(t, must(t, append(args, "--dry-run")...), "goes on")
+	says(t, must(t, append(args, "--dry-run")...), "resumes")
 }
 
 func TestCommandLine(t *testing.T) {

@@ -19,6 +19,10 @@ type source struct {
 	Scale  float64 `help:"Depth units per stored unit, where the format cannot know." placeholder:"X"`
 	Units  string  `help:"What pairs of image and depth store, where that is not metric: relative or inverse." enum:",metric,relative,inverse" default:"" placeholder:"UNITS"`
 	Folder string  `help:"Folder of the images, where a file of labels cannot tell." name:"images-folder" placeholder:"DIR"`
+	Frame  string  `help:"What labels were drawn on, where sizes do not tell: shown, stored or resized pictures." enum:",shown,stored,resized" default:"" placeholder:"WHICH"`
+	Lines  string  `help:"What lines of YOLO labels hold, where their numbers do not tell: box score, box id, box score id, polygon or polygon score." placeholder:"WHAT"`
+	Void   string  `help:"Values of semantic maps that are no class, such as 255; or none." placeholder:"VALUES"`
+	Text   string  `help:"Encoding of text files, where their bytes do not tell, such as gb18030." name:"encoding" placeholder:"NAME"`
 	Metric string  `help:"Published protocol to score by: ade20k, nyu, voc or voc07." placeholder:"NAME"`
 	Labels string  `help:"Folder of pseudo labels to fill in what is unknown." placeholder:"DIR"`
 }
@@ -30,7 +34,7 @@ func (s *source) at(split string) (data.Source, error) {
 	}
 	return data.Source{
 		Format: s.Format, Path: s.Data, Images: s.Folder, Set: s.Subset, Split: split, Count: s.Count,
-		Scale: s.Scale, Units: s.Units, Metric: s.Metric, Labels: s.Labels,
+		Scale: s.Scale, Units: s.Units, Frame: s.Frame, Lines: s.Lines, Void: s.Void, Text: s.Text, Metric: s.Metric, Labels: s.Labels,
 	}, nil
 }
 

@@ -38,6 +38,12 @@ type Format struct {
 	open func(data.Source) (data.Dataset, error)
 }
 
+// What options say that several formats take.
+const (
+	frameOption = "what labels were drawn on where sizes do not tell: shown, stored or resized"
+	textOption  = "encoding of text files where their bytes do not tell, such as gb18030"
+)
+
 // table lists the formats.
 var table = []Format{
 	{"scenes", "the embedded world: set is one of its sets, no path",
@@ -54,7 +60,8 @@ var table = []Format{
 		map[string]string{"set": "v1 or v2", "images": "folder of the images"}, objects365.Open},
 	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year, segmentation, or both: 2012/segmentation",
 		map[string]string{"set": "a year, segmentation, or both: 2012/segmentation"}, voc.Open},
-	{"yolo", "YOLO: data.yaml, images and labels: boxes or polygons; split train, val or test", nil, yolo.Open},
+	{"yolo", "YOLO: data.yaml, images and labels: boxes or polygons; split train, val or test",
+		map[string]string{"lines": "what lines hold where their numbers do not tell: box score, box id, box score id, polygon, polygon score", "frame": frameOption, "text": textOption}, yolo.Open},
 	{"ade20k", "ADEChallengeData2016: images and annotations; split train or val", nil, ade20k.Open},
 	{"nyu", "NYU Depth v2, or pairs of images and depth: 16-bit PNG (needs scale), .npy, a BTS list, or the labelled .mat",
 		map[string]string{"set": "a list file", "scale": "metres per stored unit", "units": "metric, relative or inverse"}, nyu.Open},
@@ -98,6 +105,10 @@ func (f Format) check(s data.Source) error {
 		{"seed", s.Seed, s.Seed != 0},
 		{"scale", s.Scale, s.Scale != 0},
 		{"units", s.Units, s.Units != ""},
+		{"frame", s.Frame, s.Frame != ""},
+		{"lines", s.Lines, s.Lines != ""},
+		{"void", s.Void, s.Void != ""},
+		{"text", s.Text, s.Text != ""},
 	} {
 		if _, takes := f.Options[o.key]; o.given && !takes {
 			var names []string
@@ -159,6 +170,8 @@ type scored struct {
 }
 
 func (s scored) Unwrap() data.Dataset { return s.Dataset }
+
+func (s scored) Carries(i int, task string) bool { return data.Carries(s.Dataset, i, task) }
 
 func (s scored) Labels() data.Labels {
 	l := s.Dataset.Labels()
