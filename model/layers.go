@@ -98,8 +98,10 @@ func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 	// One value per channel has no variance; the running statistics stand in for it.
 	s := x.Shape()
 	train := m.Train && s[0]*s[2]*s[3] > 1
-	return x.BatchNorm(n.w.T, n.b.T, n.mean.T, n.variance.T, train, 0.1, 1e-5)
+	return x.BatchNorm(n.w.T, n.b.T, n.mean.T, n.variance.T, train, 0.1, normEpsilon)
 }
+
+const normEpsilon = 1e-5
 
 // A GroupNorm is group normalisation over [N, C, H, W] (Wu & He 2018) and ReLU.
 type GroupNorm struct {

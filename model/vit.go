@@ -61,12 +61,17 @@ func (v *ViT) Embed(x *torch.Tensor) *torch.Tensor {
 	return torch.Scoped(func() *torch.Tensor {
 		x = v.proj.Forward(x)
 		n, h, w := x.Size(0), x.Size(2), x.Size(3)
-		at := v.positions.T.Narrow(1, 1, v.grid*v.grid)
-		if h != v.grid || w != v.grid {
-			at = at.View(1, v.grid, v.grid, v.dim).Permute(0, 3, 1, 2).Bicubic(h, w).Permute(0, 2, 3, 1).View(1, h*w, v.dim)
-		}
-		return x.Permute(0, 2, 3, 1).View(n, h*w, v.dim).Add(at.As(x.DType()))
+		return x.Permute(0, 2, 3, 1).View(n, h*w, v.dim).Add(v.positionsAt(h, w).As(x.DType()))
 	})
+}
+
+// positionsAt returns the position embeddings of h×w patches, [1, h·w, dim].
+func (v *ViT) positionsAt(h, w int64) *torch.Tensor {
+	at := v.positions.T.Narrow(1, 1, v.grid*v.grid)
+	if h != v.grid || w != v.grid {
+		at = at.View(1, v.grid, v.grid, v.dim).Permute(0, 3, 1, 2).Bicubic(h, w).Permute(0, 2, 3, 1).View(1, h*w, v.dim)
+	}
+	return at
 }
 
 // Encode puts the class token before tokens [N, K, dim], which may be some of an image's only, and
