@@ -388,7 +388,7 @@ func (r *Runner) network(start string, build func(c *checkpoint.Checkpoint) (*ta
 		if net, err = build(c); err != nil || c == nil {
 			return err
 		}
-		started, err := c.Fill(net, false)
+		started, err := c.Fill(net, checkpoint.Parts{})
 		if err == nil && c.External() {
 			r.Display.Logf("%v", started)
 		}

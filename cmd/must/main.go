@@ -35,8 +35,10 @@ type cli struct {
 	Label   labelCmd   `cmd:"" help:"Label images with trained networks."`
 	Eval    evalCmd    `cmd:"" help:"Score a network on a data set, or a COCO results file."`
 	Predict predictCmd `cmd:"" help:"Show what a network sees in images."`
+	Serve   serveCmd   `cmd:"" help:"Answer over HTTP what networks see in images."`
 	Probe   probeCmd   `cmd:"" help:"Tell what the features of a network are worth on a data set."`
 	Import  importCmd  `cmd:"" help:"Make a checkpoint of a network of torchvision's or timm's."`
+	Export  exportCmd  `cmd:"" help:"Write a network for other programs: as an ONNX model, proven equal."`
 	Report  reportCmd  `cmd:"" help:"Write the report of a run again."`
 	Data    dataCmd    `cmd:"" help:"Look at data sets."`
 	Recipes recipesCmd `cmd:"" help:"List the recipes inside the program."`

@@ -72,7 +72,7 @@ func exists(t *testing.T, paths ...string) {
 
 func TestHelp(t *testing.T) {
 	says(t, must(t), "must demo", "predict")
-	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "import", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
+	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "import", "export", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
 		says(t, must(t, append(strings.Fields(verb), "--help")...), "Examples:", "must "+strings.Fields(verb)[0])
 	}
 	says(t, must(t, "version"), "must "+recipe.Version)
