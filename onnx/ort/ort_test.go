@@ -158,9 +158,9 @@ func TestRun(t *testing.T) {
 		}
 	}
 	for want, in := range map[string][]Tensor{
-		"Invalid rank":  {{[]int64{12}, image.Values}, size},
-		"not enough":    {{[]int64{1, 3, 200, 200}, image.Values}, size}, // more than is there
-		"invalid dimen": {{[]int64{1, 5, 2, 2}, make([]float32, 20)}, size},
+		"Invalid rank":  {{Shape: []int64{12}, Values: image.Values}, size},
+		"not enough":    {{Shape: []int64{1, 3, 200, 200}, Values: image.Values}, size}, // more than is there
+		"invalid dimen": {{Shape: []int64{1, 5, 2, 2}, Values: make([]float32, 20)}, size},
 	} {
 		if _, err := s.Run(in, "logits"); err == nil || !strings.Contains(err.Error(), "detr.onnx") {
 			t.Errorf("%s: error %v", want, err)
