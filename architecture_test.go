@@ -16,10 +16,13 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
+	{"serve", "review"},
+	{"run"},
+	{"stage"},
 	{"recipe"},
 	{"data/formats"},
-	{"pretext"},
-	{"train", "label", "report", "probe", "onnx"},
+	{"pretext", "teacher", "predictions"},
+	{"train", "label", "report", "probe", "onnx", "export"},
 	{"checkpoint"},
 	{"task"},
 	{"model"},
@@ -27,8 +30,8 @@ var tiers = [][]string{
 	{"augment", "data/"}, // data/: the formats, one folder each
 	{"detect", "metric", "doctor"},
 	{"data"},
-	{"torch", "weights", "onnx/ort"},
-	{"torch/libtorch", "atomicfile", "machine", "progress"},
+	{"torch", "weights", "onnx/ort", "onnx/graph"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
 	{"native"},
 }
 

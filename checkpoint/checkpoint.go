@@ -180,7 +180,7 @@ func (c *Checkpoint) Backbone() (*task.Network, error) {
 	}
 	err = torch.DoErr(func() error {
 		n.Allocate()
-		report, err := c.Fill(n, false)
+		report, err := c.Fill(n, Parts{})
 		if err == nil && len(report.Fresh) > 0 {
 			err = lacking(report.Fresh)
 		}
@@ -199,17 +199,20 @@ func lacking(names []string) error {
 	return fmt.Errorf("%d of the backbone's tensors are missing, such as %s: take a file that has all of them", len(names), names[0])
 }
 
-// Fill copies what a checkpoint and a network have in common: the trunk, and with heads set also the
-// heads that have the same outputs. The architectures of the trunks must agree. The network
-// normalises images as the weights are used to from then on. Call it in torch.Do.
-func (c *Checkpoint) Fill(n *task.Network, heads bool) (*convert.Report, error) {
-	fill := c.fill
+// Parts says what of a checkpoint goes into a network.
+type Parts struct {
+	Heads   bool // not the trunk alone, but also the heads that have the same outputs
+	Partial bool // also from a file of others that lacks a part of the backbone, or has more of it
+}
+
+// Fill copies what a checkpoint and a network have in common. The architectures of the trunks must
+// agree. The network normalises images as the weights are used to from then on. Call it in torch.Do.
+func (c *Checkpoint) Fill(n *task.Network, parts Parts) (report *convert.Report, err error) {
 	if c.external != nil {
-		fill = func(n *task.Network, heads bool) (*convert.Report, error) {
-			return c.external.Fill(n.Model, n.Set.All(), heads)
-		}
+		report, err = c.external.Fill(n.Model, n.Set.All(), parts.Heads, parts.Partial)
+	} else {
+		report, err = c.fill(n, parts.Heads)
 	}
-	report, err := fill(n, heads)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +277,7 @@ func (c *Checkpoint) Import(classes []string, change func(s *task.Spec)) (n *tas
 		if n, err = task.New(s, 1); err != nil {
 			return err
 		}
-		if report, err = as.Fill(n, true); err != nil {
+		if report, err = as.Fill(n, Parts{Heads: true}); err != nil {
 			n.Free()
 		}
 		return err

@@ -177,7 +177,7 @@ func TestFill(t *testing.T) {
 			}
 			defer n.Free()
 			before := n.Set.State()
-			report, err := c.Fill(n, heads)
+			report, err := c.Fill(n, Parts{Heads: heads})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +209,7 @@ func TestFill(t *testing.T) {
 			}
 			defer n.Free()
 			before := n.Set.State()
-			if _, err := c.Fill(n, false); err == nil || !strings.Contains(err.Error(), "ResNet-18 of width 0.125 with 8") {
+			if _, err := c.Fill(n, Parts{}); err == nil || !strings.Contains(err.Error(), "ResNet-18 of width 0.125 with 8") {
 				t.Errorf("%+v: %v", s.Model, err)
 			}
 			if !maps.EqualFunc(n.Set.State(), before, slices.Equal) {

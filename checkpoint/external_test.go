@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -104,7 +105,7 @@ func started(t *testing.T, path string, change func(s *task.Spec), f func(n *tas
 			t.Fatal(err)
 		}
 		defer n.Free()
-		s, err := c.Fill(n, true)
+		s, err := c.Fill(n, Parts{Heads: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +279,7 @@ func TestExternalTrunk(t *testing.T) {
 		}
 		defer n.Free()
 		before := n.Set.State()
-		started, err := c.Fill(n, false)
+		started, err := c.Fill(n, Parts{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +299,7 @@ func TestExternalTrunk(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Free()
-		if _, err := c.Fill(m, false); err == nil || !strings.Contains(err.Error(), "external.safetensors: the checkpoint has a ResNet-18 of width 0.25 with 8") {
+		if _, err := c.Fill(m, Parts{}); err == nil || !strings.Contains(err.Error(), "external.safetensors: the checkpoint has a ResNet-18 of width 0.25 with 8") {
 			t.Error(err)
 		}
 	})
@@ -324,7 +325,8 @@ func TestExternalRefuses(t *testing.T) {
 			s["layer1.2.conv1.weight"], s["layer1.2.conv2.weight"] = []int64{1}, []int64{1}
 		}), "not among this program's"},
 		"deep stem":   {with("resnet18", func(s map[string][]int64) { delete(s, "conv1.weight") }), "not among this program's"},
-		"no square":   {with("vit", func(s map[string][]int64) { s["encoder.pos_embedding"] = []int64{1, 64, 32} }), "not among this program's"},
+		"no square":   {with("vit", func(s map[string][]int64) { s["encoder.pos_embedding"] = []int64{1, 63, 32} }), "its 63 positions are no square"},
+		"patch of 14": {with("vit", func(s map[string][]int64) { s["conv_proj.weight"] = []int64{32, 3, 14, 14} }), "model.patch is 14"},
 		"batch norms": {with("timm bit", func(s map[string][]int64) { s["norm.running_mean"] = []int64{1024} }), "not among this program's"},
 		"resnext, wide": {with("resnet18", func(s map[string][]int64) {
 			for name := range s {
@@ -333,22 +335,81 @@ func TestExternalRefuses(t *testing.T) {
 				}
 			}
 		}), "tensors only 5 fit: layer"},
+		"group norms": {with("resnet18", func(s map[string][]int64) {
+			maps.DeleteFunc(s, func(name string, _ []int64) bool { return strings.Contains(name, "running_") })
+		}), "40 tensors of the backbone are not in it: backbone.bn1.running_mean, 39 more; it seems to have norms without running statistics"},
+		"attention": {with("resnet18", func(s map[string][]int64) { s["layer1.0.se.channel.fc1.weight"] = []int64{1} }), "1 of its tensors have no use here: layer1.0.se.channel.fc1.weight (nothing here corresponds to it); it seems to have CBAM's"},
+		"registers": {with("timm vit", func(s map[string][]int64) { s["reg_token"] = []int64{1, 4, 32} }), "it seems to have register tokens (reg_token)"},
+		"no class":  {with("timm vit", func(s map[string][]int64) { delete(s, "cls_token") }), "without a class token"},
 	} {
 		start, err := ReadPretrained(c.g.writeNames(t))
 		if err == nil {
 			do(t, func() {
 				s := spec(64, labels(), data.Classification)
-				s.Model.Width = start.Spec.Model.Width
+				s.Model = start.Spec.Model
 				n, e := task.New(s, 1)
 				if e != nil {
 					t.Fatal(e)
 				}
 				defer n.Free()
-				_, err = start.Fill(n, false)
+				_, err = start.Fill(n, Parts{})
 			})
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "external.safetensors") {
 			t.Errorf("%s: error %v does not name the file and %q", name, err, c.want)
+		}
+	}
+}
+
+// A file with more than the backbone is taken only where that is asked for; the rest is listed.
+func TestExternalPartial(t *testing.T) {
+	g := readExternal(t)["resnet18"]
+	g.Shapes["layer1.0.se.channel.fc1.weight"] = []int64{4}
+	c, err := ReadPretrained(g.write(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, func() {
+		s := spec(64, labels(), data.Classification)
+		s.Model.Width = c.Spec.Model.Width
+		n, err := task.New(s, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Free()
+		if _, err := c.Fill(n, Parts{}); err == nil {
+			t.Error("taken without being asked for")
+		}
+		report, err := c.Fill(n, Parts{Partial: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := report.String(); !strings.Contains(text, "layer1.0.se.channel.fc1.weight") {
+			t.Error(text)
+		}
+	})
+	if _, err := c.Backbone(); err == nil {
+		t.Error("a backbone of it")
+	}
+}
+
+// timm's card beside the weights says how images are normalised, and what no tensor does.
+func TestExternalCard(t *testing.T) {
+	path := readExternal(t)["resnet18"].write(t, "")
+	card := filepath.Join(filepath.Dir(path), "config.json")
+	for text, want := range map[string]string{
+		`{"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.5, 0.5]}}`: "",
+		`{"architecture": "resnetblur18"}`: "blurred pooling",
+	} {
+		if err := os.WriteFile(card, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		c, err := ReadPretrained(path)
+		switch {
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), card)):
+			t.Errorf("%s: %v", text, err)
+		case want == "" && (err != nil || c.Spec.Std != [3]float64{63.75, 127.5, 127.5}):
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

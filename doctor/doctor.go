@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"must/dist"
 	"must/machine"
 	"must/onnx/ort"
 	"must/torch"
@@ -33,6 +34,7 @@ func Run(w io.Writer) (ok bool) {
 	d.machine()
 	ok = d.libtorch()
 	d.onnxRuntime()
+	d.processes()
 	for _, a := range d.advice {
 		d.line("advice", "%s", a)
 	}
@@ -149,6 +151,26 @@ func (d *doctor) onnxRuntime() {
 		return
 	}
 	d.line("ONNX Runtime", "%s: %s (%s)", orUnknown(lib.Version), lib.Path, lib.Reason)
+}
+
+// processes reports what joins several processes.
+func (d *doctor) processes() {
+	if lib, err := dist.FindMPI(false); err == nil {
+		d.line("MPI", "%s (%s)", lib.Path, lib.Reason)
+	} else if lib, err := dist.FindMPI(true); err == nil {
+		d.line("MPI", "%s (%s), for processes that Open MPI's mpirun starts", lib.Path, lib.Reason)
+	} else if missing := (*dist.NoMPIError)(nil); errors.As(err, &missing) {
+		d.line("MPI", "none; only several processes on CPUs need it: `make mpi` fetches one")
+	} else {
+		d.line("MPI", "%v", err)
+	}
+	path, reason := dist.FindNCCL()
+	if path == "" {
+		reason = "none; only several processes on GPUs need it: `python3 -m pip install nvidia-nccl-cu13` fetches it"
+	} else {
+		reason = path + " (" + reason + ")"
+	}
+	d.line("NCCL", "%s", reason)
 }
 
 // probe trains a convolution for a few steps and returns the GFLOP/s of the fastest.

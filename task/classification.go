@@ -51,10 +51,7 @@ func (c *classification) Loss(f *model.Features, targets any, _ *rand.Rand) []Lo
 }
 
 func (c *classification) Predict(f *model.Features, preds []*data.Sample) {
-	probs := torch.Values[float32](c.logits(f.Pooled()).Softmax(1))
-	for i, p := range preds {
-		p.Class = probs[int64(i)*c.classes:][:c.classes]
-	}
+	decoded(c.Decode(c.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the whole distribution: the label is soft.

@@ -51,6 +51,7 @@ type detection struct {
 	classes int
 	masks   bool
 	config  DetectionConfig
+	size    float64 // of the input
 
 	rpn       [2]*model.Conv
 	objects   *model.Conv // [N, A, H, W]
@@ -68,7 +69,7 @@ type detection struct {
 
 func newDetection(b model.Builder, s *Spec) Task {
 	c, n, ratios := s.Model, int64(len(s.Labels.Detection)), int64(len(detect.AnchorRatios))
-	d := &detection{classes: int(n), masks: s.Labels.Masks, config: s.Detection}
+	d := &detection{classes: int(n), masks: s.Labels.Masks, config: s.Detection, size: float64(s.Size)}
 	rpn := b.In("rpn")
 	d.rpn[0] = model.NewConv(rpn.In("conv0"), c.FPN, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
 	d.rpn[1] = model.NewConv(rpn.In("conv1"), c.Head, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
@@ -282,63 +283,7 @@ func (d *detection) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.R
 }
 
 func (d *detection) Predict(f *model.Features, preds []*data.Sample) {
-	objectness, deltas := d.proposalNet(f)
-	proposals := d.propose(f, objectness, deltas)
-	var boxes []detect.Box
-	var images []int
-	for i, p := range proposals {
-		boxes = append(boxes, p...)
-		for range p {
-			images = append(images, i)
-		}
-	}
-	for _, p := range preds {
-		p.Objects = []data.Object{}
-	}
-	if len(boxes) == 0 {
-		return
-	}
-	rois := detect.DefaultRoIs()
-	rois.Keep = d.config.MaxObjects
-	features := roiFeatures(f)
-	class, boxDeltas := d.boxHead(features, f.Mode, boxes, images)
-	probs, delta := torch.Values[float32](class.Softmax(1)), torch.Values[float32](boxDeltas)
-	size, c := int(f.Size), d.classes+1
-	at := 0
-	for i, p := range proposals {
-		n := len(p)
-		preds[i].Objects = rois.Detections(p, probs[at*c:][:n*c], delta[at*c*4:][:n*c*4], d.classes, size, size)
-		at += n
-	}
-	if d.masks {
-		d.predictMasks(features, f, preds)
-	}
-}
-
-// predictMasks adds the mask of its class to every detected object.
-func (d *detection) predictMasks(features *detect.Pyramid, f *model.Features, preds []*data.Sample) {
-	var boxes []detect.Box
-	var images []int
-	var own []int64
-	var objects []*data.Object
-	for i, p := range preds {
-		for k := range p.Objects {
-			o := &p.Objects[k]
-			boxes = append(boxes, detect.Box{float32(o.Box.X0), float32(o.Box.Y0), float32(o.Box.X1), float32(o.Box.Y1)})
-			images = append(images, i)
-			own = append(own, int64(len(objects)*d.classes+o.Class))
-			objects = append(objects, o)
-		}
-	}
-	if len(boxes) == 0 {
-		return
-	}
-	n, side := int64(len(boxes)), int64(2*maskSide)
-	logits := d.maskHead(features, f.Mode, boxes, images).View(n*int64(d.classes), side, side).IndexSelect(0, torch.From(own, n))
-	probs := torch.Values[float32](logits.Sigmoid())
-	for i, o := range objects {
-		o.Mask = detect.PasteMask(probs[int64(i)*side*side:][:side*side], int(side), boxes[i], int(f.Size), int(f.Size))
-	}
+	decoded(d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the objects whose score reaches the threshold: the label is hard.

@@ -5,9 +5,13 @@ package convert
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -24,14 +28,16 @@ type External struct {
 	Size      int          // side of the input in pixels that it is likely used to
 	Mean, Std [3]float64   // of the input's channels, in 0…255, likewise
 
-	layout layout
-	prefix string             // before every name of the layout
-	shapes map[string][]int64 // of all tensors of the file, by full name
+	layout  layout
+	part    string             // of what the file holds, such as "model_ema"
+	skipped []string           // Python objects beside the weights, by name
+	prefix  string             // before every name of the layout
+	shapes  map[string][]int64 // of all tensors of the file, by full name
 }
 
 // Recognise tells layout and architecture of a file that is open for reading.
 func Recognise(path string, r *weights.Reader) (*External, error) {
-	f := &External{Path: path, Size: 224, shapes: map[string][]int64{}}
+	f := &External{Path: path, Size: 224, part: r.Metadata[weights.ContainerKey], skipped: r.Skipped, shapes: map[string][]int64{}}
 	for _, name := range r.Names() {
 		t, _ := r.Lookup(name)
 		f.shapes[name] = t.Shape
@@ -43,7 +49,41 @@ func Recognise(path string, r *weights.Reader) (*External, error) {
 	if f.Model.Backbone == model.BackboneViT {
 		f.Size = int(f.Model.Patch * f.Model.Grid)
 	}
+	if err := f.readCard(); err != nil {
+		return nil, err
+	}
 	return f, nil
+}
+
+// unseen are parts that a network has no tensors for, by what timm's names of such networks contain.
+var unseen = map[string]string{"blur": "blurred pooling", "quickgelu": "a quicker GELU", "quick_gelu": "a quicker GELU"}
+
+// readCard reads what timm writes beside weights that it publishes, config.json: how images are
+// normalised, and the name of the network. Where there is none, the file's own name may tell.
+func (f *External) readCard() error {
+	var card struct {
+		Architecture string `json:"architecture"`
+		Pretrained   struct {
+			Mean, Std []float64
+		} `json:"pretrained_cfg"`
+	}
+	path := filepath.Join(filepath.Dir(f.Path), "config.json")
+	if b, err := os.ReadFile(path); err == nil && json.Unmarshal(b, &card) == nil && card.Architecture != "" {
+		mean, std := card.Pretrained.Mean, card.Pretrained.Std
+		if len(mean) == 3 && len(std) == 3 {
+			for i := range 3 {
+				f.Mean[i], f.Std[i] = 255*mean[i], 255*std[i]
+			}
+		}
+	} else {
+		path, card.Architecture = f.Path, filepath.Base(f.Path)
+	}
+	for mark, what := range unseen {
+		if strings.Contains(strings.ToLower(card.Architecture), mark) {
+			return fmt.Errorf("%s: %q is a network with %s by its name, which no tensor tells and this program has not; export it to ONNX (docs/onnx.md)", path, card.Architecture, what)
+		}
+	}
+	return nil
 }
 
 // recognise finds the layout, the prefix and the architecture.
@@ -63,33 +103,32 @@ func (f *External) recognise() error {
 			return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(b, a))
 		})
 		f.layout = l
-		c, ok := l.config(f)
-		if !ok || c.Check() != nil {
-			return fmt.Errorf("a %s by its names, but of an architecture that is not among this program's: %v (docs/weights.md lists them)", l.name, c)
+		c, err := l.config(f)
+		if err == nil {
+			err = c.Check()
+		}
+		if err != nil {
+			return fmt.Errorf("a %s by its names, but of an architecture that is not among this program's: %w%s; docs/weights.md lists those that are", l.name, err, f.seems())
 		}
 		f.Model = c
 		return nil
 	}
 	names := slices.Sorted(maps.Keys(f.shapes))
-	return fmt.Errorf("weights of no known layout (torchvision's and timm's ResNets and ViTs, timm's BiT, torchvision's Mask R-CNN); its %d tensors are %s, …",
-		len(names), strings.Join(names[:min(4, len(names))], ", "))
+	return fmt.Errorf("weights of no known layout (torchvision's and timm's ResNets and ViTs, timm's BiT, torchvision's Mask R-CNN); its %d tensors are %s, …%s",
+		len(names), strings.Join(names[:min(4, len(names))], ", "), f.seems())
 }
 
 // shape returns that of a tensor of the layout, nil where there is none.
 func (f *External) shape(name string) []int64 { return f.shapes[f.prefix+name] }
 
-// architecture finds the depth and width whose convolutions the file has, and no others. Part is the
-// common beginning of the blocks' names.
-func (f *External) architecture(backbone, prefix, stem, part string) (c model.Config, ok bool) {
+// architecture finds the depth and width whose convolutions the file has, and no others. Stem is the
+// weight of the last convolution before the blocks, part the common beginning of the blocks' names.
+func (f *External) architecture(c model.Config, prefix, stem, part string) (model.Config, error) {
 	shape := f.shape(prefix + stem)
 	if len(shape) != 4 {
-		return c, false
+		return c, fmt.Errorf("it has no %s of 4 dimensions", prefix+stem)
 	}
-	c = model.DefaultConfig()
-	c.Backbone, c.Width = backbone, float64(shape[0])/64
-	if shape[2] == 3 {
-		c.Stem = model.StemSmall
-	}
+	c.Width = float64(shape[0]) / 64
 	convolution := func(name string) bool {
 		return strings.HasPrefix(name, part) && strings.Contains(name, ".conv") && strings.HasSuffix(name, ".weight")
 	}
@@ -100,9 +139,16 @@ func (f *External) architecture(backbone, prefix, stem, part string) (c model.Co
 		}
 	}
 	for _, c.Depth = range []int{18, 34, 50, 101, 152} {
+		c := c
+		if c.Backbone != model.BackboneBiT && c.Depth >= 50 {
+			c.Variant.Groups, c.Variant.GroupWidth = groups(f.shape(prefix+"layer1.0.conv2.weight"), shape[0])
+		}
+		if err := c.Check(); err != nil {
+			return c, err
+		}
 		set, b := model.NewSet()
 		if _, err := model.NewTrunk(b, c, false); err != nil {
-			return c, false
+			return c, err
 		}
 		ours := map[string]bool{}
 		for _, p := range set.All() {
@@ -111,10 +157,51 @@ func (f *External) architecture(backbone, prefix, stem, part string) (c model.Co
 			}
 		}
 		if maps.Equal(ours, theirs) {
-			return c, true
+			return c, nil
 		}
 	}
-	return c, false
+	return c, fmt.Errorf("its %d convolutions are those of no depth among 18, 34, 50, 101 and 152", len(theirs))
+}
+
+// groups reads off the first bottleneck's 3×3 convolution how its channels are grouped, 0 for what is
+// plain; plain is the number of channels that it then has.
+func groups(shape []int64, plain int64) (groups, width int64) {
+	if len(shape) != 4 || shape[1] < 1 || plain < 1 {
+		return 0, 0
+	}
+	if groups = shape[0] / shape[1]; groups <= 1 {
+		groups = 0
+	}
+	if width = 64 * shape[0] / (plain * max(1, groups)); width == 64 {
+		width = 0
+	}
+	return groups, width
+}
+
+// shard matches the names of files that weights are split over.
+var shard = regexp.MustCompile(`-\d{5}-of-\d{5}\.`)
+
+// seems says what is known of networks whose tensors have such names, behind a semicolon; "" if nothing.
+func (f *External) seems() string {
+	var found []string
+	for _, r := range relatives {
+		for name := range f.shapes {
+			if strings.Contains(name, r.mark) {
+				found = append(found, fmt.Sprintf("%s (%s)", r.what, name))
+				break
+			}
+		}
+	}
+	if mark, ok := strings.CutSuffix(f.layout.mark, "conv1.weight"); ok && f.shape(mark+"bn1.weight") != nil && f.shape(mark+"bn1.running_mean") == nil {
+		found = append(found, "norms without running statistics, such as group norms")
+	}
+	if shard.MatchString(f.Path) {
+		found = append(found, "but a part of the weights: name the index of its files (.index.json) in its place")
+	}
+	if found == nil {
+		return ""
+	}
+	return "; it seems to have " + strings.Join(found, ", ")
 }
 
 // plan chooses what parameters are made of, heads only if asked for, and files in r what is taken and
@@ -138,12 +225,22 @@ func (f *External) plan(params []*model.Param, heads bool, r *Report) map[*model
 		}
 	}
 	for full := range f.shapes {
-		name, known := strings.CutPrefix(full, f.prefix)
-		if known && used[name] || strings.HasSuffix(name, "num_batches_tracked") {
+		name, inside := strings.CutPrefix(full, f.prefix)
+		if inside && used[name] || strings.HasSuffix(name, "num_batches_tracked") {
 			continue
 		}
-		reason := cmp.Or(misfits[name], f.layout.reason(name), "nothing here corresponds to it")
-		r.Unused = append(r.Unused, Unused{full, reason})
+		u := Unused{Name: full, Reason: misfits[name]}
+		switch known := f.layout.reason(name); {
+		case known != "":
+			u.Reason = cmp.Or(u.Reason, known)
+		case !inside:
+			u.Reason = "not under " + f.prefix
+		case u.Reason == "":
+			u.Reason, u.backbone = "nothing here corresponds to it", true
+		default:
+			u.backbone = true
+		}
+		r.Unused = append(r.Unused, u)
 	}
 	slices.SortFunc(r.Unused, func(a, b Unused) int { return strings.Compare(a.Name, b.Name) })
 	return sources
@@ -215,17 +312,21 @@ func trimOnes(shape []int64, dims int) []int64 {
 }
 
 // Fill reads what the file has for the parameters of a network of architecture want, heads only if
-// asked for. Call it in torch.Do.
-func (f *External) Fill(want model.Config, params []*model.Param, heads bool) (*Report, error) {
+// asked for. It refuses a file that lacks a part of the backbone or has more of it, unless partial is
+// set: then what fits is taken, the half at least. Call it in torch.Do.
+func (f *External) Fill(want model.Config, params []*model.Param, heads, partial bool) (*Report, error) {
 	have := f.Model
 	have.FPN, have.Grid = want.FPN, want.Grid // the pyramid is listed, positions are resampled
-	if have.Backbone == model.BackboneViT {
+	if have.Backbone == model.BackboneViT && !f.Model.Variant.QKNorm {
 		have.Heads = want.Heads
 	}
 	if err := want.Same(have); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	r := &Report{From: fmt.Sprintf("%s (%s)", filepath.Base(f.Path), f.layout.name)}
+	r := &Report{From: fmt.Sprintf("%s (%s)", filepath.Base(f.Path), f.layout.name), Skipped: f.skipped}
+	if f.part != "" {
+		r.From = fmt.Sprintf("%s in %s", f.part, r.From)
+	}
 	sources := f.plan(params, heads, r)
 	backbone, taken := 0, 0
 	for _, p := range params {
@@ -237,7 +338,10 @@ func (f *External) Fill(want model.Config, params []*model.Param, heads bool) (*
 		}
 	}
 	if 2*taken < backbone {
-		return nil, fmt.Errorf("%s: a %s by its names, but of the backbone's %d tensors only %d fit: %s", f.Path, f.layout.name, backbone, taken, r.unused())
+		return nil, fmt.Errorf("%s: a %s by its names, but of the backbone's %d tensors only %d fit: %s%s", f.Path, f.layout.name, backbone, taken, r.unused(), f.seems())
+	}
+	if err := r.Complete(); err != nil && !partial {
+		return nil, fmt.Errorf("%s: a %s by its names, but %w%s", f.Path, f.layout.name, err, f.seems())
 	}
 	return r, f.fill(params, sources)
 }
@@ -248,10 +352,53 @@ type Report struct {
 	Taken  []string // parameters and buffers of the network
 	Fresh  []string // those that keep their fresh values
 	Unused []Unused // tensors of the file
+
+	Skipped []string // Python objects beside the weights, which were not made, by the names of their classes
 }
 
 // Unused is a tensor that was not taken over.
-type Unused struct{ Name, Reason string }
+type Unused struct {
+	Name, Reason string
+
+	backbone bool // as far as can be told
+}
+
+// Complete returns an error that lists what of the backbone has no weights in the file, and what of it
+// the file has in excess: a network of other parts, whose features would be others here.
+func (r *Report) Complete() error {
+	var fresh []string
+	for _, name := range r.Fresh {
+		if strings.HasPrefix(name, "backbone.") {
+			fresh = append(fresh, name)
+		}
+	}
+	var parts []string
+	if len(fresh) > 0 {
+		slices.Sort(fresh)
+		parts = append(parts, fmt.Sprintf("%d tensors of the backbone are not in it: %s", len(fresh), some(fresh)))
+	}
+	var excess Report
+	for _, u := range r.Unused {
+		if u.backbone {
+			excess.Unused = append(excess.Unused, u)
+		}
+	}
+	if n := len(excess.Unused); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d of its tensors have no use here: %s", n, excess.unused()))
+	}
+	if parts == nil {
+		return nil
+	}
+	return errors.New(strings.Join(parts, "; "))
+}
+
+// some lists a few names and how many others there are.
+func some(names []string) string {
+	if len(names) > 2 {
+		names = []string{names[0], fmt.Sprintf("%d more", len(names)-1)}
+	}
+	return strings.Join(names, ", ")
+}
 
 // String tells it in a few lines, with examples of what there is much of.
 func (r *Report) String() string {
@@ -271,6 +418,9 @@ func (r *Report) String() string {
 	if len(r.Unused) > 0 {
 		text += fmt.Sprintf("\n  %d of the file unused: %s", len(r.Unused), r.unused())
 	}
+	if len(r.Skipped) > 0 {
+		text += fmt.Sprintf("\n  left out: Python objects of %s", some(r.Skipped))
+	}
 	return text
 }
 
@@ -282,11 +432,7 @@ func (r *Report) unused() string {
 	}
 	var parts []string
 	for _, reason := range slices.Sorted(maps.Keys(groups)) {
-		names := groups[reason]
-		if len(names) > 2 {
-			names = append(slices.Clip(names[:1]), fmt.Sprintf("%d more", len(names)-1))
-		}
-		parts = append(parts, fmt.Sprintf("%s (%s)", strings.Join(names, ", "), reason))
+		parts = append(parts, fmt.Sprintf("%s (%s)", some(groups[reason]), reason))
 	}
 	if len(parts) > 4 {
 		parts = append(parts[:3], fmt.Sprintf("and %d other reasons", len(parts)-3))

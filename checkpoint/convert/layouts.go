@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -19,7 +20,7 @@ type layout struct {
 	sources    func(ours string) []source // of a parameter of ours, the best first
 	reason     func(theirs string) string // why a tensor is not used; "": not known
 	classifier string                     // weight of the last layer, a row per class
-	config     func(f *External) (c model.Config, ok bool)
+	config     func(f *External) (model.Config, error)
 }
 
 // A source is what a parameter is made of.
@@ -41,45 +42,107 @@ var (
 	HalfStd  = HalfMean
 )
 
+// CLIPMean and CLIPStd normalise images as OpenAI's CLIP.
+var (
+	CLIPMean = [3]float64{122.7709383, 116.7460125, 104.09373615}
+	CLIPStd  = [3]float64{68.5005327, 66.6321579, 70.32316305}
+)
+
+// relatives tells networks of kinds that this program has not by a part of their tensors' names.
+var relatives = []struct{ mark, what string }{
+	{".se.channel.", "CBAM's attention"},
+	{".paths.0.conv", "selective kernels (SKNet)"},
+	{"conv2.fc1.", "split attention (ResNeSt)"},
+	{".se_module.", "squeeze-excitation by older names"},
+	{".eca.", "efficient channel attention"},
+	{"relative_position_bias", "relative position biases (BEiT, Swin)"},
+	{"attn.rel_pos", "relative positions (SAM)"},
+	{"dist_token", "a distillation token (DeiT's distilled)"},
+	{"reg_token", "register tokens"},
+	{"register_tokens", "register tokens"},
+	{"attn_pool.", "attention pooling (SigLIP)"},
+	{"mlp.w12.", "gated perceptrons"},
+	{"mlp.fc1_g.", "gated perceptrons"},
+	{"attn.norm.", "norms within attention"},
+	{"mlp.norm.", "norms within perceptrons"},
+	{"attn.q_bias", "biases of queries and values only (BEiT)"},
+}
+
 var layouts = []layout{
 	{"torchvision Mask R-CNN", "backbone.body.conv1.weight", task.ImageNetMean, task.ImageNetStd, maskRCNNSources, maskRCNNReason, "roi_heads.box_predictor.cls_score.weight", resnetConfig("backbone.body.")},
-	{"torchvision ViT", "conv_proj.weight", task.ImageNetMean, task.ImageNetStd, torchvisionViTSources, classifierReason("heads."), "heads.head.weight", vitConfig("conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_")},
-	{"timm ViT", "patch_embed.proj.weight", HalfMean, HalfStd, timmSources("head."), classifierReason("head."), "head.weight", vitConfig("patch_embed.proj.weight", "pos_embed", "blocks.")},
+	{"torchvision ViT", "conv_proj.weight", task.ImageNetMean, task.ImageNetStd, torchvisionViTSources, classifierReason("heads."), "heads.head.weight", vitConfig("class_token", "conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_", "mlp.0.weight", "mlp.linear_1.weight")},
+	{"timm ViT", "patch_embed.proj.weight", HalfMean, HalfStd, timmSources("head."), classifierReason("head."), "head.weight", vitConfig("cls_token", "patch_embed.proj.weight", "pos_embed", "blocks.", "mlp.fc1.weight")},
 	{"timm BiT", "stages.0.blocks.0.norm1.weight", HalfMean, HalfStd, timmSources("head.fc."), classifierReason("head."), "head.fc.weight", bitConfig},
 	{"torchvision or timm ResNet", "layer1.0.conv1.weight", task.ImageNetMean, task.ImageNetStd, timmSources("fc."), classifierReason("fc."), "fc.weight", resnetConfig("")},
 }
 
-func resnetConfig(prefix string) func(f *External) (model.Config, bool) {
-	return func(f *External) (model.Config, bool) {
-		c, ok := f.architecture("", prefix, "conv1.weight", "layer")
+func resnetConfig(prefix string) func(f *External) (model.Config, error) {
+	return func(f *External) (model.Config, error) {
+		c, stem := model.DefaultConfig(), "conv1.weight"
+		switch shape := f.shape(prefix + stem); {
+		case shape == nil:
+			c.Stem, stem = model.StemDeep, "conv1.6.weight"
+		case len(shape) == 4 && shape[2] == 3:
+			c.Stem = model.StemSmall
+		}
+		if s := f.shape(prefix + "layer2.0.downsample.1.weight"); len(s) == 4 {
+			c.Variant.AverageShortcut = true
+		}
+		if s := f.shape(prefix + "layer4.0.se.fc1.weight"); len(s) == 4 && s[0] > 0 {
+			c.Variant.Squeeze = s[1] / s[0]
+		}
 		if s := f.shape("backbone.fpn.layer_blocks.0.0.weight"); len(s) == 4 {
 			c.FPN = s[0]
 		}
-		return c, ok
+		return f.architecture(c, prefix, stem, "layer")
 	}
 }
 
-func bitConfig(f *External) (model.Config, bool) {
-	c, ok := f.architecture(model.BackboneBiT, "", "stem.conv.weight", "stages")
-	return c, ok && f.shape("norm.running_mean") == nil // a ResNet-v2 of batch norms is no BiT
+func bitConfig(f *External) (model.Config, error) {
+	c := model.DefaultConfig()
+	c.Backbone = model.BackboneBiT
+	if f.shape("norm.running_mean") != nil {
+		return c, errors.New("a ResNet-v2 of batch norms")
+	}
+	if s := f.shape("stem.conv.weight"); len(s) == 4 && s[2] == 3 {
+		c.Stem = model.StemSmall
+	}
+	return f.architecture(c, "", "stem.conv.weight", "stages")
 }
 
-// vitConfig reads the sizes off a ViT's shapes. How many heads share a token is not among them: as
-// published, each has 64 values of it, and 80 in ViT-H.
-func vitConfig(proj, positions, blocks string) func(f *External) (model.Config, bool) {
-	return func(f *External) (c model.Config, ok bool) {
+// vitConfig reads the sizes off a ViT's shapes. How many heads share a token is not among them, unless
+// each has norms: as published, each has 64 values of it, and 80 in ViT-H.
+func vitConfig(class, proj, positions, blocks string, hidden ...string) func(f *External) (model.Config, error) {
+	return func(f *External) (c model.Config, err error) {
 		p, at := f.shape(proj), f.shape(positions)
-		if len(p) != 4 || len(at) != 3 || at[1] < 2 {
-			return c, false
+		switch {
+		case len(p) != 4 || p[0] < 1:
+			return c, fmt.Errorf("%s has shape %v where a ViT has [width, 3, patch, patch]", proj, p)
+		case len(at) != 3:
+			return c, fmt.Errorf("it has no learned positions %s of [1, patches, width]", positions)
+		case f.shape(class) == nil:
+			return c, fmt.Errorf("a ViT without a class token %s", class)
 		}
 		c = model.Config{Backbone: model.BackboneViT, Patch: p[2], Dim: p[0], Heads: max(1, p[0]/64), FPN: 256, Head: 256, BoxFC: 1024}
 		if c.Dim == 1280 {
 			c.Heads = 16
 		}
+		if norm := f.shape(blocks + "0.attn.q_norm.weight"); len(norm) == 1 && norm[0] > 0 {
+			c.Variant.QKNorm, c.Heads = true, max(1, c.Dim/norm[0])
+		}
 		for c.Dim%c.Heads != 0 {
 			c.Heads--
 		}
-		c.Grid = int64(math.Sqrt(float64(at[1] - 1)))
+		if c.Grid = gridOf(at[1]); c.Grid == 0 {
+			return c, fmt.Errorf("its %d positions are no square of patches, nor one more", at[1])
+		}
+		for _, name := range hidden {
+			if s := f.shape(blocks + "0." + name); len(s) == 2 && s[0] != 4*c.Dim {
+				c.Variant.MLP = s[0]
+			}
+		}
+		c.Variant.PreNorm = f.shape("norm_pre.weight") != nil
+		c.Variant.MeanToken = f.shape("fc_norm.weight") != nil
 		layers := map[string]bool{}
 		for name := range f.shapes {
 			if name, ok := strings.CutPrefix(name, f.prefix+blocks); ok {
@@ -88,7 +151,7 @@ func vitConfig(proj, positions, blocks string) func(f *External) (model.Config, 
 			}
 		}
 		c.Layers = len(layers)
-		return c, c.Grid*c.Grid == at[1]-1
+		return c, nil
 	}
 }
 
@@ -102,28 +165,78 @@ func timmSources(classifier string) func(ours string) []source {
 		if !ok {
 			return nil
 		}
-		return []source{backboneSource(name, name)}
+		return backboneSources(name, name)
 	}
 }
 
-// backboneSource is that of a backbone's parameter, of a ViT's position embeddings with regard to the grid.
-func backboneSource(ours, theirs string) source {
-	s := source{from: []string{theirs}}
+// backboneSources are those of a backbone's parameter: of a ViT's position embeddings with regard to the
+// grid, and of the layers behind which it has a factor per channel (LayerScale, Touvron et al. 2021)
+// with that multiplied in.
+func backboneSources(ours, theirs string) []source {
+	plain := source{from: []string{theirs}}
 	if ours == "pos_embed" {
-		s.fits = func(shapes [][]int64, want []int64) bool {
-			return len(shapes[0]) == 3 && shapes[0][2] == want[2] && square(shapes[0][1]-1) > 0 && square(want[1]-1) > 0
+		plain.fits = func(shapes [][]int64, want []int64) bool {
+			return len(shapes[0]) == 3 && shapes[0][2] == want[2] && gridOf(shapes[0][1]) > 0 && gridOf(want[1]) > 0
 		}
-		s.make = func(in []array, want []int64) []float32 {
-			return resamplePositions(in[0].values, square(in[0].shape[1]-1), square(want[1]-1), want[2])
+		plain.make = func(in []array, want []int64) []float32 {
+			n, v := in[0].shape[1], in[0].values
+			grid := gridOf(n)
+			if grid*grid == n { // none for the class token (DeiT III): nothing is added to it
+				v = append(make([]float32, want[2]), v...)
+			}
+			return resamplePositions(v, grid, gridOf(want[1]), want[2])
 		}
 	}
-	return s
+	var sources []source
+	for suffix, factors := range layerScales {
+		if block, ok := strings.CutSuffix(theirs, suffix); ok {
+			for _, f := range factors {
+				sources = append(sources, scaled(theirs, block+f))
+			}
+		}
+	}
+	sources = append(sources, plain)
+	if strings.HasSuffix(theirs, "attn.qkv.bias") || theirs == "patch_embed.proj.bias" { // left out in some: they add 0
+		sources = append(sources, source{
+			from: []string{strings.TrimSuffix(theirs, "bias") + "weight"},
+			fits: func(shapes [][]int64, want []int64) bool { return len(shapes[0]) > 1 && shapes[0][0] == want[0] },
+			make: func(_ []array, want []int64) []float32 { return make([]float32, want[0]) },
+		})
+	}
+	return sources
 }
 
-// square returns the side of a grid of n cells, 0 if it is no square.
-func square(n int64) int64 {
-	if side := int64(math.Sqrt(float64(max(0, n)))); side*side == n {
-		return side
+// layerScales are timm's names of a block's factors by what they follow.
+var layerScales = map[string][]string{
+	"attn.proj.weight": {"ls1.gamma", "gamma_1"}, "attn.proj.bias": {"ls1.gamma", "gamma_1"},
+	"mlp.fc2.weight": {"ls2.gamma", "gamma_2"}, "mlp.fc2.bias": {"ls2.gamma", "gamma_2"},
+}
+
+// scaled multiplies each output of a layer by a factor.
+func scaled(theirs, factors string) source {
+	return source{
+		from: []string{theirs, factors},
+		fits: func(shapes [][]int64, want []int64) bool {
+			return slices.Equal(shapes[0], want) && slices.Equal(shapes[1], want[:1])
+		},
+		make: func(in []array, want []int64) []float32 {
+			v := slices.Clone(in[0].values)
+			each := len(v) / int(want[0])
+			for i := range v {
+				v[i] *= in[1].values[i/each]
+			}
+			return v
+		},
+	}
+}
+
+// gridOf returns the side of the grid that n positions are for, with one for the class token or
+// without; 0 if there is none.
+func gridOf(n int64) int64 {
+	for _, patches := range []int64{n - 1, n} {
+		if side := int64(math.Sqrt(float64(max(0, patches)))); side > 0 && side*side == patches {
+			return side
+		}
 	}
 	return 0
 }
@@ -148,15 +261,20 @@ func torchvisionViTSources(ours string) []source {
 	}
 	var sources []source
 	for _, r := range torchvisionViT {
-		sources = append(sources, backboneSource(name, r[1].Replace(r[0].Replace(name))))
+		sources = append(sources, backboneSources(name, r[1].Replace(r[0].Replace(name)))...)
 	}
 	return sources
 }
 
 func classifierReason(prefix string) func(theirs string) string {
 	return func(theirs string) string {
-		if strings.HasPrefix(theirs, prefix) {
+		switch {
+		case strings.HasPrefix(theirs, prefix):
 			return "the classifier"
+		case strings.HasPrefix(theirs, "head_dist."):
+			return "the head of a distillation token"
+		case strings.HasPrefix(theirs, "decoder_"), theirs == "mask_token":
+			return "of its pretraining"
 		}
 		return ""
 	}

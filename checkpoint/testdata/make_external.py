@@ -5,6 +5,7 @@ golden.py by their external names, so that only names and a few outputs are stor
 """
 import pathlib
 import sys
+from functools import partial
 
 import timm
 import torch
@@ -87,6 +88,18 @@ for layer in bit.modules():
     if isinstance(layer, timm.layers.StdConv2d):
         layer.eps = 1e-8  # as in resnetv2_50x1_bit
 add("timm bit", bit, HALF, logits, depth=50)
+
+# Close relatives: what model.Variant declares, and what is multiplied into other weights.
+add("resnext", Quarter(Bottleneck, [3, 4, 6, 3], num_classes=10, groups=4, width_per_group=32), IMAGENET, logits, depth=50)
+add("timm seresnet18d", timm.models.ResNet(
+    timm.models.resnet.BasicBlock, [2, 2, 2, 2], num_classes=10, channels=(16, 32, 64, 128), stem_width=8, stem_type="deep",
+    avg_down=True, block_args={"attn_layer": "se"}), IMAGENET, logits, depth=18)
+add("timm vit of CLIP", timm.models.VisionTransformer(
+    64, 8, embed_dim=32, depth=3, num_heads=4, num_classes=10, pre_norm=True, norm_layer=partial(nn.LayerNorm, eps=1e-5),
+    qk_norm=True, mlp_ratio=2), HALF, logits, grid=8)
+add("timm vit of means", timm.models.VisionTransformer(
+    64, 8, embed_dim=32, depth=3, num_heads=4, num_classes=10, global_pool="avg", init_values=0.1, qkv_bias=False,
+    no_embed_class=True), HALF, logits, grid=8)
 
 # Mask R-CNN as maskrcnn_resnet50_fpn and its second version build it, on a narrow ResNet-18 and of narrow heads.
 WIDTH, FC, CLASSES = 16, 32, 5

@@ -22,7 +22,7 @@ type importCmd struct {
 
 	Size      int     `help:"Side of the network's input in pixels; default 224, or what a ViT was trained with." placeholder:"PX"`
 	Heads     int64   `help:"Attention heads of a ViT, which its weights do not tell; default: of 64 values each." placeholder:"N"`
-	Normalise string  `help:"What the weights expect of pixels: ImageNet's mean and deviation, or -1 to 1; default: as the layout has it." enum:"imagenet,half," default:"" placeholder:"imagenet|half"`
+	Normalise string  `help:"What the weights expect of pixels: ImageNet's mean and deviation, CLIP's, or -1 to 1; default: as timm's config.json beside it says, else as the layout has it." enum:"imagenet,clip,half," default:"" placeholder:"imagenet|clip|half"`
 	Batch     int     `help:"Images per step that it was trained with; default 256, as torchvision's ResNets." default:"256" placeholder:"N"`
 	LR        float64 `help:"Learning rate of that batch: by MuST's rule the two weigh the loss on its labels; default 0.1." name:"lr" default:"0.1" placeholder:"X"`
 }
@@ -71,6 +71,9 @@ func (c *importCmd) Run(a *app) error {
 	}
 	a.printf("%v\n", started)
 	a.printf("%v of %d px, %d classes, mean %.4v, deviation %.4v\n", net.Model, net.Size, len(classes), net.Mean, net.Std)
+	if net.Model.Variant.PreNorm && c.Normalise == "" && net.Mean == convert.HalfMean {
+		a.printf("a norm before the blocks is CLIP's: where images were normalised by CLIP's mean, say --normalise clip\n")
+	}
 	if c.Out == "" {
 		return nil
 	}
@@ -97,6 +100,8 @@ func (c *importCmd) change(s *task.Spec) {
 	switch c.Normalise {
 	case "imagenet":
 		s.Mean, s.Std = task.ImageNetMean, task.ImageNetStd
+	case "clip":
+		s.Mean, s.Std = convert.CLIPMean, convert.CLIPStd
 	case "half":
 		s.Mean, s.Std = convert.HalfMean, convert.HalfStd
 	}
