@@ -125,7 +125,10 @@ func (s scored) Unwrap() data.Dataset { return s.Dataset }
 
 func (s scored) Labels() data.Labels {
 	l := s.Dataset.Labels()
-	l.Protocol = s.protocol
+	for task, m := range l {
+		m.Protocol = s.protocol
+		l = l.With(task, m)
+	}
 	return l
 }
 

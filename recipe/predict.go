@@ -20,6 +20,11 @@ import (
 	"must/metric/rle"
 	"must/progress"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -140,8 +145,8 @@ func Predict(ctx context.Context, checkpoint string, images data.Dataset, out st
 		display.Logf("skipped: %v", err)
 	}}
 	err = task.Predict(ctx, []task.Use{{Net: net}}, images, o, func(i int, s, pred *data.Sample) error {
-		if labels.Has(data.Detection) {
-			task.RulesOf(data.Detection, labels).Pseudo(pred, threshold)
+		if labels.Has(detection.Name) {
+			task.RulesOf(detection.Name, labels).Pseudo(pred, threshold)
 		}
 		pred.Image = s.Image
 		p := Prediction{Image: s.Key, Network: teachers[0].Hash}
@@ -160,24 +165,24 @@ func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error 
 	}
 	size := pred.Image.Rect.Size()
 	p.Width, p.Height = size.X, size.Y
-	if pred.Class != nil {
-		p.classes(pred.Class, l.Classification)
+	if classification.Of(pred) != nil {
+		p.classes(classification.Of(pred), l[classification.Name].Classes)
 	}
-	if pred.Objects != nil {
+	if detection.Of(pred) != nil {
 		p.Detection = []Found{}
-		for _, o := range pred.Objects {
-			f := Found{Class: l.Detection[o.Class], Score: o.Score, Box: [4]float64{o.Box.X0, o.Box.Y0, o.Box.W(), o.Box.H()}}
+		for _, o := range detection.Of(pred) {
+			f := Found{Class: l[detection.Name].Classes[o.Class], Score: o.Score, Box: [4]float64{o.Box.X0, o.Box.Y0, o.Box.W(), o.Box.H()}}
 			if o.Mask != nil {
 				f.Mask = &COCOMask{[2]int{size.Y, size.X}, rle.FromMask(o.Mask, size.Y, size.X).String()}
 			}
 			p.Detection = append(p.Detection, f)
 		}
 	}
-	if g := pred.Semantic; g != nil {
-		p.Segmentation = &SegmentationFile{MapFile{filepath.Base(base) + ".segmentation.png"}, l.Segmentation, map[string]float64{}}
+	if g := segmentation.Of(pred); g != nil {
+		p.Segmentation = &SegmentationFile{MapFile{filepath.Base(base) + ".segmentation.png"}, l[segmentation.Name].Classes, map[string]float64{}}
 		for _, class := range g.Pix {
-			if int(class) < len(l.Segmentation) {
-				p.Segmentation.Shares[l.Segmentation[class]] += 1 / float64(len(g.Pix))
+			if int(class) < len(l[segmentation.Name].Classes) {
+				p.Segmentation.Shares[l[segmentation.Name].Classes[class]] += 1 / float64(len(g.Pix))
 			}
 		}
 		err := atomicfile.Write(base+".segmentation.png", func(w io.Writer) error { return shards.EncodeMap(w, g) })
@@ -185,14 +190,14 @@ func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error 
 			return err
 		}
 	}
-	if g := pred.Depth; g != nil {
+	if g := depth.Of(pred); g != nil {
 		near, far := depthRange(pred)
-		p.Depth = &DepthFile{MapFile{filepath.Base(base) + ".depth.npy"}, l.Depth, float32(near), float32(far)}
+		p.Depth = &DepthFile{MapFile{filepath.Base(base) + ".depth.npy"}, l[depth.Name].Units, float32(near), float32(far)}
 		if err := atomicfile.WriteFile(base+".depth.npy", npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)); err != nil {
 			return err
 		}
 	}
-	if g := pred.Normals; g != nil {
+	if g := normals.Of(pred); g != nil {
 		p.Normals = &MapFile{filepath.Base(base) + ".normals.npy"}
 		values := make([]float32, 0, 3*len(g.Pix))
 		for _, n := range g.Pix {

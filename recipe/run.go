@@ -366,9 +366,8 @@ func PeakMB() float64 { return float64(machine.Peak()) / 1e6 }
 
 // spec describes a network of this recipe.
 func (r *Recipe) spec(tasks []string, labels data.Labels) task.Spec {
-	labels.Unknown = nil // of its set, not of a network
 	return task.Spec{
-		Model: r.Model, Detection: r.Detection, Tasks: tasks, Labels: labels, Size: r.Size,
+		Model: r.Model, Detection: r.Detection, Tasks: tasks, Labels: labels.Plain(), Size: r.Size,
 		Mean: task.ImageNetMean, Std: task.ImageNetStd,
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"must/data"
 	"must/model"
+	classificationlabel "must/task/classification"
+	detectionlabel "must/task/detection"
 	"must/torch"
 	"must/weights"
 )
@@ -316,9 +318,9 @@ func (c *Checkpoint) Classes() (task string, n int) {
 		return "", 0
 	}
 	if strings.HasPrefix(c.foreign.layout.classifier, "roi_heads.") {
-		return data.Detection, int(shape[0]) - 1 // without the background
+		return detectionlabel.Name, int(shape[0]) - 1 // without the background
 	}
-	return data.Classification, int(shape[0])
+	return classificationlabel.Name, int(shape[0])
 }
 
 // Import builds the network of foreign weights with their head, which knows classes by these names in
@@ -335,10 +337,11 @@ func (c *Checkpoint) Import(classes []string, change func(s *Spec)) (n *Network,
 		return nil, nil, fmt.Errorf("%s knows %d classes, the list has %d", c.foreign.path, count, len(classes))
 	}
 	s := c.Spec
-	if s.Tasks = []string{task}; task == data.Classification {
-		s.Labels.Classification = classes
+	if s.Tasks = []string{task}; task == classificationlabel.Name {
+		s.Labels = s.Labels.With(classificationlabel.Name, data.Meaning{Classes: classes})
 	} else {
-		s.Labels.Detection, s.Labels.Masks = classes, c.foreign.shape("roi_heads.mask_predictor.mask_fcn_logits.weight") != nil
+		masks := c.foreign.shape("roi_heads.mask_predictor.mask_fcn_logits.weight") != nil
+		s.Labels = s.Labels.With(task, data.Meaning{Classes: classes, Masks: masks})
 	}
 	if change != nil {
 		change(&s)

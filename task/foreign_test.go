@@ -11,6 +11,9 @@ import (
 
 	"must/data"
 	"must/model"
+	classificationlabel "must/task/classification"
+	depthlabel "must/task/depth"
+	detectionlabel "must/task/detection"
 	"must/torch"
 	"must/torch/goldentest"
 	"must/weights"
@@ -128,14 +131,14 @@ func TestForeignClassifiers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if task, n := c.Classes(); task != data.Classification || n != 10 {
+			if task, n := c.Classes(); task != classificationlabel.Name || n != 10 {
 				t.Errorf("%d classes for %s", n, task)
 			}
 			if c.Spec.Model.Depth != g.Depth {
 				t.Errorf("depth %d, want %d", c.Spec.Model.Depth, g.Depth)
 			}
 			change := func(s *Spec) {
-				s.Tasks, s.Labels = []string{data.Classification}, data.Labels{Classification: classes(10)}
+				s.Tasks, s.Labels = []string{classificationlabel.Name}, data.Labels{classificationlabel.Name: {Classes: classes(10)}}
 				if s.Model.Backbone == model.BackboneViT {
 					s.Model.Heads, s.Model.Grid = 4, g.Grid
 				}
@@ -148,7 +151,7 @@ func TestForeignClassifiers(t *testing.T) {
 					t.Errorf("mean %v, std %v; want %v, %v", n.Mean, n.Std, g.Mean, g.Std)
 				}
 				f := n.Features(foreignPixels(), foreignImages, model.Mode{})
-				goldentest.Near(t, "logits", goldentest.Some(torch.Values[float32](n.Head(data.Classification).(*classification).logits(f.Pooled())), 40), g.Outputs["logits"], 1e-4)
+				goldentest.Near(t, "logits", goldentest.Some(torch.Values[float32](n.Head(classificationlabel.Name).(*classification).logits(f.Pooled())), 40), g.Outputs["logits"], 1e-4)
 				if want := g.Outputs["positions"]; want != nil {
 					goldentest.Near(t, "positions", goldentest.Some(n.Set.State()["backbone.pos_embed"], 40), want, 1e-5)
 				}
@@ -169,7 +172,7 @@ func TestForeignMaskRCNN(t *testing.T) {
 					t.Errorf("recognised as %v", s.Model)
 				}
 				s.Model.Head, s.Model.BoxFC = 16, 32
-				s.Tasks, s.Labels = []string{data.Detection}, data.Labels{Detection: classes(4), Masks: true}
+				s.Tasks, s.Labels = []string{detectionlabel.Name}, data.Labels{detectionlabel.Name: {Classes: classes(4), Masks: true}}
 			}
 			started(t, path, change, func(n *Network, s *Started) {
 				fresh, unused := []string{"neck.p6.bias", "neck.p6.weight", "neck.p7.bias", "neck.p7.weight"}, []string{}
@@ -200,7 +203,7 @@ func TestForeignMaskRCNN(t *testing.T) {
 				for l := 2; l <= 5; l++ {
 					out[fmt.Sprint("P", l)] = f.Level(l)
 				}
-				d := n.Head(data.Detection).(*detection)
+				d := n.Head(detectionlabel.Name).(*detection)
 				objectness, deltas := d.proposalNet(f)
 				out["objectness"], out["deltas"] = objectness[0], deltas[0]
 				x := d.maskTower.Forward(torch.From(goldentest.Noise("regions for masks", 2*16*14*14), 2, 16, 14, 14), model.Mode{})
@@ -226,7 +229,7 @@ func TestForeignTrunk(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(t, func() {
-		s := spec(64, labels(), data.Classification, data.Depth)
+		s := spec(64, labels(), classificationlabel.Name, depthlabel.Name)
 		s.Model.Width = c.Spec.Model.Width
 		n, err := New(s, 1)
 		if err != nil {
@@ -248,7 +251,7 @@ func TestForeignTrunk(t *testing.T) {
 			!strings.Contains(text, "heads.classification, heads.depth.linear, heads.depth.tower, neck.lateral2") || !strings.Contains(text, "2 of the file unused: fc.bias, fc.weight (the classifier)") {
 			t.Error(text)
 		}
-		other := spec(64, labels(), data.Depth) // of another width
+		other := spec(64, labels(), depthlabel.Name) // of another width
 		m, err := New(other, 1)
 		if err != nil {
 			t.Fatal(err)
@@ -293,7 +296,7 @@ func TestForeignRefuses(t *testing.T) {
 		start, err := ReadStart(c.g.writeNames(t))
 		if err == nil {
 			do(t, func() {
-				s := spec(64, labels(), data.Classification)
+				s := spec(64, labels(), classificationlabel.Name)
 				s.Model.Width = start.Spec.Model.Width
 				n, e := New(s, 1)
 				if e != nil {

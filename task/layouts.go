@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"must/data"
 	"must/model"
+	classificationlabel "must/task/classification"
+	detectionlabel "must/task/detection"
 )
 
 // A layout is a family of foreign names. What follows is without the file's prefix, but for our names.
@@ -94,7 +95,7 @@ func vitConfig(proj, positions, blocks string) func(f *foreign) (model.Config, b
 // timmSources are those of layouts whose names are ours.
 func timmSources(classifier string) func(ours string) []source {
 	return func(ours string) []source {
-		if name, ok := strings.CutPrefix(ours, "heads."+data.Classification+"."); ok {
+		if name, ok := strings.CutPrefix(ours, "heads."+classificationlabel.Name+"."); ok {
 			return []source{{from: []string{classifier + name}}}
 		}
 		name, ok := strings.CutPrefix(ours, "backbone.")
@@ -135,7 +136,7 @@ var torchvisionViT = [][2]*strings.Replacer{
 }
 
 func torchvisionViTSources(ours string) []source {
-	if name, ok := strings.CutPrefix(ours, "heads."+data.Classification+"."); ok {
+	if name, ok := strings.CutPrefix(ours, "heads."+classificationlabel.Name+"."); ok {
 		return []source{{from: []string{"heads.head." + name}}}
 	}
 	name, ok := strings.CutPrefix(ours, "backbone.")
@@ -167,7 +168,7 @@ type module func(kind string) source
 // maskRCNN holds, by our modules, those of torchvision's Mask R-CNN and, as far as it goes, Faster R-CNN
 // and RetinaNet: of the first and the second version, and with the names from before torchvision 0.13.
 var maskRCNN = func() map[string][]module {
-	const det = "heads." + data.Detection + "."
+	const det = "heads." + detectionlabel.Name + "."
 	m := map[string][]module{
 		"neck.p6":              {plain("backbone.fpn.extra_blocks.p6")},
 		"neck.p7":              {plain("backbone.fpn.extra_blocks.p7")},

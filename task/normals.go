@@ -7,6 +7,7 @@ import (
 	"must/data"
 	"must/metric"
 	"must/model"
+	normalslabel "must/task/normals"
 	"must/torch"
 )
 
@@ -16,18 +17,18 @@ type normals struct{ head pixelHead }
 
 func newNormals(b model.Builder, s *Spec) Task { return &normals{newPixelHead(b, s.Model, 3)} }
 
-func (*normals) Name() string { return data.Normals }
+func (*normals) Name() string { return normalslabel.Name }
 
 func (*normals) Targets(samples []*data.Sample, _ *rand.Rand) any {
 	t := &mapTargets{}
 	for i, s := range samples {
-		if s.Normals == nil {
+		if normalslabel.Of(s) == nil {
 			continue
 		}
-		n, at := len(s.Normals.Pix), len(t.values)
+		n, at := len(normalslabel.Of(s).Pix), len(t.values)
 		planes, valid := make([]float32, 3*n), make([]float32, n)
 		some := 0.
-		for k, v := range s.Normals.Pix {
+		for k, v := range normalslabel.Of(s).Pix {
 			if v != [3]float32{} {
 				planes[k], planes[n+k], planes[2*n+k], valid[k] = v[0], v[1], v[2], 1
 				some++
@@ -57,15 +58,15 @@ func (h *normals) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 func (h *normals) Predict(f *model.Features, preds []*data.Sample) {
 	v, n := torch.Values[float32](h.head.forward(f, nil)), int(f.Size)
 	for i, p := range preds {
-		p.Normals = data.NewGrid[[3]float32](n, n)
+		normalslabel.Set(p, data.NewGrid[[3]float32](n, n))
 		v := v[3*i*n*n:][:3*n*n]
-		for k := range p.Normals.Pix {
+		for k := range normalslabel.Of(p).Pix {
 			x, y, z := float64(v[k]), float64(v[n*n+k]), float64(v[2*n*n+k])
 			l := math.Sqrt(x*x + y*y + z*z)
 			if l == 0 {
 				x, y, z, l = 0, 0, -1, 1
 			}
-			p.Normals.Pix[k] = [3]float32{float32(x / l), float32(y / l), float32(z / l)}
+			normalslabel.Of(p).Pix[k] = [3]float32{float32(x / l), float32(y / l), float32(z / l)}
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"must/data"
 	"must/data/imagefile"
 	"must/metric/rle"
+	"must/task/detection"
 )
 
 // Open reads the set in src.Path: the folder with data.yaml (or another .yaml with names), that file
@@ -77,7 +78,7 @@ type dataset struct {
 func (d *dataset) Len() int         { return len(d.files) }
 func (d *dataset) Key(i int) string { return d.keys[i] }
 func (d *dataset) Labels() data.Labels {
-	return data.Labels{Detection: d.classes, Masks: d.masks}
+	return data.Labels{detection.Name: {Classes: d.classes, Masks: d.masks}}
 }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
@@ -90,12 +91,14 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
+	var objects []data.Object
 	if err == nil {
-		s.Objects, err = parseLabels(text, len(d.classes), s.Image.Rect.Dx(), s.Image.Rect.Dy())
+		objects, err = parseLabels(text, len(d.classes), s.Image.Rect.Dx(), s.Image.Rect.Dy())
 	}
 	if err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: file, Err: err}
 	}
+	detection.Set(s, objects)
 	return s, nil
 }
 
