@@ -7,7 +7,7 @@ override export LIBTORCH := $(abspath $(LIBTORCH))
 endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo test bench fuzz libtorch onnxruntime clean
+.PHONY: build demo test bench fuzz libtorch onnxruntime mpi clean
 
 build: ## bin/must, one static binary
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/must ./cmd/must
@@ -15,7 +15,7 @@ build: ## bin/must, one static binary
 demo: libtorch build ## the whole method on the embedded world; ends with the path of its report
 	bin/must demo
 
-test: libtorch build ## go vet, gofmt and all tests
+test: libtorch mpi build ## go vet, gofmt and all tests
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	OMP_NUM_THREADS=1 go test ./... # packages are tested side by side: one thread each
@@ -31,6 +31,9 @@ libtorch: ## finds a libtorch, or fetches the CPU part of PyTorch into .libtorch
 
 onnxruntime: ## finds an ONNX Runtime, for teachers that are .onnx models, or fetches one into .onnxruntime/
 	@go run ./scripts/library onnxruntime .onnxruntime
+
+mpi: ## finds an MPI, for several processes on CPUs, or fetches MPICH into .mpi/
+	@go run ./scripts/library mpi .mpi
 
 clean: ## what was built and written, but not the fetched libtorch
 	rm -rf bin out

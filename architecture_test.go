@@ -16,9 +16,14 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
+	{"serve", "review"},
+	{"run"},
+	{"stage"},
 	{"recipe"},
-	{"pretext"},
-	{"train", "label", "report", "probe", "onnx"},
+	{"data/formats"},
+	{"pretext", "teacher", "predictions"},
+	{"train", "label", "report", "probe", "onnx", "export"},
+	{"checkpoint"},
 	{"task"},
 	{"model"},
 	{"loader", "draw"},
@@ -26,8 +31,8 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"task/"}, // one folder per task
 	{"data"},
-	{"torch", "weights", "onnx/ort"},
-	{"torch/libtorch", "atomicfile", "machine", "progress"},
+	{"torch", "weights", "onnx/ort", "onnx/graph"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
 	{"native"},
 }
 

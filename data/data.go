@@ -150,6 +150,10 @@ type Source struct {
 	Seed   uint64  `yaml:"seed,omitempty"`   // scenes only
 	Scale  float64 `yaml:"scale,omitempty"`  // depth units per stored unit, where the format cannot know
 	Units  string  `yaml:"units,omitempty"`  // what pairs of image and depth store: metric (or ""), relative or inverse
+	Frame  string  `yaml:"frame,omitempty"`  // what labels were drawn on, where their sizes do not tell: shown, stored or resized
+	Lines  string  `yaml:"lines,omitempty"`  // what lines of YOLO labels hold, where their numbers do not tell
+	Void   string  `yaml:"void,omitempty"`   // values of semantic maps that are no class, separated by commas, or none
+	Text   string  `yaml:"text,omitempty"`   // encoding of text files, where their bytes do not tell
 	Metric string  `yaml:"metric,omitempty"` // published protocol to score by, see metric.Protocols
 	Labels string  `yaml:"labels,omitempty"` // folder of pseudo-label shards to fill in what is unknown
 }

@@ -83,6 +83,9 @@ type Kind struct {
 	Task  string
 	Order int // where it stands when tasks are listed
 
+	// Classes says that its values are classes, which can be mapped to those of others.
+	Classes bool
+
 	// Whole tasks have one class for an image: a class that is known is all there is to know.
 	Whole bool
 
@@ -111,6 +114,11 @@ func Tasks() []string {
 	}
 	slices.SortFunc(names, byOrder)
 	return names
+}
+
+// ClassTasks lists those whose values are classes.
+func ClassTasks() []string {
+	return slices.DeleteFunc(Tasks(), func(name string) bool { return !kinds[name].Classes })
 }
 
 // TaskOf returns the registered name of a task: of "features.vit" it is "features", since a task may

@@ -40,8 +40,8 @@ func (b Box) Clip(w, h int) Box {
 	return Box{min(max(b[0], 0), fw), min(max(b[1], 0), fh), min(max(b[2], 0), fw), min(max(b[3], 0), fh)}
 }
 
-// large reports whether both sides are at least the given length; it is false for NaN.
-func (b Box) large(side float32) bool { return b[2]-b[0] >= side && b[3]-b[1] >= side }
+// Large reports whether both sides are at least the given length; it is false for NaN.
+func (b Box) Large(side float32) bool { return b[2]-b[0] >= side && b[3]-b[1] >= side }
 
 // intersection returns the area common to a and b.
 func intersection(a, b *Box) float32 {
@@ -78,8 +78,8 @@ func quads[T ~[4]float32](flat []float32) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(flat))), len(flat)/4)
 }
 
-// maxLogScale keeps exp(dw) finite: a box grows to at most 1000/16 of its reference.
-var maxLogScale = float32(math.Log(1000. / 16))
+// MaxLogScale keeps exp(dw) finite: a box grows to at most 1000/16 of its reference.
+var MaxLogScale = float32(math.Log(1000. / 16))
 
 // A Coder turns boxes into regression targets relative to reference boxes and back; its values
 // weight the four targets (torchvision BoxCoder).
@@ -110,8 +110,8 @@ func (c Coder) Decode(d Delta, reference Box) Box {
 	w, h := reference[2]-reference[0], reference[3]-reference[1]
 	x, y := reference[0]+float32(0.5*w), reference[1]+float32(0.5*h)
 	x, y = float32(d[0]/c[0]*w)+x, float32(d[1]/c[1]*h)+y
-	halfW := 0.5 * float32(exp(min(d[2]/c[2], maxLogScale))*w)
-	halfH := 0.5 * float32(exp(min(d[3]/c[3], maxLogScale))*h)
+	halfW := 0.5 * float32(exp(min(d[2]/c[2], MaxLogScale))*w)
+	halfH := 0.5 * float32(exp(min(d[3]/c[3], MaxLogScale))*h)
 	return Box{x - halfW, y - halfH, x + halfW, y + halfH}
 }
 

@@ -29,7 +29,7 @@ func NewTruth(objects []data.Object, w, h int) *Truth {
 	for i, o := range objects {
 		b := BoxOf(o.Box).Clip(w, h)
 		switch {
-		case !b.large(minObject):
+		case !b.Large(minObject):
 		case o.Crowd:
 			t.Crowd = append(t.Crowd, b)
 		default:

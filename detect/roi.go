@@ -3,6 +3,7 @@ package detect
 import (
 	"math"
 	"math/rand/v2"
+	"sort"
 
 	"must/data"
 )
@@ -64,8 +65,8 @@ func (r RoIs) Targets(proposals [][]Box, truths []*Truth, rng *rand.Rand) *RoITa
 	return t
 }
 
-// minDetection is the shortest side in px that a detection may have.
-const minDetection = 1e-2
+// MinDetection is the shortest side in px that a detection may have.
+const MinDetection = 1e-2
 
 // Detections turns the outputs for the RoIs of one w×h image into objects, best first
 // (torchvision postprocess_detections). classes counts the foreground ones;
@@ -82,7 +83,7 @@ func (r RoIs) Detections(rois []Box, probs, deltas []float32, classes, w, h int)
 				continue
 			}
 			b := RoICoder.Decode(all[i*(classes+1)+c], roi).Clip(w, h)
-			if b.large(minDetection) {
+			if b.Large(MinDetection) {
 				boxes, scores, class = append(boxes, b), append(scores, p), append(class, int32(c-1))
 			}
 		}
@@ -104,6 +105,21 @@ type LevelMap struct {
 
 // DefaultLevelMap returns torchvision's rule for P3–P7.
 func DefaultLevelMap() LevelMap { return LevelMap{3, 7, 224, 4} }
+
+// Areas returns, for every level after Min, the least area in px² of the boxes that belong to it or to
+// one after it: what Index decides, without a logarithm.
+func (m LevelMap) Areas() []float32 {
+	areas := make([]float32, m.Max-m.Min)
+	for i := range areas {
+		// The bits of positive floats are in their order.
+		bits := sort.Search(math.MaxInt32, func(bits int) bool {
+			v := math.Float32frombits(uint32(bits))
+			return v != v || m.Index(Box{0, 0, 1, v}) > i
+		})
+		areas[i] = math.Float32frombits(uint32(bits))
+	}
+	return areas
+}
 
 // Index returns the level of b, counted from 0 for Min.
 func (m LevelMap) Index(b Box) int {

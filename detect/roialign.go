@@ -17,7 +17,7 @@ import (
 // forward and backward, along contiguous channels. On one thread that takes half (512² images) to
 // an eighth (64²) of the time of torchvision's kernel, a sixth to a tenth with the backward pass.
 type Pyramid struct {
-	table  *torch.Tensor // [rows, C], float32
+	table  *torch.Tensor // [rows, C], float32 or float64
 	dtype  torch.DType
 	last   bool // channels-last features
 	levels []featureMap
@@ -42,7 +42,7 @@ func NewPyramid(features []*torch.Tensor, m LevelMap) *Pyramid {
 		p.images = int(s[0])
 		p.levels = append(p.levels, featureMap{rows, int(s[2]), int(s[3])})
 		rows += int(s[0] * s[2] * s[3])
-		tables[i] = f.As(torch.Float).Permute(0, 2, 3, 1).View(-1, s[1])
+		tables[i] = f.Wide().Permute(0, 2, 3, 1).View(-1, s[1])
 	}
 	p.table = torch.Cat(0, tables...)
 	return p
@@ -61,7 +61,7 @@ func (p *Pyramid) RoIAlign(boxes []Box, images []int, size int) *torch.Tensor {
 	n, k := int64(len(boxes)), int64(size)
 	return torch.Scoped(func() *torch.Tensor {
 		taps := int64(len(s.index))
-		cells := p.table.EmbeddingBag(torch.From(s.index, taps), torch.From(s.offset, n*k*k+1), torch.From(s.weight, taps))
+		cells := p.table.EmbeddingBag(torch.From(s.index, taps), torch.From(s.offset, n*k*k+1), torch.From(s.weight, taps).As(p.table.DType()))
 		r := cells.As(p.dtype).View(n, k, k, c).Permute(0, 3, 1, 2)
 		if p.last {
 			return r

@@ -33,7 +33,7 @@ func TestRoIAlign(t *testing.T) {
 			var flats []*torch.Flat
 			var last [5]*torch.Tensor
 			for k, l := range Levels(96, 64, 8, 16, 32, 64, 128) {
-				f := torch.NewFlat([][]int64{{2, 3, int64(l.H), int64(l.W)}}, true)
+				f := torch.NewFlat(torch.Float, [][]int64{{2, 3, int64(l.H), int64(l.W)}}, true)
 				defer f.Free()
 				torch.Load(f.Data, wave(f.Data.Len(), math.Sin, 0.37, float64(k)))
 				features, flats = append(features, f.Params[0]), append(flats, f)
@@ -111,7 +111,7 @@ func BenchmarkRoIAlign(b *testing.B) {
 		run := func(name string, step func(features *torch.Tensor)) {
 			b.Run(s.name+"/"+name, func(b *testing.B) {
 				err := torch.Do(func() {
-					f := torch.NewFlat([][]int64{{int64(s.images), s.channels, cells, cells}}, true)
+					f := torch.NewFlat(torch.Float, [][]int64{{int64(s.images), s.channels, cells, cells}}, true)
 					defer f.Free()
 					for b.Loop() {
 						torch.Scope(func() { step(f.Params[0]) })

@@ -52,8 +52,8 @@ func (r RPN) Targets(anchors []Box, truths []*Truth, rng *rand.Rand) *RPNTargets
 	return t
 }
 
-// minProposal is the shortest side in px that a proposal may have.
-const minProposal = 1e-3
+// MinProposal is the shortest side in px that a proposal may have.
+const MinProposal = 1e-3
 
 // Proposals turns the decoded boxes of one w×h image into its proposals, best first
 // (torchvision filter_proposals). boxes and scores hold the best anchors of each level, level
@@ -65,7 +65,7 @@ func (r RPN) Proposals(boxes []Box, scores []float32, levels []int, w, h int) []
 	i := 0
 	for level, n := range levels {
 		for range n {
-			if b := boxes[i].Clip(w, h); b.large(minProposal) && scores[i] == scores[i] {
+			if b := boxes[i].Clip(w, h); b.Large(MinProposal) && scores[i] == scores[i] {
 				kept, keptScores, group = append(kept, b), append(keptScores, scores[i]), append(group, int32(level))
 			}
 			i++

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"must/dist"
 	"must/machine"
 	"must/onnx/ort"
 	"must/torch"
@@ -33,6 +34,7 @@ func Run(w io.Writer) (ok bool) {
 	d.machine()
 	ok = d.libtorch()
 	d.onnxRuntime()
+	d.processes()
 	for _, a := range d.advice {
 		d.line("advice", "%s", a)
 	}
@@ -151,13 +153,33 @@ func (d *doctor) onnxRuntime() {
 	d.line("ONNX Runtime", "%s: %s (%s)", orUnknown(lib.Version), lib.Path, lib.Reason)
 }
 
+// processes reports what joins several processes.
+func (d *doctor) processes() {
+	if lib, err := dist.FindMPI(false); err == nil {
+		d.line("MPI", "%s (%s)", lib.Path, lib.Reason)
+	} else if lib, err := dist.FindMPI(true); err == nil {
+		d.line("MPI", "%s (%s), for processes that Open MPI's mpirun starts", lib.Path, lib.Reason)
+	} else if missing := (*dist.NoMPIError)(nil); errors.As(err, &missing) {
+		d.line("MPI", "none; only several processes on CPUs need it: `make mpi` fetches one")
+	} else {
+		d.line("MPI", "%v", err)
+	}
+	path, reason := dist.FindNCCL()
+	if path == "" {
+		reason = "none; only several processes on GPUs need it: `python3 -m pip install nvidia-nccl-cu13` fetches it"
+	} else {
+		reason = path + " (" + reason + ")"
+	}
+	d.line("NCCL", "%s", reason)
+}
+
 // probe trains a convolution for a few steps and returns the GFLOP/s of the fastest.
 func probe(d torch.DType) (best float64, err error) {
 	const batch, channels, side, steps = 16, 64, 32, 4
 	// Forward, and backward with respect to input and weights; a multiplication and an addition each.
 	const flop = 3 * 2 * batch * channels * channels * 3 * 3 * side * side
 	err = torch.DoErr(func() error {
-		f := torch.NewFlat([][]int64{{channels, channels, 3, 3}}, true)
+		f := torch.NewFlat(torch.Float, [][]int64{{channels, channels, 3, 3}}, true)
 		defer f.Free()
 		f.Data.Fill(1. / (channels * 3 * 3))
 		x := torch.Full(d, 1, batch, channels, side, side).ChannelsLast().RequireGrad(true)

@@ -16,6 +16,10 @@ const (
 // (SimCLR §B.9).
 const StemSmall = "small"
 
+// StemDeep is the stem of three 3×3 convolutions in place of one of 7×7, the first of stride 2
+// (ResNet-D).
+const StemDeep = "deep"
+
 // A Config is the architecture that all models of a recipe share, so that gains come from data and
 // not from capacity (MuST §3.1). The defaults are the widths of the field.
 type Config struct {
@@ -24,7 +28,7 @@ type Config struct {
 	// Of resnet and bit; a vit ignores depth and width.
 	Depth int     `yaml:"depth" json:"depth"`                   // 18, 34, 50, 101 or 152
 	Width float64 `yaml:"width" json:"width"`                   // factor on the channels
-	Stem  string  `yaml:"stem,omitempty" json:"stem,omitempty"` // "" or small; without a pyramid only
+	Stem  string  `yaml:"stem,omitempty" json:"stem,omitempty"` // "", deep (resnet), or small, without a pyramid only
 
 	// Of vit only.
 	Patch  int64 `yaml:"patch,omitempty" json:"patch,omitempty"`   // side of a patch in pixels: 4, 8, 16 or 32
@@ -32,6 +36,8 @@ type Config struct {
 	Dim    int64 `yaml:"dim,omitempty" json:"dim,omitempty"`       // width of a token
 	Heads  int64 `yaml:"heads,omitempty" json:"heads,omitempty"`   // of attention; they divide dim
 	Layers int   `yaml:"layers,omitempty" json:"layers,omitempty"` // blocks
+
+	Variant Variant `yaml:"variant,omitempty" json:"variant,omitzero"` // what a relative of the plain network has beyond it
 
 	FPN   int64 `yaml:"fpn" json:"fpn"`   // channels of the pyramid
 	Head  int64 `yaml:"head" json:"head"` // channels of the heads' convolutions
@@ -46,6 +52,9 @@ func (c Config) Check() error {
 	if err := c.checkBackbone(); err != nil {
 		return err
 	}
+	if err := c.checkVariant(); err != nil {
+		return err
+	}
 	return inRange(1, 8192, field{"fpn", c.FPN}, field{"head", c.Head}, field{"box_fc", c.BoxFC})
 }
 
@@ -58,8 +67,8 @@ func (c Config) checkBackbone() error {
 		if !(c.Width > 0 && c.Width <= 4) {
 			return fmt.Errorf("model.width is %v; it must be in (0, 4]", c.Width)
 		}
-		if c.Stem != "" && c.Stem != StemSmall {
-			return fmt.Errorf("model.stem is %q; it must be left out or be %s", c.Stem, StemSmall)
+		if c.Stem != "" && c.Stem != StemSmall && (c.Stem != StemDeep || c.Backbone == BackboneBiT) {
+			return fmt.Errorf("model.stem is %q; it must be left out or be %s, or %s of a resnet", c.Stem, StemSmall, StemDeep)
 		}
 		if c.Patch != 0 || c.Grid != 0 || c.Dim != 0 || c.Heads != 0 || c.Layers != 0 {
 			return fmt.Errorf("model.patch, grid, dim, heads and layers are of a vit; leave them out or set model.backbone: %s", BackboneViT)
@@ -112,10 +121,28 @@ func (c Config) CheckSize(size int) error {
 // Same returns an error that names both where the trunks of two configurations differ, and weights
 // of the one do not fit the other. Widths of heads do not count.
 func (c Config) Same(o Config) error {
-	if c.String() != o.String() {
+	if c.trunk() != o.trunk() {
 		return fmt.Errorf("the checkpoint has a %v; this model a %v", o, c)
 	}
 	return nil
+}
+
+// trunk returns c without what only heads read, and of defaults that are written out or not one form.
+func (c Config) trunk() Config {
+	c.Head, c.BoxFC = 0, 0
+	if c.Backbone == "" {
+		c.Backbone = BackboneResNet
+	}
+	if c.Backbone == BackboneViT {
+		c.Depth, c.Width = 0, 0
+		c.Variant.MLP = c.Variant.mlp(c.Dim)
+	} else {
+		c.Variant.Groups = max(1, c.Variant.Groups)
+		if c.Variant.GroupWidth == 0 {
+			c.Variant.GroupWidth = 64
+		}
+	}
+	return c
 }
 
 // On returns c with the backbone of another configuration.
@@ -136,7 +163,11 @@ func (c Config) String() string {
 		s = fmt.Sprintf("ResNet-%d of width %v", c.Depth, c.Width)
 	}
 	if c.Stem != "" {
-		s += ", " + c.Stem + " stem,"
+		s += ", " + c.Stem + " stem"
+	}
+	s += c.Variant.describe()
+	if c.Stem != "" || c.Variant != (Variant{}) {
+		s += ","
 	}
 	return fmt.Sprintf("%s with %d pyramid channels", s, c.FPN)
 }

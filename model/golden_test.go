@@ -17,21 +17,21 @@ import (
 type golden struct {
 	Names  map[string]string // of a ResNet by its depth, bit and vit: the hash of all names and shapes
 	ResNet map[int]struct {
-		Eval, Train   [][]float32
-		Grad, Running map[string][]float32
+		Eval, Train   [][]float64
+		Grad, Running map[string][]float64
 	}
 	BiT struct {
-		Levels [][]float32
-		Pooled []float32
-		Grad   map[string][]float32
+		Levels [][]float64
+		Pooled []float64
+		Grad   map[string][]float64
 	}
 	ViT struct {
-		Tokens map[int64][]float32 // by the side of the image
-		Grad   map[string][]float32
+		Tokens map[int64][]float64 // by the side of the image
+		Grad   map[string][]float64
 	}
-	Pyramid [][]float32
-	Fused   []float32
-	Simple  map[int64][][]float32 // by the side of a patch
+	Pyramid [][]float64
+	Fused   []float64
+	Simple  map[int64][][]float64 // by the side of a patch
 }
 
 func readGolden(t *testing.T) (g golden) {
@@ -50,8 +50,8 @@ func formula(s *Set) map[string][]float32 {
 }
 
 // some picks the values of a tensor that make_golden.py stores.
-func some(x *torch.Tensor, n int) []float32 {
-	return goldentest.Some(torch.Values[float32](x.As(torch.Float)), n)
+func some(x *torch.Tensor, n int) []float64 {
+	return goldentest.Some(torch.Values[float64](x.As(torch.Double)), n)
 }
 
 func do(t *testing.T, f func()) {
@@ -59,6 +59,24 @@ func do(t *testing.T, f func()) {
 	if err := torch.Do(f); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// input returns n images by the formula.
+func input(d torch.DType, shape ...int64) *torch.Tensor {
+	return noise("input", d, shape...)
+}
+
+func noise(name string, d torch.DType, shape ...int64) *torch.Tensor {
+	n := int64(1)
+	for _, s := range shape {
+		n *= s
+	}
+	return torch.From(goldentest.Noise(name, n), shape...).As(d)
+}
+
+// backward computes the gradients of x's sum with weights by the formula.
+func backward(x *torch.Tensor, weight string) {
+	x.Mul(noise(weight, x.DType(), x.Shape()...)).Sum().Backward()
 }
 
 // with builds what declare declares from formula values and frees it after f.
@@ -82,40 +100,63 @@ func resnet(depth int, width float64) func(b Builder) *ResNet {
 	}
 }
 
-// Outputs in both modes, gradients and running statistics are torchvision's.
+// Outputs in both modes are torchvision's, in float64 to the last digits, and so are running statistics and
+// gradients.
 func TestResNetIsTorchvisions(t *testing.T) {
 	for depth, g := range readGolden(t).ResNet {
 		with(t, resnet(depth, 1), func(s *Set, r *ResNet) {
-			x := torch.From(goldentest.Noise("input", 2*3*96*96), 2, 3, 96, 96)
+			what := fmt.Sprintf("ResNet-%d", depth)
 			torch.NoGrad(func() {
-				levels, _ := r.Forward(x.ChannelsLast(), Mode{})
-				for i, c := range levels {
-					goldentest.Near(t, fmt.Sprintf("ResNet-%d, C%d", depth, i+2), some(c, 40), g.Eval[i], 1e-4)
-				}
+				c, _ := r.Forward(input(torch.Float, 2, 3, 96, 96).ChannelsLast(), Mode{})
+				nearMaps(t, what, c, g.Eval, 1e-3)
+				c, _ = r.Forward(input(torch.Float, 2, 3, 96, 96), Mode{Train: true})
+				nearMaps(t, what+" in training", c, g.Train, 5e-3)
+			})
+			s.Load(formula(s)) // running statistics have moved
+			s.Double()
+			x := input(torch.Double, 2, 3, 96, 96).ChannelsLast()
+			torch.NoGrad(func() {
+				c, _ := r.Forward(x, Mode{})
+				nearMaps(t, what, c, g.Eval, exact)
 			})
 			c, _ := r.Forward(x, Mode{Train: true})
-			for i := range c {
-				goldentest.Near(t, fmt.Sprintf("ResNet-%d in training, C%d", depth, i+2), some(c[i], 40), g.Train[i], 1e-3)
-			}
-			c[3].Mul(torch.From(goldentest.Noise("weight of C5", c[3].Len()), c[3].Shape()...)).Sum().Backward()
-			nearGrad(t, fmt.Sprintf("ResNet-%d", depth), s, g.Grad, 5e-3)
+			nearMaps(t, what+" in training", c, g.Train, exact)
+			backward(c[3], "weight of C5")
+			nearGrad(t, what, s, g.Grad)
 			for _, p := range s.Buffers {
 				if want, ok := g.Running[strings.TrimPrefix(p.Name, "backbone.")]; ok {
-					goldentest.Near(t, fmt.Sprintf("ResNet-%d, %s", depth, p.Name), some(p.T, 40), want, 1e-3)
+					goldentest.Near(t, what+", "+p.Name, some(p.T, 40), want, exact)
 				}
 			}
 		})
 	}
 }
 
-// nearGrad compares gradients, by the names of the backbone's parameters.
-func nearGrad(t *testing.T, what string, s *Set, want map[string][]float32, tolerance float64) {
+// exact is how far values in float64 may be from the stored ones: constants such as a momentum of 0.1 are
+// rounded to float32.
+const exact = 1e-6
+
+// nearMaps compares the maps C2 to C5.
+func nearMaps(t *testing.T, what string, c [4]*torch.Tensor, want [][]float64, tolerance float64) {
 	t.Helper()
-	grad := torch.Values[float32](s.Flat.Grad)
+	for i := range c {
+		goldentest.Near(t, fmt.Sprintf("%s, %v, C%d", what, c[i].DType(), i+2), some(c[i], 40), want[i], tolerance)
+	}
+}
+
+// nearGrad compares gradients in float64, by the names of the backbone's parameters.
+func nearGrad(t *testing.T, what string, s *Set, want map[string][]float64) {
+	t.Helper()
+	grad := torch.Values[float64](s.Flat.Grad)
+	compared := 0
 	for _, p := range s.Params {
 		if w, ok := want[strings.TrimPrefix(p.Name, "backbone.")]; ok {
-			goldentest.Near(t, what+", gradient of "+p.Name, some(torch.From(grad[p.at:][:p.Len()], p.Len()), 40), w, tolerance)
+			goldentest.Near(t, what+", gradient of "+p.Name, goldentest.Some(grad[p.at:][:p.Len()], 40), w, exact)
+			compared++
 		}
+	}
+	if compared != len(want) || compared == 0 {
+		t.Errorf("%s: %d gradients compared of %d stored", what, compared, len(want))
 	}
 }
 
@@ -162,17 +203,19 @@ func trunk(t *testing.T, c Config) func(b Builder) *Trunk {
 func TestBiTIsTimms(t *testing.T) {
 	g := readGolden(t).BiT
 	with(t, trunk(t, Config{Backbone: BackboneBiT, Depth: 50, Width: 1}), func(s *Set, trunk *Trunk) {
-		x := torch.From(goldentest.Noise("input", 2*3*96*96), 2, 3, 96, 96)
+		x := input(torch.Float, 2, 3, 96, 96)
 		c, pooled := trunk.Backbone.Forward(x.ChannelsLast(), Mode{})
 		if pooled != nil {
 			t.Error("the mean of C5 is computed though no one may need it")
 		}
-		for i := range c {
-			goldentest.Near(t, fmt.Sprint("C", i+2), some(c[i], 40), g.Levels[i], 1e-4)
-		}
-		goldentest.Near(t, "pooled", some(trunk.Forward(x, Mode{}).Pooled(), 40), g.Pooled, 1e-4)
-		c[3].Mul(torch.From(goldentest.Noise("weight of C5", c[3].Len()), c[3].Shape()...)).Sum().Backward()
-		nearGrad(t, "BiT", s, g.Grad, 0.05) // timm's own in float32 are 3% off those in float64
+		nearMaps(t, "BiT", c, g.Levels, 1e-3)
+		s.Double()
+		x = x.As(torch.Double)
+		c, _ = trunk.Backbone.Forward(x.ChannelsLast(), Mode{})
+		nearMaps(t, "BiT", c, g.Levels, exact)
+		goldentest.Near(t, "pooled", some(trunk.Forward(x, Mode{}).Pooled(), 40), g.Pooled, exact)
+		backward(c[3], "weight of C5")
+		nearGrad(t, "BiT", s, g.Grad)
 	})
 }
 
@@ -183,15 +226,16 @@ func TestViTIsTorchvisions(t *testing.T) {
 	for size, want := range g.Tokens {
 		with(t, trunk(t, tinyViT), func(s *Set, trunk *Trunk) {
 			v := trunk.Backbone.(*ViT)
-			x := torch.From(goldentest.Noise("input", 2*3*size*size), 2, 3, size, size).ChannelsLast()
+			x := input(torch.Float, 2, 3, size, size).ChannelsLast()
 			tokens := v.Encode(v.Embed(x))
 			goldentest.Near(t, fmt.Sprint("tokens of size ", size), some(tokens, 80), want, 1e-4)
 			f := trunk.Forward(x, Mode{})
 			goldentest.Near(t, "class token", some(f.Pooled(), 9), some(tokens.Select(1, 0), 9), 0)
 			goldentest.Near(t, "map", some(f.C5.Flatten(2, 3).Transpose(1, 2), 9), some(tokens.Narrow(1, 1, tokens.Size(1)-1), 9), 0)
 			if size == tinyViT.Grid*tinyViT.Patch {
-				tokens.Mul(torch.From(goldentest.Noise("weight of tokens", tokens.Len()), tokens.Shape()...)).Sum().Backward()
-				nearGrad(t, "ViT", s, g.Grad, 1e-3)
+				s.Double()
+				backward(v.Encode(v.Embed(x.As(torch.Double))), "weight of tokens")
+				nearGrad(t, "ViT", s, g.Grad)
 			}
 		})
 	}
@@ -204,7 +248,7 @@ func TestPyramidIsTorchvisions(t *testing.T) {
 		var c [4]*torch.Tensor
 		for i, k := range channels {
 			h, w := int64(96>>(i+2)), (80+int64(4)<<i-1)/(4<<i)
-			c[i] = torch.From(goldentest.Noise(fmt.Sprint("C", i+2), 2*k*h*w), 2, k, h, w)
+			c[i] = noise(fmt.Sprint("C", i+2), torch.Float, 2, k, h, w)
 		}
 		f := &Features{P: n.forward(c)}
 		for i := range f.P {
@@ -219,7 +263,7 @@ func TestSimplePyramid(t *testing.T) {
 	for patch, want := range readGolden(t).Simple {
 		with(t, func(b Builder) *simplePyramid { return newSimplePyramid(b.In("neck"), patch, 32, 12) }, func(_ *Set, n *simplePyramid) {
 			h, w := 96/patch, 64/patch
-			p := n.forward([4]*torch.Tensor{3: torch.From(goldentest.Noise("map", 2*32*h*w), 2, 32, h, w).ChannelsLast()})
+			p := n.forward([4]*torch.Tensor{3: noise("map", torch.Float, 2, 32, h, w).ChannelsLast()})
 			for i, want := range want {
 				goldentest.Near(t, fmt.Sprintf("patch %d, P%d", patch, i+2), some(p[i], 40), want, 1e-5)
 			}

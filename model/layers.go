@@ -16,16 +16,24 @@ type Mode struct {
 type Conv struct {
 	w, b         *Param
 	stride, pad  int64
+	groups       int64
 	standardised bool
 }
 
 // NewConv declares a k×k convolution with "same" padding at stride 1, initialised by init.
 func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
-	c := &Conv{w: b.Weight("weight", init, out, in, k, k), stride: stride, pad: k / 2}
+	c := &Conv{w: b.Weight("weight", init, out, in, k, k), stride: stride, pad: k / 2, groups: 1}
 	if bias {
 		c.b = b.Bias("bias", Constant(0), out)
 	}
 	return c
+}
+
+// NewGroupedConv declares a convolution without bias whose outputs read a share of the inputs each: the
+// first of so many groups the first share (ResNeXt).
+func NewGroupedConv(b Builder, in, out, k, stride, groups int64) *Conv {
+	fan := out / groups * k * k
+	return &Conv{w: b.Weight("weight", Kaiming(fan), out, in/groups, k, k), stride: stride, pad: k / 2, groups: groups}
 }
 
 // NewStandardConv declares a convolution without bias whose weights are standardised before use: those
@@ -58,7 +66,7 @@ func (c *Conv) Forward(x *torch.Tensor) *torch.Tensor {
 		// threads). A 1×1 convolution reads every stride-th pixel only: those are taken first.
 		return x.Slice(2, c.stride).Slice(3, c.stride).Conv2D(c.weight(x), like(c.b, x), 1, 0, 1, 1)
 	}
-	return x.Conv2D(c.weight(x), like(c.b, x), c.stride, c.pad, 1, 1)
+	return x.Conv2D(c.weight(x), like(c.b, x), c.stride, c.pad, 1, c.groups)
 }
 
 // Bias returns the bias parameter, nil if there is none.
@@ -90,8 +98,10 @@ func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 	// One value per channel has no variance; the running statistics stand in for it.
 	s := x.Shape()
 	train := m.Train && s[0]*s[2]*s[3] > 1
-	return x.BatchNorm(n.w.T, n.b.T, n.mean.T, n.variance.T, train, 0.1, 1e-5)
+	return x.BatchNorm(n.w.T, n.b.T, n.mean.T, n.variance.T, train, 0.1, normEpsilon)
 }
+
+const normEpsilon = 1e-5
 
 // A GroupNorm is group normalisation over [N, C, H, W] (Wu & He 2018) and ReLU.
 type GroupNorm struct {
@@ -115,16 +125,21 @@ func (n *GroupNorm) Forward(x *torch.Tensor) *torch.Tensor {
 }
 
 // A LayerNorm is layer normalisation (Ba et al. 2016).
-type LayerNorm struct{ w, b *Param }
-
-// NewLayerNorm declares the norm of c channels.
-func NewLayerNorm(b Builder, c int64) *LayerNorm {
-	return &LayerNorm{b.Bias("weight", Constant(1), c), b.Bias("bias", Constant(0), c)}
+type LayerNorm struct {
+	w, b    *Param
+	epsilon float64
 }
 
-// Forward normalises the last dimension of x, [N, L, C].
+// NewLayerNorm declares the norm of c channels, of epsilon 1e-6.
+func NewLayerNorm(b Builder, c int64) *LayerNorm { return newLayerNorm(b, c, 1e-6) }
+
+func newLayerNorm(b Builder, c int64, epsilon float64) *LayerNorm {
+	return &LayerNorm{b.Bias("weight", Constant(1), c), b.Bias("bias", Constant(0), c), epsilon}
+}
+
+// Forward normalises the last dimension of x, [N, L, C] or of any other shape.
 func (n *LayerNorm) Forward(x *torch.Tensor) *torch.Tensor {
-	return x.LayerNorm(like(n.w, x), like(n.b, x), 1e-6)
+	return x.LayerNorm(like(n.w, x), like(n.b, x), n.epsilon)
 }
 
 // Map normalises the channels of every pixel of x, [N, C, H, W].
@@ -196,26 +211,34 @@ func (d *Deconv) Forward(x *torch.Tensor) *torch.Tensor {
 }
 
 // A Block is a pre-norm transformer block (Dosovitskiy et al. 2021): attention of all tokens to all,
-// then a perceptron of four times their width, each behind a layer norm and added to its input.
+// then a perceptron, four times as wide if plain, each behind a layer norm and added to its input.
 type Block struct {
-	norm1, norm2   *LayerNorm
-	qkv, proj      *Linear // queries, keys and values in one, the heads side by side in each
-	fc1, fc2       *Linear
-	heads, perHead int64
+	norm1, norm2       *LayerNorm
+	qkv, proj          *Linear    // queries, keys and values in one, the heads side by side in each
+	queryNorm, keyNorm *LayerNorm // nil: none
+	fc1, fc2           *Linear
+	heads, perHead     int64
 }
 
 // NewBlock declares a block of tokens of width dim, which the heads divide, under timm's names.
-func NewBlock(b Builder, dim, heads int64) *Block {
-	attn, mlp := b.In("attn"), b.In("mlp")
-	return &Block{
-		norm1: NewLayerNorm(b.In("norm1"), dim),
+func NewBlock(b Builder, dim, heads int64) *Block { return newBlock(b, dim, heads, Variant{}) }
+
+func newBlock(b Builder, dim, heads int64, v Variant) *Block {
+	attn, mlp, hidden := b.In("attn"), b.In("mlp"), v.mlp(dim)
+	k := &Block{
+		norm1: newLayerNorm(b.In("norm1"), dim, v.epsilon()),
 		qkv:   NewLinear(attn.In("qkv"), dim, 3*dim, Glorot(dim, dim)), // three layers side by side
 		proj:  NewLinear(attn.In("proj"), dim, dim, Glorot(dim, dim)),
-		norm2: NewLayerNorm(b.In("norm2"), dim),
-		fc1:   NewLinear(mlp.In("fc1"), dim, 4*dim, Glorot(dim, 4*dim)),
-		fc2:   NewLinear(mlp.In("fc2"), 4*dim, dim, Glorot(4*dim, dim)),
+		norm2: newLayerNorm(b.In("norm2"), dim, v.epsilon()),
+		fc1:   NewLinear(mlp.In("fc1"), dim, hidden, Glorot(dim, hidden)),
+		fc2:   NewLinear(mlp.In("fc2"), hidden, dim, Glorot(hidden, dim)),
 		heads: heads, perHead: dim / heads,
 	}
+	if v.QKNorm {
+		k.queryNorm = newLayerNorm(attn.In("q_norm"), k.perHead, v.epsilon())
+		k.keyNorm = newLayerNorm(attn.In("k_norm"), k.perHead, v.epsilon())
+	}
+	return k
 }
 
 // Forward maps tokens [N, L, dim] to tokens of the same shape.
@@ -223,7 +246,11 @@ func (k *Block) Forward(x *torch.Tensor) *torch.Tensor {
 	return torch.Scoped(func() *torch.Tensor {
 		n, l := x.Size(0), x.Size(1)
 		qkv := k.qkv.Forward(k.norm1.Forward(x)).View(n, l, 3, k.heads, k.perHead).Permute(2, 0, 3, 1, 4)
-		seen := torch.Attention(qkv.Select(0, 0), qkv.Select(0, 1), qkv.Select(0, 2)).Transpose(1, 2).View(n, l, -1)
+		query, key := qkv.Select(0, 0), qkv.Select(0, 1)
+		if k.queryNorm != nil {
+			query, key = k.queryNorm.Forward(query), k.keyNorm.Forward(key)
+		}
+		seen := torch.Attention(query, key, qkv.Select(0, 2)).Transpose(1, 2).View(n, l, -1)
 		x := x.Add(k.proj.Forward(seen))
 		return x.Add(k.fc2.Forward(k.fc1.Forward(k.norm2.Forward(x)).Gelu()))
 	})

@@ -3,12 +3,14 @@ package model
 import (
 	"fmt"
 
+	"must/onnx/graph"
 	"must/torch"
 )
 
 // A neck turns a backbone's maps into the pyramid P2 to P7, all of one width.
 type neck interface {
 	forward(c [4]*torch.Tensor) [6]*torch.Tensor
+	graph(g *graph.Graph, c [4]Map) [6]Map
 }
 
 // An fpn is a feature pyramid (Lin et al. 2017): 1×1 laterals, nearest top-down, 3×3 outputs.

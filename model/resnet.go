@@ -41,11 +41,11 @@ func (c Config) eachBlock(f func(stage, i int, in, mid, out, stride int64)) (cha
 }
 
 // A ResNet is the v1.5 network of torchvision (stride in the 3×3 convolution), with its parameter
-// names, for a width of 1; other widths scale every channel count.
+// names, for a width of 1; other widths scale every channel count. Variants have timm's names.
 type ResNet struct {
-	stem     *Conv
-	norm     *Norm
-	small    bool // stem: no max pool
+	stem     []*Conv
+	norms    []*Norm // of each of stem
+	small    bool    // stem: no max pool
 	stages   [4][]*residual
 	channels [4]int64 // of C2 to C5
 }
@@ -53,47 +53,86 @@ type ResNet struct {
 // NewResNet declares the network of a configuration that Check accepts.
 func NewResNet(b Builder, c Config) *ResNet {
 	in := c.channels(64)
-	r := &ResNet{norm: NewNorm(b.In("bn1"), in, 1), small: c.Stem == StemSmall}
-	if r.small {
-		r.stem = NewConv(b.In("conv1"), 3, in, 3, 1, false, Kaiming(in*9))
-	} else {
-		r.stem = NewConv(b.In("conv1"), 3, in, 7, 2, false, Kaiming(in*49))
+	r := &ResNet{small: c.Stem == StemSmall}
+	add := func(conv, norm string, in, out, k, stride int64) {
+		r.stem = append(r.stem, NewConv(b.In(conv), in, out, k, stride, false, Kaiming(out*k*k)))
+		r.norms = append(r.norms, NewNorm(b.In(norm), out, 1))
+	}
+	switch c.Stem {
+	case StemSmall:
+		add("conv1", "bn1", 3, in, 3, 1)
+	case StemDeep:
+		narrow := c.channels(32)
+		add("conv1.0", "conv1.1", 3, narrow, 3, 2)
+		add("conv1.3", "conv1.4", narrow, narrow, 3, 1)
+		add("conv1.6", "bn1", narrow, in, 3, 1)
+	default:
+		add("conv1", "bn1", 3, in, 7, 2)
 	}
 	r.channels = c.eachBlock(func(stage, i int, in, mid, out, stride int64) {
-		k := newResidual(b.In(fmt.Sprintf("layer%d.%d", stage+1, i)), in, mid, out, stride, resnets[c.Depth].bottleneck)
+		k := newResidual(b.In(fmt.Sprintf("layer%d.%d", stage+1, i)), in, mid, out, stride, c)
 		r.stages[stage] = append(r.stages[stage], k)
 	})
 	return r
 }
 
 type residual struct {
-	convs []*Conv
-	norms []*Norm
-	down  *Conv // nil: identity
-	dnorm *Norm
+	convs   []*Conv
+	norms   []*Norm
+	squeeze *squeeze // nil: none
+	down    *Conv    // nil: identity
+	dnorm   *Norm
+	average int64 // side of the squares whose mean down reads
 }
 
-func newResidual(b Builder, in, mid, out, stride int64, bottleneck bool) *residual {
-	k := &residual{}
-	add := func(i, o, kernel, stride int64, gain float32) {
+func newResidual(b Builder, in, mid, out, stride int64, c Config) *residual {
+	k := &residual{average: 1}
+	add := func(i, o, kernel, stride, groups int64, gain float32) {
 		n := fmt.Sprint(len(k.convs) + 1)
-		k.convs = append(k.convs, NewConv(b.In("conv"+n), i, o, kernel, stride, false, Kaiming(o*kernel*kernel)))
+		k.convs = append(k.convs, NewGroupedConv(b.In("conv"+n), i, o, kernel, stride, groups))
 		k.norms = append(k.norms, NewNorm(b.In("bn"+n), o, gain))
 	}
 	// The last norm of a block starts at 0, so that the block starts as the identity (Goyal et al. 2017).
-	if bottleneck {
-		add(in, mid, 1, 1, 1)
-		add(mid, mid, 3, stride, 1)
-		add(mid, out, 1, 1, 0)
+	if resnets[c.Depth].bottleneck {
+		mid, groups := c.Variant.inner(mid)
+		add(in, mid, 1, 1, 1, 1)
+		add(mid, mid, 3, stride, groups, 1)
+		add(mid, out, 1, 1, 1, 0)
 	} else {
-		add(in, mid, 3, stride, 1)
-		add(mid, out, 3, 1, 0)
+		add(in, mid, 3, stride, 1, 1)
+		add(mid, out, 3, 1, 1, 0)
 	}
-	if stride != 1 || in != out {
+	if c.Variant.Squeeze != 0 {
+		k.squeeze = newSqueeze(b.In("se"), out, c.Variant.Squeeze)
+	}
+	switch {
+	case stride == 1 && in == out:
+	case c.Variant.AverageShortcut:
+		k.average = stride
+		k.down = NewConv(b.In("downsample.1"), in, out, 1, 1, false, Kaiming(out))
+		k.dnorm = NewNorm(b.In("downsample.2"), out, 1)
+	default:
 		k.down = NewConv(b.In("downsample.0"), in, out, 1, stride, false, Kaiming(out))
 		k.dnorm = NewNorm(b.In("downsample.1"), out, 1)
 	}
 	return k
+}
+
+// A squeeze is squeeze-excitation (Hu et al. 2018): two layers turn the mean of a map into a factor of
+// each channel.
+type squeeze struct{ fc1, fc2 *Conv }
+
+func newSqueeze(b Builder, c, reduction int64) *squeeze {
+	hidden := max(8, (c/reduction+4)/8*8) // a multiple of 8, as timm rounds it
+	return &squeeze{
+		NewConv(b.In("fc1"), c, hidden, 1, 1, true, Kaiming(hidden)),
+		NewConv(b.In("fc2"), hidden, c, 1, 1, true, Glorot(hidden, c)),
+	}
+}
+
+func (s *squeeze) forward(x *torch.Tensor) *torch.Tensor {
+	factor := s.fc2.Forward(s.fc1.Forward(x.MeanKeep(2, 3)).ReluInPlace()).Sigmoid()
+	return x.Mul(factor)
 }
 
 func (k *residual) forward(x *torch.Tensor, m Mode) *torch.Tensor {
@@ -104,6 +143,12 @@ func (k *residual) forward(x *torch.Tensor, m Mode) *torch.Tensor {
 			if i < len(k.convs)-1 {
 				y = y.ReluInPlace()
 			}
+		}
+		if k.squeeze != nil {
+			y = k.squeeze.forward(y)
+		}
+		if k.average > 1 {
+			x = x.AvgPool2D(k.average)
 		}
 		if k.down != nil {
 			x = k.dnorm.Forward(k.down.Forward(x), m)
@@ -121,7 +166,9 @@ func (r *ResNet) Width() int64 { return r.channels[3] }
 // Forward maps normalised images [N, 3, H, W] to C2, C3, C4 and C5, of strides 4, 8, 16 and 32.
 func (r *ResNet) Forward(x *torch.Tensor, m Mode) (c [4]*torch.Tensor, pooled *torch.Tensor) {
 	x = torch.Scoped(func() *torch.Tensor {
-		x = r.norm.Forward(r.stem.Forward(x), m).ReluInPlace()
+		for i, c := range r.stem {
+			x = r.norms[i].Forward(c.Forward(x), m).ReluInPlace()
+		}
 		if r.small {
 			return x
 		}

@@ -134,8 +134,22 @@ func (s *Set) Build(seed uint64) {
 }
 
 // Allocate is Build without the initial values, for a set that is loaded next.
-func (s *Set) Allocate() {
+func (s *Set) Allocate() { s.allocate(torch.Float) }
+
+// Double moves the set to float64, for comparisons of gradients. In float32 rounding decides on which side
+// of a ReLU a value near zero falls, and every processor, thread count and libtorch rounds in its own way.
+func (s *Set) Double() {
+	state := s.State()
+	s.Free()
+	s.allocate(torch.Double)
+	if _, _, err := s.Load(state); err != nil {
+		panic(err) // the state is its own
+	}
+}
+
+func (s *Set) allocate(d torch.DType) {
 	var decayed, plain []*Param
+	s.Decayed = 0
 	for _, p := range s.Params {
 		if p.decay {
 			decayed = append(decayed, p)
@@ -145,18 +159,18 @@ func (s *Set) Allocate() {
 		}
 	}
 	s.Params = append(decayed, plain...)
-	s.Flat = allocate(s.Params, true)
-	s.Stats = allocate(s.Buffers, false)
+	s.Flat = allocate(d, s.Params, true)
+	s.Stats = allocate(d, s.Buffers, false)
 }
 
-func allocate(ps []*Param, grad bool) *torch.Flat {
+func allocate(d torch.DType, ps []*Param, grad bool) *torch.Flat {
 	shapes, at := make([][]int64, len(ps)), int64(0)
 	for i, p := range ps {
 		shapes[i] = p.Shape
 		p.at = at
 		at += p.Len()
 	}
-	f := torch.NewFlat(shapes, grad)
+	f := torch.NewFlat(d, shapes, grad)
 	for i, p := range ps {
 		p.T = f.Params[i]
 	}
@@ -175,7 +189,7 @@ func (s *Set) All() []*Param { return slices.Concat(s.Params, s.Buffers) }
 // State returns all values by name, copied.
 func (s *Set) State() map[string][]float32 {
 	state := map[string][]float32{}
-	params, stats := torch.Values[float32](s.Flat.Data), torch.Values[float32](s.Stats.Data)
+	params, stats := torch.Values[float32](s.Flat.Data.As(torch.Float)), torch.Values[float32](s.Stats.Data.As(torch.Float))
 	for _, p := range s.Params {
 		state[p.Name] = params[p.at : p.at+p.Len()]
 	}
@@ -212,7 +226,7 @@ func (s *Set) Load(state map[string][]float32) (missing, unused []string, err er
 		return nil, nil, err
 	}
 	for f, ps := range map[*torch.Flat][]*Param{s.Flat: s.Params, s.Stats: s.Buffers} {
-		flat := torch.Values[float32](f.Data)
+		flat := torch.Values[float32](f.Data.As(torch.Float))
 		for _, p := range ps {
 			copy(flat[p.at:], state[p.Name])
 		}

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 
+	"must/onnx/graph"
 	"must/torch"
 )
 
@@ -18,6 +19,9 @@ type Backbone interface {
 
 	// Width returns the channels of the feature of the whole image.
 	Width() int64
+
+	// graph writes Forward as operators; pooled is "" where it is nil there.
+	graph(g *graph.Graph, x Map) (c [4]Map, pooled graph.Value)
 }
 
 func newBackbone(b Builder, c Config) (Backbone, error) {
@@ -107,3 +111,6 @@ func (t *Trunk) Forward(x *torch.Tensor, m Mode) *Features {
 	}
 	return f
 }
+
+// Pyramid reports whether the trunk has the levels P2 to P7.
+func (t *Trunk) Pyramid() bool { return t.neck != nil }

@@ -65,7 +65,8 @@ func pixels(name string, n, size int) []uint8 {
 	return b
 }
 
-func values(x *torch.Tensor) []float32 { return torch.Values[float32](x) }
+// values returns those of a tensor of floats.
+func values(x *torch.Tensor) []float64 { return torch.Values[float64](x.As(torch.Double)) }
 
 func do(t *testing.T, f func()) {
 	t.Helper()
@@ -74,9 +75,13 @@ func do(t *testing.T, f func()) {
 	}
 }
 
+// exact is how far values in float64 may be from the stored ones: constants such as a momentum of 0.1 are
+// rounded to float32.
+const exact = 1e-6
+
 // gradients returns those of a set by name.
-func gradients(s *model.Set) map[string][]float32 {
-	g, at, out := values(s.Flat.Grad), int64(0), map[string][]float32{}
+func gradients(s *model.Set) map[string][]float64 {
+	g, at, out := values(s.Flat.Grad), int64(0), map[string][]float64{}
 	for _, p := range s.Params {
 		out[p.Name] = g[at:][:p.Len()]
 		at += p.Len()
@@ -87,14 +92,14 @@ func gradients(s *model.Set) map[string][]float32 {
 func TestNTXent(t *testing.T) {
 	for _, c := range readGolden(t).NTXent {
 		do(t, func() {
-			z := torch.From(goldentest.Noise("z", 70), 10, 7).RequireGrad(true)
-			grad := torch.Zeros(torch.Float, 10, 7)
+			z := torch.From(goldentest.Noise("z", 70), 10, 7).As(torch.Double).RequireGrad(true)
+			grad := torch.Zeros(torch.Double, 10, 7)
 			z.SetGrad(grad)
 			loss := ntXent(z, selfMask(10), c.Temperature)
 			loss.Backward()
 			what := fmt.Sprintf("temperature %v", c.Temperature)
-			goldentest.Near(t, what+": loss", values(loss.Detach()), []float64{c.Loss}, 1e-6)
-			goldentest.Near(t, what+": gradient", values(grad), c.Grad, 1e-5)
+			goldentest.Near(t, what+": loss", values(loss.Detach()), []float64{c.Loss}, exact)
+			goldentest.Near(t, what+": gradient", values(grad), c.Grad, exact)
 		})
 	}
 	do(t, func() { // rows of zeros have no direction, and give no NaN
@@ -116,15 +121,16 @@ func TestProjection(t *testing.T) {
 		s.Build(1)
 		defer s.Free()
 		fill(t, s)
-		y := p.forward(torch.From(goldentest.Noise("feature", 72), 6, 12), true)
-		goldentest.Near(t, "output", values(y.Detach()), g.Out, 1e-5)
+		s.Double()
+		y := p.forward(torch.From(goldentest.Noise("feature", 72), 6, 12).As(torch.Double), true)
+		goldentest.Near(t, "output", values(y), g.Out, exact)
 		y.Mul(torch.From(goldentest.Noise("weight of y", 24), 6, 4)).Sum().Backward()
 		for name, got := range gradients(s) {
-			goldentest.Near(t, "gradient of "+name, goldentest.Some(got, 1000), g.Grad[name], 1e-5)
+			goldentest.Near(t, "gradient of "+name, goldentest.Some(got, 1000), g.Grad[name], exact)
 		}
 		state := s.State()
 		for name, want := range g.Running {
-			goldentest.Near(t, name, state[name], want, 1e-5)
+			goldentest.Near(t, name, state[name], want, exact)
 		}
 	})
 }
@@ -144,9 +150,12 @@ func TestMoCo(t *testing.T) {
 			defer p.Free()
 			m, set := p.(*moco), net.Set
 			fill(t, set)
-			torch.NoGrad(func() { m.queue.Copy(normalise(torch.From(goldentest.Noise("queue", 16*6), 16, 6))) })
-			momentum := torch.Zeros(torch.Float, set.Flat.Data.Len())
-			var losses []float32
+			net.Double()
+			m.key.Double()
+			m.queue.Free()
+			m.queue = normalise(torch.From(goldentest.Noise("queue", 16*6), 16, 6).As(torch.Double)).Keep()
+			momentum := torch.Zeros(torch.Double, set.Flat.Data.Len())
+			var losses []float64
 			for step := range g.Losses {
 				order := make([]int, n)
 				for i := range order {
@@ -160,7 +169,7 @@ func TestMoCo(t *testing.T) {
 				if step == 0 {
 					got := gradients(set)
 					for name, want := range g.Grad {
-						goldentest.Near(t, what+"gradient of "+name, goldentest.Some(got[name], 30), want, 5e-5) // float32 through 20 layers
+						goldentest.Near(t, what+"gradient of "+name, goldentest.Some(got[name], 40), want, exact)
 					}
 				}
 				for _, part := range []struct {
@@ -175,14 +184,14 @@ func TestMoCo(t *testing.T) {
 					t.Errorf("%sthe queue is at %d, want %d", what, m.position, g.Position[step])
 				}
 			}
-			goldentest.Near(t, method+": losses", losses, g.Losses, 1e-5)
-			goldentest.Near(t, method+": queue", values(m.queue), g.Queue, 1e-5)
+			goldentest.Near(t, method+": losses", losses, g.Losses, exact)
+			goldentest.Near(t, method+": queue", values(m.queue), g.Queue, exact)
 			key, query := m.key.Set.State(), set.State()
 			for name, want := range g.Key {
-				goldentest.Near(t, method+": key encoder's "+name, goldentest.Some(key[name], 30), want, 1e-5)
+				goldentest.Near(t, method+": key encoder's "+name, goldentest.Some(key[name], 40), want, exact)
 			}
 			for name, want := range g.Query {
-				goldentest.Near(t, method+": query encoder's "+name, goldentest.Some(query[name], 30), want, 1e-5)
+				goldentest.Near(t, method+": query encoder's "+name, goldentest.Some(query[name], 40), want, exact)
 			}
 		})
 	}
@@ -198,6 +207,7 @@ func TestMAE(t *testing.T) {
 		}
 		defer net.Free()
 		fill(t, net.Set)
+		net.Double()
 		var order []int64
 		for s, m := range []int64{3, 5, 7} {
 			for i := range int64(16) {
@@ -205,10 +215,10 @@ func TestMAE(t *testing.T) {
 			}
 		}
 		loss := p.(*mae).loss(pixels("mae", n, size), n, model.Mode{Train: true}, order)
-		goldentest.Near(t, "loss", values(loss.Detach()), []float64{g.Loss}, 1e-6)
+		goldentest.Near(t, "loss", values(loss.Detach()), []float64{g.Loss}, exact)
 		loss.Backward()
 		for name, got := range gradients(net.Set) {
-			goldentest.Near(t, "gradient of "+name, goldentest.Some(got, 30), g.Grad[name], 1e-5)
+			goldentest.Near(t, "gradient of "+name, goldentest.Some(got, 40), g.Grad[name], exact)
 		}
 	})
 	at := make([]float32, 16*16)

@@ -152,7 +152,7 @@ func (m *mae) predict(x *torch.Tensor, n int64, order []int64, at *torch.Tensor)
 	}
 	// Only the patches that are not shown are looked at.
 	tokens = tokens.Narrow(1, 1, m.total).View(n*m.total, -1).IndexSelect(0, at)
-	return m.pixels.Forward(m.norm.Forward(tokens)).As(torch.Float)
+	return m.pixels.Forward(m.norm.Forward(tokens)).Wide()
 }
 
 // patches cuts images [N, 3, S, S] into rows of pixels, [N, total, patch·patch·3], colours innermost.

@@ -125,7 +125,7 @@ func (m *moco) encode(net *task.Network, head mlp, images []uint8, n int, mode m
 	size := len(images) / n * per
 	for g := range m.groups {
 		parts = append(parts, torch.Scoped(func() *torch.Tensor {
-			return net.Features(images[g*size:][:size], per, mode).Pooled().As(torch.Float)
+			return net.Features(images[g*size:][:size], per, mode).Pooled().Wide()
 		}))
 	}
 	return normalise(head.forward(torch.Cat(0, parts...)))

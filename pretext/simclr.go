@@ -42,7 +42,7 @@ func newSimCLR(s task.Spec, c Config, seed uint64, batch int) (*task.Network, Ta
 func (m *simCLR) Loader(o *loader.Options) { m.load(o, 2) }
 
 func (m *simCLR) Losses(b *loader.Batch, mode model.Mode, _ *rand.Rand) []task.TaskLoss {
-	f := m.net.Features(b.Images, b.N, mode).Pooled().As(torch.Float)
+	f := m.net.Features(b.Images, b.N, mode).Pooled().Wide()
 	return losses(m.Method, ntXent(m.head.forward(f, mode.Train), m.self, m.Temperature))
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"must/checkpoint"
 	"must/data"
 	"must/data/npy"
 	"must/data/scenes"
@@ -365,11 +366,11 @@ func TestExtract(t *testing.T) {
 
 	// The backbone of its checkpoint gives the same, without heads and neck.
 	path = filepath.Join(t.TempDir(), "net.safetensors")
-	torch.Do(func() { err = net.Save(path, net.Set.State(), task.Training{}) })
+	torch.Do(func() { err = checkpoint.Save(path, net, net.Set.State(), checkpoint.Training{}) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := task.ReadCheckpoint(path)
+	c, err := checkpoint.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}

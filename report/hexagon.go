@@ -9,10 +9,14 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"must/web"
 )
 
-//go:embed theme.css
-var theme string
+//go:embed chart.css
+var chartCSS string
+
+var theme = web.Theme + chartCSS
 
 //go:embed hexagon.svg.tmpl
 var hexagonSVG string
@@ -202,7 +206,7 @@ func (t Transfer) value(start string) string {
 	return text + " " + t.Metric
 }
 
-// look returns the classes in theme.css that draw a series. Known starts and tasks look the same in
+// look returns the classes in chart.css that draw a series. Known starts and tasks look the same in
 // every chart; others take what is left by their place.
 func look(name string, place int) string {
 	looks := map[string]string{

@@ -42,7 +42,7 @@ func (c *classification) Targets(samples []*data.Sample, _ *rand.Rand) any {
 
 // logits returns [N, classes].
 func (c *classification) logits(pooled *torch.Tensor) *torch.Tensor {
-	return c.linear.Forward(pooled).As(torch.Float)
+	return c.linear.Forward(pooled).Wide()
 }
 
 func (c *classification) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
@@ -52,10 +52,7 @@ func (c *classification) Loss(f *model.Features, targets any, _ *rand.Rand) []Lo
 }
 
 func (c *classification) Predict(f *model.Features, preds []*data.Sample) {
-	probs := torch.Values[float32](c.logits(f.Pooled()).Softmax(1))
-	for i, p := range preds {
-		classificationlabel.Set(p, probs[int64(i)*c.classes:][:c.classes])
-	}
+	decoded(c.Decode(c.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the whole distribution: the label is soft.

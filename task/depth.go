@@ -132,14 +132,7 @@ func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 func every(x *torch.Tensor, n int64) *torch.Tensor { return x.Slice(1, n).Slice(2, n) }
 
 func (d *depth) Predict(f *model.Features, preds []*data.Sample) {
-	out := d.head.forward(f, nil)
-	if d.units == data.Metric {
-		out = out.Exp()
-	}
-	v, n := torch.Values[float32](out), int(f.Size)
-	for i, p := range preds {
-		depthlabel.Set(p, &data.Grid[float32]{W: n, H: n, Pix: v[i*n*n:][:n*n]})
-	}
+	decoded(d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the prediction as it is.

@@ -52,6 +52,7 @@ type detection struct {
 	classes int
 	masks   bool
 	config  DetectionConfig
+	size    float64 // of the input
 
 	rpn       [2]*model.Conv
 	objects   *model.Conv // [N, A, H, W]
@@ -69,7 +70,7 @@ type detection struct {
 
 func newDetection(b model.Builder, s *Spec) Task {
 	c, n, ratios := s.Model, int64(len(s.Labels[detectionlabel.Name].Classes)), int64(len(detect.AnchorRatios))
-	d := &detection{classes: int(n), masks: s.Labels[detectionlabel.Name].Masks, config: s.Detection}
+	d := &detection{classes: int(n), masks: s.Labels[detectionlabel.Name].Masks, config: s.Detection, size: float64(s.Size)}
 	rpn := b.In("rpn")
 	d.rpn[0] = model.NewConv(rpn.In("conv0"), c.FPN, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
 	d.rpn[1] = model.NewConv(rpn.In("conv1"), c.Head, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
@@ -137,8 +138,8 @@ func (d *detection) proposalNet(f *model.Features) (objectness, deltas []*torch.
 			x = c.Forward(x).ReluInPlace()
 		}
 		n, h, w := x.Size(0), x.Size(2), x.Size(3)
-		objectness = append(objectness, d.objects.Forward(x).As(torch.Float).Permute(0, 2, 3, 1).View(n, h*w*ratios))
-		deltas = append(deltas, d.anchorBox.Forward(x).As(torch.Float).View(n, ratios, 4, h, w).Permute(0, 3, 4, 1, 2).View(n, h*w*ratios, 4))
+		objectness = append(objectness, d.objects.Forward(x).Wide().Permute(0, 2, 3, 1).View(n, h*w*ratios))
+		deltas = append(deltas, d.anchorBox.Forward(x).Wide().View(n, ratios, 4, h, w).Permute(0, 3, 4, 1, 2).View(n, h*w*ratios, 4))
 	}
 	return objectness, deltas
 }
@@ -168,7 +169,7 @@ func (d *detection) propose(f *model.Features, objectness, deltas []*torch.Tenso
 					o, dl = top, dl.Gather(1, index.Unsqueeze(2).Expand(int64(n), int64(lv.k), 4))
 					lv.index = torch.Values[int64](index)
 				}
-				lv.scores, lv.deltas = torch.Values[float32](o), detect.Boxes(torch.Values[float32](dl))
+				lv.scores, lv.deltas = torch.Values[float32](o.As(torch.Float)), detect.Boxes(torch.Values[float32](dl.As(torch.Float)))
 				levels = append(levels, lv)
 				first += int(all)
 			}
@@ -207,13 +208,13 @@ func roiFeatures(f *model.Features) *detect.Pyramid {
 func (d *detection) boxHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) (class, deltas *torch.Tensor) {
 	x := d.boxTower.Forward(p.RoIAlign(boxes, images, boxSide), m).Flatten(1, 3)
 	x = d.boxFC.Forward(x).ReluInPlace()
-	return d.class.Forward(x).As(torch.Float), d.box.Forward(x).As(torch.Float)
+	return d.class.Forward(x).Wide(), d.box.Forward(x).Wide()
 }
 
 // maskHead returns mask logits [R, classes, 28, 28].
 func (d *detection) maskHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) *torch.Tensor {
 	x := d.maskTower.Forward(p.RoIAlign(boxes, images, maskSide), m)
-	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).As(torch.Float)
+	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).Wide()
 }
 
 // Loss is the sum of torchvision's: objectness and boxes of the RPN, classes and boxes of the second
@@ -283,63 +284,7 @@ func (d *detection) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.R
 }
 
 func (d *detection) Predict(f *model.Features, preds []*data.Sample) {
-	objectness, deltas := d.proposalNet(f)
-	proposals := d.propose(f, objectness, deltas)
-	var boxes []detect.Box
-	var images []int
-	for i, p := range proposals {
-		boxes = append(boxes, p...)
-		for range p {
-			images = append(images, i)
-		}
-	}
-	for _, p := range preds {
-		detectionlabel.Set(p, []data.Object{})
-	}
-	if len(boxes) == 0 {
-		return
-	}
-	rois := detect.DefaultRoIs()
-	rois.Keep = d.config.MaxObjects
-	features := roiFeatures(f)
-	class, boxDeltas := d.boxHead(features, f.Mode, boxes, images)
-	probs, delta := torch.Values[float32](class.Softmax(1)), torch.Values[float32](boxDeltas)
-	size, c := int(f.Size), d.classes+1
-	at := 0
-	for i, p := range proposals {
-		n := len(p)
-		detectionlabel.Set(preds[i], rois.Detections(p, probs[at*c:][:n*c], delta[at*c*4:][:n*c*4], d.classes, size, size))
-		at += n
-	}
-	if d.masks {
-		d.predictMasks(features, f, preds)
-	}
-}
-
-// predictMasks adds the mask of its class to every detected object.
-func (d *detection) predictMasks(features *detect.Pyramid, f *model.Features, preds []*data.Sample) {
-	var boxes []detect.Box
-	var images []int
-	var own []int64
-	var objects []*data.Object
-	for i, p := range preds {
-		for k := range detectionlabel.Of(p) {
-			o := &detectionlabel.Of(p)[k]
-			boxes = append(boxes, detect.Box{float32(o.Box.X0), float32(o.Box.Y0), float32(o.Box.X1), float32(o.Box.Y1)})
-			images = append(images, i)
-			own = append(own, int64(len(objects)*d.classes+o.Class))
-			objects = append(objects, o)
-		}
-	}
-	if len(boxes) == 0 {
-		return
-	}
-	n, side := int64(len(boxes)), int64(2*maskSide)
-	logits := d.maskHead(features, f.Mode, boxes, images).View(n*int64(d.classes), side, side).IndexSelect(0, torch.From(own, n))
-	probs := torch.Values[float32](logits.Sigmoid())
-	for i, o := range objects {
-		o.Mask = detect.PasteMask(probs[int64(i)*side*side:][:side*side], int(side), boxes[i], int(f.Size), int(f.Size))
-	}
+	decoded(d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the objects whose score reaches the threshold: the label is hard.

@@ -24,9 +24,9 @@ type golden struct {
 	Classification, Segmentation, Metric, Inverse, Normals head
 	Aligned                                                float64 // the loss for inverse depth of two noises
 	Detection                                              struct {
-		Losses map[string]float32
-		Grad   map[string][]float32
-		Inputs [7][]float32 // gradients of C5 and of P2 to P7
+		Losses map[string]float64
+		Grad   map[string][]float64
+		Inputs [7][]float64 // gradients of C5 and of P2 to P7
 		Found  []struct {
 			Boxes, Scores []float32
 			Labels, Areas []int
@@ -35,9 +35,9 @@ type golden struct {
 }
 
 type head struct {
-	Loss      float32
-	Grad, Out []float32
-	Inputs    [7][]float32
+	Loss      float64
+	Grad, Out []float64
+	Inputs    [7][]float64
 }
 
 func readGolden(t *testing.T) (g golden) {
@@ -80,8 +80,11 @@ func fill(t *testing.T, s *model.Set) {
 	}
 }
 
+// exact is how far values in float64 may be from the stored ones: labels are float32.
+const exact = 1e-5
+
 // goldenFeatures returns C5 and P2 to P7 by the formula, and the memory that holds them with gradients.
-func goldenFeatures(t *testing.T, m model.Mode) (*model.Features, *torch.Flat) {
+func goldenFeatures(t *testing.T, d torch.DType, m model.Mode) (*model.Features, *torch.Flat) {
 	shapes := [][]int64{{goldenImages, 64, 4, 4}}
 	values := goldentest.Noise("C5", goldenImages*64*4*4)
 	for level := 2; level <= 7; level++ {
@@ -89,23 +92,23 @@ func goldenFeatures(t *testing.T, m model.Mode) (*model.Features, *torch.Flat) {
 		shapes = append(shapes, []int64{goldenImages, 8, side, side})
 		values = append(values, goldentest.Noise(fmt.Sprint("P", level), int(goldenImages*8*side*side))...)
 	}
-	flat := torch.NewFlat(shapes, true)
+	flat := torch.NewFlat(d, shapes, true)
 	t.Cleanup(func() { torch.Do(flat.Free) })
 	torch.Load(flat.Data, values)
 	return &model.Features{C5: flat.Params[0], P: [6]*torch.Tensor(flat.Params[1:]), Size: goldenSize, Mode: m}, flat
 }
 
 // inputGradients compares the gradients of features.
-func inputGradients(t *testing.T, what string, flat *torch.Flat, want [7][]float32) {
+func inputGradients(t *testing.T, what string, flat *torch.Flat, want [7][]float64, tolerance float64) {
 	t.Helper()
-	grad := torch.Values[float32](flat.Grad)
+	grad := torch.Values[float64](flat.Grad)
 	for i, p := range flat.Params {
 		got := goldentest.Some(grad[:p.Len()], 20)
 		grad = grad[p.Len():]
 		if len(want[i]) == 0 { // not read at all
-			want[i] = make([]float32, len(got))
+			want[i] = make([]float64, len(got))
 		}
-		goldentest.Near(t, fmt.Sprintf("%s: gradient of input %d", what, i), got, want[i], 5e-3)
+		goldentest.Near(t, fmt.Sprintf("%s: gradient of input %d", what, i), got, want[i], tolerance)
 	}
 }
 
@@ -191,9 +194,9 @@ func with(t *testing.T, s Spec, f func(n *Network)) {
 }
 
 // gradient returns that of one parameter.
-func gradient(t *testing.T, s *model.Set, name string) []float32 {
+func gradient(t *testing.T, s *model.Set, name string) []float64 {
 	t.Helper()
-	all := torch.Values[float32](s.Flat.Grad)
+	all := torch.Values[float64](s.Flat.Grad)
 	for _, p := range s.Params {
 		if p.Name == name {
 			return all[:p.Len()]
@@ -254,18 +257,18 @@ func TestHeadsArePyTorchs(t *testing.T) {
 		}},
 	} {
 		with(t, spec(goldenSize, c.labels, c.task), func(n *Network) {
-			f, flat := goldenFeatures(t, model.Mode{Train: true})
+			goldentest.Near(t, c.name+": prediction", goldentest.Some(c.out(predictions(t, n)), 40), c.want.Out, 1e-3)
+
+			n.Double()
+			f, flat := goldenFeatures(t, torch.Double, model.Mode{Train: true})
 			losses := n.Losses(f, n.Targets(goldenSamples(), seeded()), seeded())
 			if len(losses) != 1 {
 				t.Fatalf("%s: %d losses", c.name, len(losses))
 			}
-			goldentest.Near(t, c.name+": loss", []float32{float32(losses[0].Total.Item())}, []float32{c.want.Loss}, 1e-4)
+			goldentest.Near(t, c.name+": loss", []float64{losses[0].Total.Item()}, []float64{c.want.Loss}, exact)
 			losses[0].Total.Backward()
-			goldentest.Near(t, c.name+": gradient", goldentest.Some(gradient(t, n.Set, "heads."+c.task+"."+c.grad), 40), c.want.Grad, 2e-3)
-			inputGradients(t, c.name, flat, c.want.Inputs)
-
-			fill(t, n.Set) // running statistics have moved
-			goldentest.Near(t, c.name+": prediction", goldentest.Some(c.out(predictions(t, n)), 40), c.want.Out, 1e-3)
+			goldentest.Near(t, c.name+": gradient", goldentest.Some(gradient(t, n.Set, "heads."+c.task+"."+c.grad), 40), c.want.Grad, exact)
+			inputGradients(t, c.name, flat, c.want.Inputs, exact)
 		})
 	}
 }
@@ -278,7 +281,7 @@ func join(preds []*data.Sample, values func(p *data.Sample) []float32) (all []fl
 }
 
 func predictions(t *testing.T, n *Network) []*data.Sample {
-	f, _ := goldenFeatures(t, model.Mode{})
+	f, _ := goldenFeatures(t, torch.Float, model.Mode{})
 	preds := make([]*data.Sample, goldenImages)
 	for i := range preds {
 		preds[i] = &data.Sample{}
@@ -299,6 +302,7 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 	g := readGolden(t).Detection
 	s := spec(goldenSize, labels(), detectionlabel.Name)
 	s.Detection.RoIs = 10000
+	const tolerance = 1e-4 // features are read at boxes of float32
 	with(t, s, func(n *Network) {
 		for i, found := range predictions(t, n) {
 			if i >= len(g.Found) {
@@ -321,18 +325,19 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 				}
 			}
 		}
-		f, flat := goldenFeatures(t, model.Mode{Train: true})
+		n.Double()
+		f, flat := goldenFeatures(t, torch.Double, model.Mode{Train: true})
 		losses := n.Losses(f, n.Targets(goldenSamples(), seeded()), seeded())
 		if len(losses) != 1 || len(losses[0].Parts) != len(g.Losses) {
 			t.Fatal(losses)
 		}
 		for _, p := range losses[0].Parts {
-			goldentest.Near(t, p.Name, []float32{float32(p.Value.Item())}, []float32{g.Losses[p.Name]}, 2e-4)
+			goldentest.Near(t, p.Name, []float64{p.Value.Item()}, []float64{g.Losses[p.Name]}, tolerance)
 		}
 		losses[0].Total.Backward()
 		for name, want := range g.Grad {
-			goldentest.Near(t, "gradient of "+name, goldentest.Some(gradient(t, n.Set, name), 40), want, 5e-3)
+			goldentest.Near(t, "gradient of "+name, goldentest.Some(gradient(t, n.Set, name), 40), want, tolerance)
 		}
-		inputGradients(t, "detection", flat, g.Inputs)
+		inputGradients(t, "detection", flat, g.Inputs, tolerance)
 	})
 }

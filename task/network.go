@@ -60,9 +60,12 @@ func fresh(s Spec, seed uint64, more func(b model.Builder, n *Network)) (*Networ
 		return nil, err
 	}
 	n.Set.Build(seed)
-	n.normalise()
+	n.Normalise(s.Mean, s.Std)
 	return n, nil
 }
+
+// Declare makes a network that has no memory yet.
+func Declare(s Spec) (*Network, error) { return declare(s, nil) }
 
 // declare makes a network that has no memory yet; more, if not nil, declares what it has beyond s.
 func declare(s Spec, more func(b model.Builder, n *Network)) (*Network, error) {
@@ -85,11 +88,34 @@ func declare(s Spec, more func(b model.Builder, n *Network)) (*Network, error) {
 	return n, nil
 }
 
-func (n *Network) normalise() {
+// Allocate gives a declared network its memory, to be filled next. Call it in torch.Do.
+func (n *Network) Allocate() {
+	n.Set.Allocate()
+	n.Normalise(n.Mean, n.Std)
+}
+
+// Normalise makes the network subtract a mean from images and divide them by a deviation, both by
+// channel in 0…255. Call it in torch.Do.
+func (n *Network) Normalise(mean, std [3]float64) {
 	channel := func(v [3]float64) *torch.Tensor {
 		return torch.From([]float32{float32(v[0]), float32(v[1]), float32(v[2])}, 1, 3, 1, 1).Keep()
 	}
-	n.mean, n.std = channel(n.Mean), channel(n.Std)
+	if n.mean != nil {
+		n.mean.Free()
+		n.std.Free()
+	}
+	n.Mean, n.Std = mean, std
+	n.mean, n.std = channel(mean), channel(std)
+}
+
+// Double moves the network to float64, as [model.Set.Double] does.
+func (n *Network) Double() {
+	n.Set.Double()
+	for _, c := range []**torch.Tensor{&n.mean, &n.std} {
+		wide := (*c).As(torch.Double).Keep()
+		(*c).Free()
+		*c = wide
+	}
 }
 
 // Check tells what is wrong with a specification.

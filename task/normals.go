@@ -1,7 +1,6 @@
 package task
 
 import (
-	"math"
 	"math/rand/v2"
 
 	"must/data"
@@ -56,19 +55,7 @@ func (h *normals) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 }
 
 func (h *normals) Predict(f *model.Features, preds []*data.Sample) {
-	v, n := torch.Values[float32](h.head.forward(f, nil)), int(f.Size)
-	for i, p := range preds {
-		normalslabel.Set(p, data.NewGrid[[3]float32](n, n))
-		v := v[3*i*n*n:][:3*n*n]
-		for k := range normalslabel.Of(p).Pix {
-			x, y, z := float64(v[k]), float64(v[n*n+k]), float64(v[2*n*n+k])
-			l := math.Sqrt(x*x + y*y + z*z)
-			if l == 0 {
-				x, y, z, l = 0, 0, -1, 1
-			}
-			normalslabel.Of(p).Pix[k] = [3]float32{float32(x / l), float32(y / l), float32(z / l)}
-		}
-	}
+	decoded(h.Decode(h.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the prediction as it is.

@@ -63,8 +63,8 @@ const (
 	Keep      Fit = "keep"      // scaled until its longer side is W, its shape kept: every image has a size of its own
 )
 
-// bring brings an image there.
-func (v View) bring(img *image.RGBA) (*image.RGBA, data.Frame) {
+// Bring brings an image there; the frame leads back.
+func (v View) Bring(img *image.RGBA) (*image.RGBA, data.Frame) {
 	switch v.Fit {
 	case Stretched:
 		return augment.Stretch(img, v.W, v.H)
@@ -114,9 +114,9 @@ func (n *Network) See(images Images, tasks ...string) (preds []*data.Sample, err
 	return preds, err
 }
 
-// Settings is the network's specification.
-func (n *Network) Settings() []byte {
-	b, err := json.Marshal(n.Spec)
+// Settings is the specification.
+func (s *Spec) Settings() []byte {
+	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // a checked specification has only finite numbers
 	}
@@ -229,7 +229,7 @@ func (v View) batch(samples []*data.Sample) (Images, []data.Frame) {
 	frames, views := make([]data.Frame, len(samples)), make([]*image.RGBA, len(samples))
 	var wg sync.WaitGroup
 	for i, s := range samples {
-		wg.Go(func() { views[i], frames[i] = v.bring(s.Image) })
+		wg.Go(func() { views[i], frames[i] = v.Bring(s.Image) })
 	}
 	wg.Wait()
 	size := views[0].Rect.Size()

@@ -59,16 +59,7 @@ func (s *segmentation) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss
 }
 
 func (s *segmentation) Predict(f *model.Features, preds []*data.Sample) {
-	logits := s.head.forward(f, nil)
-	for i, p := range preds { // one image at a time: probabilities at full size are large
-		torch.Scope(func() {
-			top, class := logits.Select(0, int64(i)).Softmax(0).MaxDim(0)
-			n := int(f.Size)
-			p.Put(segmentationlabel.NewPrediction(
-				&data.Grid[uint8]{W: n, H: n, Pix: torch.Values[uint8](class.As(torch.Uint8))},
-				&data.Grid[float32]{W: n, H: n, Pix: torch.Values[float32](top)}))
-		})
-	}
+	decoded(s.Decode(s.Outputs(f, ExportOptions{Argmax: true}), int(f.Size), preds))
 }
 
 // Pseudo ignores pixels whose class is less probable than the threshold.

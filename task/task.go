@@ -9,6 +9,7 @@ import (
 	"must/data"
 	"must/metric"
 	"must/model"
+	"must/onnx/graph"
 	classificationlabel "must/task/classification"
 	depthlabel "must/task/depth"
 	detectionlabel "must/task/detection"
@@ -105,8 +106,14 @@ func (h pixelHead) forward(f *model.Features, labelled []int64) *torch.Tensor {
 		if labelled != nil {
 			x = rows(x, labelled)
 		}
-		return h.linear.Forward(h.tower.Forward(x, f.Mode)).As(torch.Float).Bilinear(f.Size, f.Size)
+		return h.linear.Forward(h.tower.Forward(x, f.Mode)).Wide().Bilinear(f.Size, f.Size)
 	})
+}
+
+func (h pixelHead) graph(g *graph.Graph, m *model.Maps) model.Map {
+	x := h.linear.Graph(g, h.tower.Graph(g, m.Fused(g)))
+	x.V = g.Float(x.V)
+	return x.Bilinear(g, m.Size, m.Size)
 }
 
 // mapTargets are dense labels of n images: values of [n, S, S, …] and which pixels have one.

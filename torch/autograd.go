@@ -67,9 +67,9 @@ type Flat struct {
 	Params     []*Tensor // views of Data, leaves of autograd, whose gradients are views of Grad
 }
 
-// NewFlat lays out parameters of the given shapes one after the other, with gradients if asked for.
-// The caller owns the result.
-func NewFlat(shapes [][]int64, grad bool) *Flat {
+// NewFlat lays out parameters of a type and the given shapes one after the other, with gradients if asked
+// for. The caller owns the result.
+func NewFlat(d DType, shapes [][]int64, grad bool) *Flat {
 	f := &Flat{}
 	total := int64(0)
 	for _, s := range shapes {
@@ -77,9 +77,9 @@ func NewFlat(shapes [][]int64, grad bool) *Flat {
 	}
 	NoGrad(func() {
 		Scope(func() {
-			f.Data = Zeros(Float, total).Keep()
+			f.Data = Zeros(d, total).Keep()
 			if grad {
-				f.Grad = Zeros(Float, total).Keep()
+				f.Grad = Zeros(d, total).Keep()
 			}
 			at := int64(0)
 			for _, s := range shapes {

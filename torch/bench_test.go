@@ -76,7 +76,7 @@ func newChain(r *rand.Rand) *chain {
 		c.mean = append(c.mean, Zeros(Float, out).Keep())
 		c.variance = append(c.variance, Full(Float, 1, out).Keep())
 	}
-	c.flat = NewFlat(append(shapes, []int64{10, 128}, []int64{10}), true)
+	c.flat = NewFlat(Float, append(shapes, []int64{10, 128}, []int64{10}), true)
 	c.momentum = Zeros(Float, c.flat.Data.Len()).Keep()
 	for _, p := range c.flat.Params {
 		switch s := p.Shape(); len(s) {

@@ -255,7 +255,7 @@ func TestTensors(t *testing.T) {
 // Backward accumulates in one buffer, of which every parameter has its part.
 func TestFlat(t *testing.T) {
 	do(t, func() {
-		f := NewFlat([][]int64{{2}, {}, {0}, {1, 2}}, true)
+		f := NewFlat(Float, [][]int64{{2}, {}, {0}, {1, 2}}, true)
 		defer f.Free()
 		Load(f.Data, []float32{1, 2, 3, 4, 5})
 		for range 2 {
@@ -264,7 +264,7 @@ func TestFlat(t *testing.T) {
 		if got := Values[float32](f.Grad); !slices.Equal(got, []float32{24, 30, 28, 6, 12}) {
 			t.Error(got)
 		}
-		p := NewFlat([][]int64{{2}}, false)
+		p := NewFlat(Float, [][]int64{{2}}, false)
 		defer p.Free()
 		if p.Grad != nil {
 			t.Error("gradients that nobody asked for")
@@ -276,7 +276,7 @@ func TestFlat(t *testing.T) {
 func TestMemoryStaysFlat(t *testing.T) {
 	const warm, steps = 300, 2300
 	do(t, func() {
-		f := NewFlat([][]int64{{8, 3, 3, 3}, {8}, {8}, {5, 8}, {5}}, true)
+		f := NewFlat(Float, [][]int64{{8, 3, 3, 3}, {8}, {8}, {5, 8}, {5}}, true)
 		defer f.Free()
 		for i, p := range f.Params {
 			Load(p.Detach(), floats(p.Len(), i))

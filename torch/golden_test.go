@@ -50,6 +50,7 @@ var operatorTests = map[string]func(x []*Tensor) []*Tensor{
 	"Where":          func(x []*Tensor) []*Tensor { return one(Where(x[0].Gt(Scalar(0)), x[1], x[2])) },
 	"Detach":         func(x []*Tensor) []*Tensor { return one(x[0].Detach()) },
 	"As":             func(x []*Tensor) []*Tensor { return one(x[0].Scale(3).As(Float).As(Double)) },
+	"Wide":           func(x []*Tensor) []*Tensor { return one(x[0].Wide()) },
 	"Clone":          func(x []*Tensor) []*Tensor { return one(x[0].Clone()) },
 	"View":           func(x []*Tensor) []*Tensor { return one(x[0].View(4, -1)) },
 	"Permute":        func(x []*Tensor) []*Tensor { return one(x[0].Permute(2, 0, 1)) },

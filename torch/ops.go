@@ -131,6 +131,15 @@ func (t *Tensor) As(d DType) *Tensor {
 	return call1("to.dtype", t, dtypeArg(d), false, false, nil)
 }
 
+// Wide returns t in float32 where its type is narrower, and t itself where it is float32 or float64: the
+// precision of losses and statistics, whatever that of the activations.
+func (t *Tensor) Wide() *Tensor {
+	if t.DType() == Double {
+		return t
+	}
+	return t.As(Float)
+}
+
 // Clone returns a copy of t.
 func (t *Tensor) Clone() *Tensor { return call1("clone", t, nil) }
 
@@ -286,9 +295,10 @@ func (t *Tensor) MaxPool2D(k, stride, padding int64) *Tensor {
 	return call1("max_pool2d", t, []int64{k, k}, []int64{stride, stride}, []int64{padding, padding}, []int64{1, 1}, false)
 }
 
-// AvgPool2D averages k×k windows that do not overlap.
+// AvgPool2D averages k×k windows that do not overlap; the last ones may be cut by the edge and are the
+// mean of what they hold (ceil_mode, count_include_pad false).
 func (t *Tensor) AvgPool2D(k int64) *Tensor {
-	return call1("avg_pool2d", t, []int64{k, k}, []int64{k, k}, []int64{0, 0}, false, true, nil)
+	return call1("avg_pool2d", t, []int64{k, k}, []int64{k, k}, []int64{0, 0}, true, false, nil)
 }
 
 // Bilinear resizes [N, C, H, W] to h×w with half-pixel centres (align_corners false).

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"must/atomicfile"
+	"must/checkpoint"
 	"must/loader"
 	"must/task"
 	"must/torch"
@@ -107,7 +108,7 @@ func (t *trainer) load() error {
 // diverged saves the weights and the batch that gave a value that is not finite, and says so.
 func (t *trainer) diverged(b *loader.Batch, what string, rec Record) error {
 	model, batch := filepath.Join(t.Dir, "diverged.safetensors"), filepath.Join(t.Dir, "diverged-batch.safetensors")
-	if err := t.Net.Save(model, t.Net.Set.State(), t.Info); err != nil {
+	if err := checkpoint.Save(model, t.Net, t.Net.Set.State(), t.Info); err != nil {
 		return err
 	}
 	keys, _ := json.Marshal(func() (k []string) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"must/checkpoint"
 	"must/data"
 	"must/loader"
 	"must/model"
@@ -30,7 +31,7 @@ type Job struct {
 	Train   data.Dataset
 	Val     data.Dataset // may be nil
 	Config  Config
-	Info    task.Training // Batch, LR, Steps and Seed are filled in by Run
+	Info    checkpoint.Training // Batch, LR, Steps and Seed are filled in by Run
 	Dir     string
 	Display *progress.Display
 }
@@ -345,7 +346,7 @@ func (t *trainer) score(ctx context.Context) (s task.Scores, err error) {
 // finish writes the trained model and removes the state.
 func (t *trainer) finish() error {
 	err := t.averaged(func() error {
-		return t.Net.Save(filepath.Join(t.Dir, ModelFile), t.Net.Set.State(), t.Info)
+		return checkpoint.Save(filepath.Join(t.Dir, ModelFile), t.Net, t.Net.Set.State(), t.Info)
 	})
 	if err != nil {
 		return err
@@ -358,6 +359,6 @@ func (t *trainer) finish() error {
 
 // LossWeight is MuST's rule for the weight of a task in the student's loss (§3.2): w = (b_s·lr_i) /
 // (b_i·lr_s), with batch size and learning rate of the student and of the task's teacher.
-func LossWeight(student Config, teacher task.Training) float64 {
+func LossWeight(student Config, teacher checkpoint.Training) float64 {
 	return float64(student.Batch) * teacher.LR / (float64(teacher.Batch) * student.LR)
 }

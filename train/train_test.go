@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"must/augment"
+	"must/checkpoint"
 	"must/data"
 	"must/model"
 	"must/task"
@@ -217,10 +218,10 @@ func TestRate(t *testing.T) {
 }
 
 func TestLossWeight(t *testing.T) {
-	if w := LossWeight(Config{Batch: 32, LR: 0.04}, task.Training{Batch: 8, LR: 0.02}); w != 2 { // (32·0.02) / (8·0.04)
+	if w := LossWeight(Config{Batch: 32, LR: 0.04}, checkpoint.Training{Batch: 8, LR: 0.02}); w != 2 { // (32·0.02) / (8·0.04)
 		t.Errorf("weight %v", w)
 	}
-	if w := LossWeight(Config{Batch: 16, LR: 0.1}, task.Training{Batch: 16, LR: 0.1}); w != 1 {
+	if w := LossWeight(Config{Batch: 16, LR: 0.1}, checkpoint.Training{Batch: 16, LR: 0.1}); w != 1 {
 		t.Errorf("weight %v of a task trained alike", w)
 	}
 }
@@ -663,7 +664,7 @@ func TestDiverges(t *testing.T) {
 			t.Errorf("%v does not tell %q", err, want)
 		}
 	}
-	ck, err := task.ReadCheckpoint(model)
+	ck, err := checkpoint.Read(model)
 	if err != nil || ck.Training.Batch != 4 {
 		t.Errorf("weights: %v", err)
 	}

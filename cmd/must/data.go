@@ -1,18 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"image"
-	"image/png"
-	"os"
 	"path/filepath"
 
-	"must/atomicfile"
 	"must/data"
+	"must/data/formats"
 	"must/data/scenes"
 	"must/draw"
-	"must/recipe"
 )
 
 type dataCmd struct {
@@ -35,7 +30,7 @@ type dataListCmd struct{}
 
 func (dataListCmd) Run(a *app) error {
 	a.printf("Formats (--format, or format: in a recipe):\n")
-	for _, f := range recipe.Formats() {
+	for _, f := range formats.All() {
 		a.printf("  %-14s %s\n", f.Name, f.About)
 	}
 	a.printf("Sets of the embedded world (must data show SET):\n")
@@ -63,7 +58,7 @@ func (p *part) open() (data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return recipe.Open(src)
+	return formats.Open(src)
 }
 
 type dataShowCmd struct {
@@ -94,21 +89,9 @@ func (c *dataShowCmd) Run(a *app) error {
 	if out == "" {
 		out = filepath.Join("out", "show", name+".png")
 	}
-	if err := writePNG(out, sheet); err != nil {
+	if err := draw.WritePNG(out, sheet); err != nil {
 		return err
 	}
 	a.printf("%s\n", out)
 	return nil
-}
-
-// writePNG writes a picture and the folder it lies in.
-func writePNG(path string, img image.Image) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return atomicfile.WriteFile(path, b.Bytes())
 }

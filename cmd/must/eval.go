@@ -2,9 +2,10 @@ package main
 
 import (
 	"must/data"
+	"must/data/formats"
 	"must/metric"
-	"must/recipe"
 	"must/task"
+	"must/teacher"
 	"must/torch"
 )
 
@@ -42,18 +43,18 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	ds, err := recipe.Open(src)
+	ds, err := formats.Open(src)
 	if err != nil {
 		return err
 	}
 	if err := a.engine(); err != nil {
 		return err
 	}
-	teachers, err := recipe.OpenTeachers([]string{c.Checkpoint}, ds.Labels())
+	opened, err := teacher.Open(c.Checkpoint, ds.Labels())
 	if err != nil {
 		return err
 	}
-	net := teachers[0].Net
+	net := opened.Net
 	defer torch.Do(net.Free)
 	skipped := 0
 	scores, err := task.Evaluate(a.ctx, net, ds, task.PredictOptions{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {

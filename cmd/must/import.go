@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"must/checkpoint"
+	"must/checkpoint/convert"
 	"must/recipe"
 	"must/task"
 	"must/torch"
@@ -20,7 +22,7 @@ type importCmd struct {
 
 	Size      int     `help:"Side of the network's input in pixels; default 224, or what a ViT was trained with." placeholder:"PX"`
 	Heads     int64   `help:"Attention heads of a ViT, which its weights do not tell; default: of 64 values each." placeholder:"N"`
-	Normalise string  `help:"What the weights expect of pixels: ImageNet's mean and deviation, or -1 to 1; default: as the layout has it." enum:"imagenet,half," default:"" placeholder:"imagenet|half"`
+	Normalise string  `help:"What the weights expect of pixels: ImageNet's mean and deviation, CLIP's, or -1 to 1; default: as timm's config.json beside it says, else as the layout has it." enum:"imagenet,clip,half," default:"" placeholder:"imagenet|clip|half"`
 	Batch     int     `help:"Images per step that it was trained with; default 256, as torchvision's ResNets." default:"256" placeholder:"N"`
 	LR        float64 `help:"Learning rate of that batch: by MuST's rule the two weigh the loss on its labels; default 0.1." name:"lr" default:"0.1" placeholder:"X"`
 }
@@ -44,7 +46,7 @@ func (c *importCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	weights, err := task.ReadStart(c.Weights)
+	weights, err := checkpoint.ReadPretrained(c.Weights)
 	if err != nil {
 		return err
 	}
@@ -69,6 +71,9 @@ func (c *importCmd) Run(a *app) error {
 	}
 	a.printf("%v\n", started)
 	a.printf("%v of %d px, %d classes, mean %.4v, deviation %.4v\n", net.Model, net.Size, len(classes), net.Mean, net.Std)
+	if net.Model.Variant.PreNorm && c.Normalise == "" && net.Mean == convert.HalfMean {
+		a.printf("a norm before the blocks is CLIP's: where images were normalised by CLIP's mean, say --normalise clip\n")
+	}
 	if c.Out == "" {
 		return nil
 	}
@@ -76,8 +81,8 @@ func (c *importCmd) Run(a *app) error {
 	if err := torch.Do(func() { state = net.Set.State() }); err != nil {
 		return err
 	}
-	t := task.Training{Batch: c.Batch, LR: c.LR, Data: []string{filepath.Base(c.Weights)}, Start: weights.SHA256, Version: recipe.Version}
-	if err := net.Save(c.Out, state, t); err != nil {
+	t := checkpoint.Training{Batch: c.Batch, LR: c.LR, Data: []string{filepath.Base(c.Weights)}, Start: weights.SHA256, Version: recipe.Version}
+	if err := checkpoint.Save(c.Out, net, state, t); err != nil {
 		return err
 	}
 	a.printf("written: %s\n", c.Out)
@@ -95,8 +100,10 @@ func (c *importCmd) change(s *task.Spec) {
 	switch c.Normalise {
 	case "imagenet":
 		s.Mean, s.Std = task.ImageNetMean, task.ImageNetStd
+	case "clip":
+		s.Mean, s.Std = convert.CLIPMean, convert.CLIPStd
 	case "half":
-		s.Mean, s.Std = task.HalfMean, task.HalfStd
+		s.Mean, s.Std = convert.HalfMean, convert.HalfStd
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"must/checkpoint"
 	"must/task"
 	"must/task/classification"
 	"must/weights"
@@ -49,7 +50,7 @@ func TestImport(t *testing.T) {
 	}
 	text := must(t, "import", "--weights", vit, "--classes", names, "--out", out, "--list", "--size", "64", "--normalise", "imagenet", "--batch", "1024", "--lr", "0.5")
 	says(t, text, "taken over    heads.classification.weight", "unused        head_dist.weight: ", "from vit.safetensors (timm ViT): 20 tensors taken over", "written: "+out)
-	c, err := task.ReadCheckpoint(out)
+	c, err := checkpoint.Read(out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 
 var version string // set by the linker
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // A cli is what can be typed.
 type cli struct {
@@ -35,8 +35,10 @@ type cli struct {
 	Label   labelCmd   `cmd:"" help:"Label images with trained networks."`
 	Eval    evalCmd    `cmd:"" help:"Score a network on a data set, or a COCO results file."`
 	Predict predictCmd `cmd:"" help:"Show what a network sees in images."`
+	Serve   serveCmd   `cmd:"" help:"Answer over HTTP what networks see in images."`
 	Probe   probeCmd   `cmd:"" help:"Tell what the features of a network are worth on a data set."`
 	Import  importCmd  `cmd:"" help:"Make a checkpoint of a network of torchvision's or timm's."`
+	Export  exportCmd  `cmd:"" help:"Write a network for other programs: as an ONNX model, proven equal."`
 	Report  reportCmd  `cmd:"" help:"Write the report of a run again."`
 	Data    dataCmd    `cmd:"" help:"Look at data sets."`
 	Recipes recipesCmd `cmd:"" help:"List the recipes inside the program."`
@@ -76,8 +78,8 @@ func (s status) Error() string { return fmt.Sprint("exit status ", int(s)) }
 
 const interrupted = 130 // the shell's status for a program that Ctrl-C ended
 
-// run runs one command line and returns its exit status.
-func run(args []string, stdout, stderr io.Writer) (code int) {
+// execute runs one command line and returns its exit status.
+func execute(args []string, stdout, stderr io.Writer) (code int) {
 	if version != "" {
 		recipe.Version = version
 	}

@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 
 	"must/atomicfile"
+	"must/checkpoint"
 	"must/data"
+	"must/data/formats"
 	"must/probe"
-	"must/recipe"
-	"must/task"
 	"must/torch"
 )
 
@@ -43,11 +43,11 @@ func (c *probeCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		if sets[i], err = recipe.Open(src); err != nil {
+		if sets[i], err = formats.Open(src); err != nil {
 			return err
 		}
 	}
-	weights, err := task.ReadStart(c.Checkpoint)
+	weights, err := checkpoint.ReadPretrained(c.Checkpoint)
 	if err != nil {
 		return err
 	}

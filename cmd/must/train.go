@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"must/data"
-	"must/recipe"
+	"must/run"
 	"must/train"
 )
 
@@ -19,6 +19,10 @@ type source struct {
 	Scale  float64 `help:"Depth units per stored unit, where the format cannot know." placeholder:"X"`
 	Units  string  `help:"What pairs of image and depth store, where that is not metric: relative or inverse." enum:",metric,relative,inverse" default:"" placeholder:"UNITS"`
 	Folder string  `help:"Folder of the images, where a file of labels cannot tell." name:"images-folder" placeholder:"DIR"`
+	Frame  string  `help:"What labels were drawn on, where sizes do not tell: shown, stored or resized pictures." enum:",shown,stored,resized" default:"" placeholder:"WHICH"`
+	Lines  string  `help:"What lines of YOLO labels hold, where their numbers do not tell: box score, box id, box score id, polygon or polygon score." placeholder:"WHAT"`
+	Void   string  `help:"Values of semantic maps that are no class, such as 255; or none." placeholder:"VALUES"`
+	Text   string  `help:"Encoding of text files, where their bytes do not tell, such as gb18030." name:"encoding" placeholder:"NAME"`
 	Metric string  `help:"Published protocol to score by: ade20k, nyu, voc or voc07." placeholder:"NAME"`
 	Labels string  `help:"Folder of pseudo labels to fill in what is unknown." placeholder:"DIR"`
 }
@@ -30,7 +34,7 @@ func (s *source) at(split string) (data.Source, error) {
 	}
 	return data.Source{
 		Format: s.Format, Path: s.Data, Images: s.Folder, Set: s.Subset, Split: split, Count: s.Count,
-		Scale: s.Scale, Units: s.Units, Metric: s.Metric, Labels: s.Labels,
+		Scale: s.Scale, Units: s.Units, Frame: s.Frame, Lines: s.Lines, Void: s.Void, Text: s.Text, Metric: s.Metric, Labels: s.Labels,
 	}, nil
 }
 
@@ -80,7 +84,7 @@ func (c *trainCmd) Run(a *app) error {
 	if c.Scale < 0 || c.Count < 0 {
 		return fmt.Errorf("--scale and --count must not be negative")
 	}
-	r, err := recipe.Training(runName(c.Out), set, c.Task, c.From, c.settings())
+	r, err := run.Training(runName(c.Out), set, c.Task, c.From, c.settings())
 	if err != nil {
 		return err
 	}
@@ -89,7 +93,11 @@ func (c *trainCmd) Run(a *app) error {
 		a.printf("%s", text)
 		return err
 	}
-	runner := &recipe.Runner{Recipe: r, Out: c.Out, Display: a.display}
+	runner, err := run.New(r, c.Out)
+	if err != nil {
+		return err
+	}
+	runner.Display = a.display
 	if changed := runner.Changed(); len(changed) > 0 {
 		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
 	}
@@ -99,7 +107,7 @@ func (c *trainCmd) Run(a *app) error {
 	if err := runner.Run(a.ctx); err != nil {
 		return err
 	}
-	a.printf("model:   %s\n", filepath.Join(c.Out, recipe.Single, train.ModelFile))
+	a.printf("model:   %s\n", runner.Path(run.Single, train.ModelFile))
 	return printRun(a, c.Out)
 }
 

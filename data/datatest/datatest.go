@@ -3,7 +3,9 @@ package datatest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/png"
 	"os"
@@ -39,4 +41,14 @@ func PNG(img image.Image) string {
 		panic(err)
 	}
 	return b.String()
+}
+
+// Turned returns a PNG file with an EXIF orientation, 1 to 8.
+func Turned(file string, turn int) string {
+	const afterIHDR = 8 + 12 + 13
+	exif := "MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00" + string(rune(turn)) + "\x00\x00\x00\x00\x00\x00"
+	b := binary.BigEndian.AppendUint32([]byte(file[:afterIHDR]), uint32(len(exif)))
+	b = append(b, "eXIf"+exif...)
+	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE([]byte("eXIf"+exif)))
+	return string(b) + file[afterIHDR:]
 }

@@ -74,6 +74,26 @@ func Sample(key, file string) (*data.Sample, error) {
 	return &data.Sample{Key: key, Image: img}, nil
 }
 
+// SampleTurned is [Sample], which also tells the EXIF orientation, 1 to 8, by which the stored picture was turned.
+func SampleTurned(key, file string) (s *data.Sample, turn int, err error) {
+	var img *image.RGBA
+	content, err := readFile(file)
+	if err == nil {
+		img, err = decode(content, true)
+	}
+	if err != nil {
+		return nil, 0, &data.SampleError{Key: key, File: file, Err: err}
+	}
+	turn = 1
+	for _, f := range formats {
+		if f.matches(content) {
+			turn = orientation(f.name, content)
+			break
+		}
+	}
+	return &data.Sample{Key: key, Image: img}, turn, nil
+}
+
 // DecodeIndex returns the palette indices or 8-bit grey values of a label map: never colours, which
 // a palette is only there to show. Grey of 1, 2 or 4 bits gives the stored values. Lossy formats
 // and colour images are refused. The error names the file.

@@ -39,6 +39,20 @@ const (
 	maxShards     = 1 << 20 // that a pattern may name
 )
 
+// OpenPart opens the folder of src.Split in src.Path, or the path itself as the train part.
+func OpenPart(src data.Source) (data.Dataset, error) {
+	if src.Split != "" {
+		folder := filepath.Join(src.Path, src.Split)
+		if info, err := os.Stat(folder); err == nil && info.IsDir() {
+			return Open(folder)
+		}
+		if src.Split != "train" {
+			return nil, fmt.Errorf("%s: no folder %s in it for this part", src.Path, src.Split)
+		}
+	}
+	return Open(src.Path)
+}
+
 // Open opens the shards that path names: a folder of .tar files, one file, or a pattern such as
 // imagenet-{000000..000146}.tar, with * and ? too.
 func Open(path string) (data.Dataset, error) {

@@ -1,4 +1,4 @@
-// Package yolo reads sets in the layout of YOLO (Ultralytics): boxes or polygons in a text file for
+// Package yolo reads sets in the layout of YOLO (Ultralytics): boxes, polygons or poses in a text file for
 // each image.
 //
 //	data.yaml                 names of the classes, folders or lists of the parts
@@ -7,22 +7,22 @@
 package yolo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math"
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/goccy/go-yaml"
+	"sync"
+	"sync/atomic"
 
 	"must/data"
+	"must/data/frame"
 	"must/data/imagefile"
-	"must/metric/rle"
+	"must/data/text"
 	"must/task/detection"
 )
 
@@ -31,427 +31,385 @@ import (
 // file has them; "" is all of them. In a folder without data.yaml parts are the folders of images
 // called so, else they are told by the hash of the key (imagefile.InSplit).
 //
-// The file of labels has the path of the image with labels in place of the last folder images. A line
-// is a class, counted from 0, and a box by its centre and size, with a score where there is a sixth
-// number, or the corners of a polygon, which becomes a mask. An empty file says that there are no
-// objects; no file, that they are unknown (Ultralytics takes it as none).
+// The file of labels has the path of the image with labels in place of the last folder images; where it is not
+// there, of another folder images, or it lies beside the image. An empty file says that there are no objects; no
+// file, that they are unknown (Ultralytics takes it as none). So does a file that two images could mean, a.jpg
+// and a.png. What a line holds is in lines.go. An object without area leaves its class unknown in the image.
+//
+// All files of labels are read now, on all cores: what lines hold is told by all of them. Fractions are of the
+// picture as shown, as Ultralytics takes them, unless src.Frame says otherwise.
 //
 // Paths in the file are relative to it and stay in its folder: "../" in front, which some exporters
-// write, is left out.
+// write, is left out; an absolute path of another machine is found by its end.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
 		return nil, fmt.Errorf("yolo has no sets, but set is %q: leave it out", src.Set)
 	}
-	if err := imagefile.CheckSplit(src.Split); err != nil {
+	if err := cmp.Or(imagefile.CheckSplit(src.Split), frame.Check(src.Frame)); err != nil {
 		return nil, err
 	}
-	d := &dataset{root: src.Path}
+	d := &dataset{root: src.Path, encoding: src.Text, frame: src.Frame, known: map[string]int{}, members: map[string]bool{}, parts: map[string][]int32{}, dirs: map[string]map[string]string{}}
 	file, err := d.findConfig()
+	if err != nil {
+		return nil, err
+	}
+	d.spec, err = declared(src.Lines)
 	if err != nil {
 		return nil, err
 	}
 	if file != "" {
 		err = d.configured(file, src.Split)
 	} else {
-		err = d.plain(src.Split)
+		err = d.plain()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if len(d.files) == 0 {
+	d.name()
+	d.findLabels()
+	if err := d.scan(); err != nil {
+		return nil, err
+	}
+	d.known, d.members, d.dirs = nil, nil, nil
+	if d.pick(src.Split, file != ""); len(d.picked) == 0 {
 		return nil, fmt.Errorf("%s: no images in its %q part", src.Path, src.Split)
 	}
-	d.keys = imagefile.Keys(d.names)
-	d.masks = d.anyPolygon()
 	return d, nil
 }
 
 type dataset struct {
-	root    string
-	classes []string
-	masks   bool
-	files   []string // images, below root
-	names   []string // of the images for keys: below their folder images, or the part's
-	keys    []string
+	root     string
+	encoding string
+	frame    string
+	classes  []string
+	spec     spec
+	pictures []picture // of all parts
+	parts    map[string][]int32
+	picked   []int32                      // those of the part
+	known    map[string]int               // index by file
+	members  map[string]bool              // of parts
+	dirs     map[string]map[string]string // what is in folders, by lower-case name
+	notes    []string
+	counts   frame.Counts
 }
 
-func (d *dataset) Len() int         { return len(d.files) }
-func (d *dataset) Key(i int) string { return d.keys[i] }
+// A picture is an image of the set.
+type picture struct {
+	file   string // below root
+	key    string
+	label  string // file of its labels, below root; "": none
+	shared bool   // another image could mean that file too
+	sum    summary
+}
+
+func (d *dataset) Len() int         { return len(d.picked) }
+func (d *dataset) Key(i int) string { return d.pictures[d.picked[i]].key }
 func (d *dataset) Labels() data.Labels {
-	return data.Labels{detection.Name: {Classes: d.classes, Masks: d.masks}}
+	return data.Labels{detection.Name: {Classes: d.classes, Masks: d.spec.polygons}}
+}
+
+// Carries tells of the files of labels.
+func (d *dataset) Carries(i int, task string) bool {
+	p := &d.pictures[d.picked[i]]
+	return task == detection.Name && p.label != "" && !p.shared && p.sum.err == nil
 }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
-	s, err := imagefile.Sample(d.keys[i], d.path(d.files[i]))
-	if err != nil {
-		return nil, err
+	p := &d.pictures[d.picked[i]]
+	s, f, err := frame.Sample(p.key, d.path(p.file), d.frame, 0, 0, &d.counts)
+	if err != nil || p.label == "" || p.shared {
+		return s, err
 	}
-	file := d.path(labelFile(d.files[i]))
-	text, err := readText(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
+	content, err := text.ReadFileAs(d.path(p.label), d.encoding)
 	var objects []data.Object
+	var unknown []int
 	if err == nil {
-		objects, err = parseLabels(text, len(d.classes), s.Image.Rect.Dx(), s.Image.Rect.Dy())
+		objects, unknown, err = d.spec.parse(content, len(d.classes), f)
 	}
 	if err != nil {
-		return nil, &data.SampleError{Key: s.Key, File: file, Err: err}
+		return nil, &data.SampleError{Key: s.Key, File: d.path(p.label), Err: err}
 	}
-	detection.Set(s, objects)
+	s.Put(detection.NewPartial(objects, unknown))
 	return s, nil
+}
+
+// Notes tells what was lost, and what could not be told.
+func (d *dataset) Notes() []string {
+	var none, shared, lost, twice, broken int
+	first := ""
+	for _, i := range d.picked {
+		p := &d.pictures[i]
+		switch {
+		case p.label == "":
+			none++
+		case p.shared:
+			shared++
+			first = cmp.Or(first, p.file)
+		case p.sum.err != nil:
+			broken++
+		}
+		lost += p.sum.lost
+		twice += p.sum.twice
+	}
+	notes := slices.Clone(d.notes)
+	for _, n := range []struct {
+		n    int
+		what string
+	}{
+		{none, "images without a file of labels, whose objects are unknown (an empty file says that there are none)"},
+		{shared, "images that share a file of labels with one of another ending, such as " + first + ", left unlabelled"},
+		{broken, "images whose file of labels cannot be read"},
+		{lost, "objects without area in their image, dropped (their class is unknown there)"},
+		{twice, "lines that repeat one before them, dropped"},
+	} {
+		if n.n > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %d", n.what, n.n))
+		}
+	}
+	return append(notes, d.counts.Notes()...)
 }
 
 func (d *dataset) path(rel string) string { return filepath.Join(d.root, filepath.FromSlash(rel)) }
 
-// maxText bounds a file of labels or settings.
-const maxText = 64 << 20
-
-func readText(file string) (string, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return "", err
+// add adds an image of a part, "" for a set without parts; once, however many places name it.
+func (d *dataset) add(file, part string) {
+	i, ok := d.known[file]
+	if !ok {
+		i = len(d.pictures)
+		d.known[file] = i
+		d.pictures = append(d.pictures, picture{file: file})
 	}
-	if info.Size() > maxText || !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s: not a file of at most %d MB", file, maxText>>20)
+	if member := part + "\x00" + file; !d.members[member] {
+		d.members[member] = true
+		d.parts[part] = append(d.parts[part], int32(i))
 	}
-	b, err := os.ReadFile(file)
-	return string(b), err
 }
 
-// labelFile returns where the labels of an image are.
-func labelFile(image string) string {
-	stem := strings.TrimSuffix(image, path.Ext(image)) + ".txt"
-	parts := strings.Split(stem, "/")
-	for i := len(parts) - 2; i >= 0; i-- {
-		if parts[i] == "images" {
-			parts[i] = "labels"
-			break
-		}
-	}
-	return strings.Join(parts, "/")
-}
-
-// A config is what matters in data.yaml.
-type config struct {
-	Path  string `yaml:"path"`
-	Train any    `yaml:"train"`
-	Val   any    `yaml:"val"`
-	Test  any    `yaml:"test"`
-	Names any    `yaml:"names"`
-}
-
-// findConfig returns the file of settings and makes its folder the root; "" if there is none.
-func (d *dataset) findConfig() (string, error) {
-	info, err := os.Stat(d.root)
-	if err != nil {
-		return "", err
-	}
-	if !info.IsDir() {
-		file := d.root
-		d.root = filepath.Dir(file)
-		return file, nil
-	}
-	entries, err := imagefile.ReadDir(d.root)
-	if err != nil {
-		return "", err
-	}
-	var found []string
-	for _, e := range entries {
-		if !e.Dir && slices.Contains([]string{".yaml", ".yml"}, path.Ext(e.Name)) {
-			found = append(found, e.Name)
-		}
-	}
-	if i := slices.Index(found, "data.yaml"); i >= 0 {
-		found = found[i : i+1]
-	}
-	switch len(found) {
-	case 0:
-		return "", nil
-	case 1:
-		return d.path(found[0]), nil
-	}
-	return "", fmt.Errorf("%s: several .yaml files in it (%s): give the path of one", d.root, strings.Join(found, ", "))
-}
-
-// configured takes the classes and images that a file names.
-func (d *dataset) configured(file, split string) error {
-	text, err := readText(file)
-	if err != nil {
-		return err
-	}
-	var c config
-	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	if d.classes, err = classNames(c.Names); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	var places []string
-	for _, part := range []struct {
-		name  string
-		where any
-	}{{"train", c.Train}, {"val", c.Val}, {"test", c.Test}} {
-		if split != "" && split != part.name {
-			continue
-		}
-		where, err := texts(part.where)
-		if err != nil {
-			return fmt.Errorf("%s: %s: %w", file, part.name, err)
-		}
-		if split != "" && len(where) == 0 {
-			return fmt.Errorf("%s: it names no %s part", file, split)
-		}
-		for _, w := range where {
-			if !slices.Contains(places, w) {
-				places = append(places, w)
-			}
-		}
-	}
-	for _, p := range places {
-		if err := d.addPlace(c.Path, p); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	return nil
-}
-
-// classNames reads a list of names, or names by index.
-func classNames(v any) ([]string, error) {
-	var names []string
-	switch v := v.(type) {
-	case []any:
-		for _, n := range v {
-			names = append(names, fmt.Sprint(n))
-		}
-	case map[string]any:
-		names = make([]string, len(v))
-		for key, n := range v {
-			i, err := strconv.Atoi(key)
-			if err != nil || i < 0 || i >= len(v) {
-				return nil, fmt.Errorf("names: %q is no index below their number, %d", key, len(v))
-			}
-			names[i] = fmt.Sprint(n)
-		}
-	}
-	if len(names) == 0 {
-		return nil, errors.New("no names: want a list of the classes, or names by index")
-	}
-	return names, nil
-}
-
-// texts reads a text or a list of texts; none for nil.
-func texts(v any) ([]string, error) {
-	switch v := v.(type) {
-	case nil:
-		return nil, nil
-	case string:
-		if v == "" {
-			return nil, nil
-		}
-		return []string{v}, nil
-	case []any:
-		var all []string
-		for _, x := range v {
-			s, ok := x.(string)
-			if !ok {
-				return nil, fmt.Errorf("%v is no path", x)
-			}
-			all = append(all, s)
-		}
-		return all, nil
-	}
-	return nil, fmt.Errorf("%v is neither a path nor a list of paths", v)
-}
-
-// inside makes a path one below the root; absolute ones only if they lead there.
-func (d *dataset) inside(p string) string {
-	p = filepath.ToSlash(p)
-	if root, err := filepath.Abs(d.root); err == nil && path.IsAbs(p) {
-		if rel, err := filepath.Rel(root, p); err == nil && filepath.IsLocal(rel) {
-			return filepath.ToSlash(rel)
-		}
-	}
-	for p = path.Clean(p); p == ".." || strings.HasPrefix(p, "../"); p = strings.TrimPrefix(strings.TrimPrefix(p, ".."), "/") {
-	}
-	return strings.TrimPrefix(path.Join("/", p), "/")
-}
-
-// addPlace adds the images of a folder, or of a list of images, below the set's path in the root or
-// the root itself.
-func (d *dataset) addPlace(base, place string) error {
-	for _, p := range []string{path.Join(d.inside(base), d.inside(place)), d.inside(place)} {
-		info, err := os.Stat(d.path(p))
-		switch {
-		case err != nil:
-			continue
-		case info.IsDir():
-			return d.addFolder(p)
-		case path.Ext(p) == ".txt":
-			return d.addList(p)
-		}
-	}
-	return fmt.Errorf("%s: no folder or list (.txt) of images of this name below %s", place, d.root)
-}
-
-func (d *dataset) addFolder(folder string) error {
+func (d *dataset) addFolder(folder, part string) error {
 	files, err := imagefile.List(d.path(folder))
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		d.add(path.Join(folder, f))
+		d.add(path.Join(folder, f), part)
 	}
 	return nil
 }
 
-func (d *dataset) addList(file string) error {
-	text, err := readText(d.path(file))
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
+// name makes keys: paths below the last folder images, or, where two images would have one key so, below the
+// set's folder, for all of them. Keys are the same whichever part is opened.
+func (d *dataset) name() {
+	short, long := make([]string, len(d.pictures)), make([]string, len(d.pictures))
+	of := map[string]string{} // folder that a short name without extension comes from
+	distinct := true
+	for i, p := range d.pictures {
+		short[i], long[i] = p.file, p.file
+		if at := strings.LastIndex("/"+p.file, "/images/"); at >= 0 {
+			short[i] = p.file[at+len("images/"):]
+			long[i] = p.file[:at] + short[i]
 		}
-		rel := d.inside(line)
-		if strings.HasPrefix(filepath.ToSlash(line), "./") { // Ultralytics: beside the list
-			rel = path.Join(path.Dir(file), rel)
+		stem, dir := strings.TrimSuffix(short[i], path.Ext(short[i])), path.Dir(p.file)
+		if before, taken := of[stem]; taken && before != dir {
+			distinct = false
 		}
-		if rel == "" {
-			return fmt.Errorf("%s: %q is no path of an image", file, line)
-		}
-		d.add(rel)
+		of[stem] = dir
 	}
-	return nil
-}
-
-// add adds an image under the name that it has below its folder images.
-func (d *dataset) add(file string) {
-	name := file
-	if i := strings.LastIndex("/"+file, "/images/"); i >= 0 {
-		name = ("/" + file)[i+len("/images/"):]
-	}
-	d.files, d.names = append(d.files, file), append(d.names, name)
-}
-
-// plain reads a folder with images, labels and classes.txt.
-func (d *dataset) plain(split string) error {
-	file := d.path("classes.txt")
-	text, err := readText(file)
-	if err != nil {
-		return fmt.Errorf("%s: neither a data.yaml nor a classes.txt in it tells the names of the classes", d.root)
-	}
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
-			d.classes = append(d.classes, line)
-		}
-	}
-	if len(d.classes) == 0 {
-		return fmt.Errorf("%s: no names in it", file)
-	}
-	if split != "" {
-		if info, err := os.Stat(d.path("images/" + split)); err == nil && info.IsDir() {
-			return d.addFolder("images/" + split)
-		}
-	}
-	if err := d.addFolder("images"); err != nil {
-		return err
-	}
-	if split == "" {
-		return nil
-	}
-	files, names := d.files, d.names
-	d.files, d.names = nil, nil
-	for i, key := range imagefile.Keys(names) {
-		if imagefile.InSplit(key, split) {
-			d.files, d.names = append(d.files, files[i]), append(d.names, names[i])
-		}
-	}
-	return nil
-}
-
-// anyPolygon looks for polygons in a few files of labels.
-func (d *dataset) anyPolygon() bool {
-	const most = 20
-	for i := range min(most, len(d.files)) {
-		at := i * len(d.files) / min(most, len(d.files))
-		text, err := readText(d.path(labelFile(d.files[at])))
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(text) {
-			if len(strings.Fields(line)) > 6 {
-				return true
+	names := short
+	if !distinct {
+		names = long
+		if twice(long) {
+			for i, p := range d.pictures {
+				names[i] = p.file
 			}
 		}
+	}
+	for i, key := range imagefile.Keys(names) {
+		d.pictures[i].key = key
+	}
+}
+
+func twice(names []string) bool {
+	seen := make(map[string]bool, len(names))
+	for _, n := range names {
+		if seen[n] {
+			return true
+		}
+		seen[n] = true
 	}
 	return false
 }
 
-// parseLabels reads the objects in a w×h image.
-func parseLabels(text string, classes, w, h int) ([]data.Object, error) {
-	objects := []data.Object{}
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		fields := strings.Fields(line)
-		if len(fields) == 0 {
-			continue
-		}
-		o, err := parseLine(fields, classes, w, h)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		if o.Box.Area() > 0 {
-			objects = append(objects, o)
+// pick takes the images of a part.
+func (d *dataset) pick(split string, named bool) {
+	if part, ok := d.parts[split]; split != "" && (ok || named) {
+		d.picked = part
+		return
+	}
+	for i, p := range d.pictures { // without data.yaml, a part that is no folder is told by hash
+		if split == "" || imagefile.InSplit(p.key, split) {
+			d.picked = append(d.picked, int32(i))
 		}
 	}
-	return objects, nil
 }
 
-// slack is how far outside of the image a coordinate may be by its maker's rounding.
-const slack = 0.01
+// LabelFile returns where the field's programs look for the labels of an image: its path with labels in place
+// of the last folder images.
+func LabelFile(image string) string { return labelFiles(image)[0] }
 
-func parseLine(fields []string, classes, w, h int) (o data.Object, err error) {
-	v := make([]float64, len(fields))
-	for i, f := range fields {
-		if v[i], err = strconv.ParseFloat(f, 64); err != nil || math.IsNaN(v[i]) || math.IsInf(v[i], 0) {
-			return o, fmt.Errorf("%q is no number", f)
+// labelFiles returns where labels of an image may be, the likeliest place first.
+func labelFiles(image string) (places []string) {
+	stem := strings.TrimSuffix(image, path.Ext(image)) + ".txt"
+	parts := strings.Split(stem, "/")
+	for i := len(parts) - 2; i >= 0; i-- {
+		if parts[i] == "images" {
+			parts[i] = "labels"
+			places = append(places, strings.Join(parts, "/"))
+			parts[i] = "images"
 		}
 	}
-	if v[0] != math.Trunc(v[0]) || v[0] < 0 || int(min(v[0], 1e6)) >= classes {
-		return o, fmt.Errorf("class %s of %d", fields[0], classes)
-	}
-	o = data.Object{Class: int(v[0]), Score: 1}
-	for i, x := range v[1:] {
-		if x < -slack || x > 1+slack {
-			return o, fmt.Errorf("%s is not between 0 and 1: coordinates are fractions of the image", fields[1+i])
+	return append(places, stem)
+}
+
+// findLabels finds the file of labels of each image.
+func (d *dataset) findLabels() {
+	users := map[string][]int{}
+	for i := range d.pictures {
+		p := &d.pictures[i]
+		for _, place := range labelFiles(p.file) {
+			if p.label = d.there(place); p.label != "" {
+				users[p.label] = append(users[p.label], i)
+				break
+			}
 		}
 	}
-	fw, fh := float64(w), float64(h)
-	switch n := len(v) - 1; {
-	case n == 4 || n == 5:
-		o.Box = data.Box{X0: (v[1] - v[3]/2) * fw, Y0: (v[2] - v[4]/2) * fh, X1: (v[1] + v[3]/2) * fw, Y1: (v[2] + v[4]/2) * fh}
-		if n == 5 {
-			o.Score = float32(v[5])
+	for _, pictures := range users {
+		for _, i := range pictures {
+			d.pictures[i].shared = len(pictures) > 1
 		}
-	case n >= 6 && n%2 == 0:
-		xy := make([]float64, n)
-		o.Box = data.Box{X0: math.Inf(1), Y0: math.Inf(1), X1: math.Inf(-1), Y1: math.Inf(-1)}
-		for i := 0; i < n; i += 2 {
-			x, y := v[1+i]*fw, v[2+i]*fh
-			xy[i], xy[i+1] = x, y
-			o.Box = data.Box{X0: min(o.Box.X0, x), Y0: min(o.Box.Y0, y), X1: max(o.Box.X1, x), Y1: max(o.Box.Y1, y)}
+	}
+}
+
+// there returns the name of a file, whatever the case of its extension; "" if there is none.
+func (d *dataset) there(file string) string {
+	dir, base := path.Split(file)
+	names, listed := d.dirs[dir]
+	if !listed {
+		names = map[string]string{}
+		if entries, err := os.ReadDir(d.path(dir)); err == nil {
+			for _, e := range entries {
+				name := e.Name()
+				if ext := path.Ext(name); strings.EqualFold(ext, ".txt") {
+					names[strings.TrimSuffix(name, ext)+".txt"] = name
+				}
+			}
 		}
-		m, err := rle.FromPolygon(xy, h, w)
+		d.dirs[dir] = names
+	}
+	if name, ok := names[base]; ok {
+		return dir + name
+	}
+	return ""
+}
+
+// A summary is what a file of labels says of itself.
+type summary struct {
+	err         error
+	lost, twice int
+}
+
+// scan reads all files of labels, to tell what their lines hold and what is lost of them.
+func (d *dataset) scan() error {
+	read := func(each func(p *picture, content string)) {
+		var next atomic.Int64
+		var wg sync.WaitGroup
+		for range runtime.GOMAXPROCS(0) {
+			wg.Go(func() {
+				for i := next.Add(1) - 1; i < int64(len(d.pictures)); i = next.Add(1) - 1 {
+					p := &d.pictures[i]
+					if p.label == "" || p.shared {
+						continue
+					}
+					content, err := text.ReadFileAs(d.path(p.label), d.encoding)
+					if err != nil {
+						p.sum.err = err
+						continue
+					}
+					each(p, content)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	var mu sync.Mutex
+	all := evidence{}
+	contents := make(map[*picture]string)
+	kept := 0
+	read(func(p *picture, content string) {
+		e := evidence{}
+		e.read(content, p.label)
+		mu.Lock()
+		all.add(e)
+		if kept += len(content); kept < keep {
+			contents[p] = content
+		}
+		mu.Unlock()
+	})
+	if err := d.spec.tell(all); err != nil {
+		return fmt.Errorf("%s: %w", d.root, err)
+	}
+	sum := func(p *picture, content string) {
+		p.sum.lost, p.sum.twice, p.sum.err = d.spec.losses(content, len(d.classes))
+	}
+	if kept < keep {
+		for p, content := range contents {
+			sum(p, content)
+		}
+		return nil
+	}
+	clear(contents)
+	read(sum)
+	return nil
+}
+
+// keep bounds the labels that are held between two looks at them.
+const keep = 64 << 20
+
+// plain reads a folder with images, labels and names of classes.
+func (d *dataset) plain() error {
+	for _, name := range []string{"classes.txt", "labels/classes.txt", "obj.names"} {
+		list, err := text.List(d.path(name))
+		if !text.Exists(err) {
+			continue
+		}
 		if err != nil {
-			return o, err
+			return err
 		}
-		o.Mask = m.Mask()
-	default:
-		return o, fmt.Errorf("%d numbers: want a class and a box (4), a box and a score (5), or the corners of a polygon", len(v))
+		if len(list) == 0 {
+			return fmt.Errorf("%s: no names in it", d.path(name))
+		}
+		d.classes = list
+		break
 	}
-	o.Box = o.Box.Clip(w, h)
-	return o, nil
+	if d.classes == nil {
+		return fmt.Errorf("%s: neither a data.yaml nor a classes.txt in it tells the names of the classes", d.root)
+	}
+	folder := "images"
+	if info, err := os.Stat(d.path(folder)); err != nil || !info.IsDir() {
+		folder = "."
+	}
+	files, err := imagefile.List(d.path(folder))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		part := ""
+		if first, _, below := strings.Cut(f, "/"); below && slices.Contains(imagefile.Splits, first) {
+			part = first
+		}
+		d.add(path.Join(folder, f), part)
+	}
+	if len(files) == 0 {
+		return errors.New(d.root + ": no images in it")
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package export
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -64,19 +65,9 @@ func COCOFolder(s Source, dir string) error {
 		if err := f.root.MkdirAll("annotations", 0o777); err != nil {
 			return err
 		}
-		w, err := f.root.Create("annotations/instances_" + part + ".json")
-		if err != nil {
-			return err
-		}
-		defer w.Close()
-		buffered := bufio.NewWriter(w)
-		if err := s.withImages(f, part).cocoFile(buffered, f.temp); err != nil {
-			return err
-		}
-		if err := buffered.Flush(); err != nil {
-			return err
-		}
-		return w.Close()
+		return f.stream("annotations/instances_"+part+".json", func(w io.Writer) error {
+			return s.withImages(f, part).cocoFile(w, f.temp)
+		})
 	})
 }
 
@@ -99,14 +90,7 @@ func (s Source) cocoFile(w io.Writer, temp string) error {
 	if _, err := images.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	if _, err := io.WriteString(w, "],\n\"images\": ["); err != nil {
-		return err
-	}
-	if _, err := io.Copy(w, images); err != nil {
-		return err
-	}
-	_, err = io.WriteString(w, "]}\n")
-	return err
+	return finishCOCO(w, images)
 }
 
 // writeCOCO writes the file up to the last annotation, and the entries of the list of images.
@@ -170,5 +154,29 @@ func item(w io.Writer, n int, v any) error {
 		comma = ""
 	}
 	_, err = fmt.Fprintf(w, "%s\n%s", comma, b)
+	return err
+}
+
+// WriteCOCO writes an instances file of a few images, whose entries wait in memory.
+func WriteCOCO(w io.Writer, s Source) error {
+	if err := s.need(detection.Name, "COCO JSON"); err != nil {
+		return err
+	}
+	var images bytes.Buffer
+	if err := s.writeCOCO(w, &images); err != nil {
+		return err
+	}
+	return finishCOCO(w, &images)
+}
+
+// finishCOCO writes what comes after the last annotation.
+func finishCOCO(w io.Writer, images io.Reader) error {
+	if _, err := io.WriteString(w, "],\n\"images\": ["); err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, images); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "]}\n")
 	return err
 }

@@ -40,6 +40,15 @@ type merged struct {
 
 func (m *merged) Unwrap() data.Dataset { return m.Dataset }
 
+// Notes says what people decided about the labels.
+func (m *merged) Notes() []string {
+	notes := data.Notes(m.Dataset)
+	if c := m.set.decisions.Counts(); c.Images > 0 {
+		notes = append(notes, fmt.Sprintf("labels in %s: decisions on %d images are obeyed (%s)", m.set.dir, c.Images, c))
+	}
+	return notes
+}
+
 // locate fills in slots and offsets: 4 bytes a sample and 8 a sample and task. Keys are held only
 // where base is not exactly what was labelled.
 func (m *merged) locate() error {
@@ -88,6 +97,15 @@ func (m *merged) locate() error {
 }
 
 func (m *merged) Labels() data.Labels { return m.labels }
+
+// Carries tells of true labels and of pseudo labels.
+func (m *merged) Carries(i int, task string) bool {
+	if data.Carries(m.Dataset, i, task) {
+		return true
+	}
+	at, ok := m.offsets[task]
+	return ok && m.slots[i] >= 0 && at[m.slots[i]] >= 0
+}
 
 func (m *merged) Sample(i int) (*data.Sample, error) {
 	s, err := m.Dataset.Sample(i)

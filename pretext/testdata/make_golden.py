@@ -1,12 +1,10 @@
 """Writes golden.json: what SimCLR, MoCo and MAE, written in plain PyTorch after their papers, compute.
 
-Run as `python testdata/make_golden.py` in the package's folder (torch 2.15, torchvision 0.29).
-Weights, images and orders come from formulas that both sides know, so only results are stored, and of
-large ones only every n-th value. All is computed in double precision.
+Run as `python testdata/make_golden.py` in the package's folder; golden.py says which values are stored, and why
+in float64.
 """
-import json
-import math
-import zlib
+import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -14,38 +12,16 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torchvision.models.resnet import BasicBlock
 
-torch.set_default_dtype(torch.float64)
+sys.path.append(next(str(p / "torch/goldentest") for p in pathlib.Path(__file__).resolve().parents if (p / "go.mod").exists()))
+from golden import load, noise, pin, save, some
 
-
-def noise(name, shape):
-    """Values in [-1, 1) that depend on the name and the index only; exact in float32."""
-    with np.errstate(over="ignore"):
-        h = (np.arange(math.prod(shape), dtype=np.uint32) + np.uint32(zlib.crc32(name.encode()))) * np.uint32(2654435761)
-        h = (h ^ (h >> 16)) * np.uint32(0x45D9F3B)
-        h ^= h >> 16
-    return torch.tensor((h >> 8).astype(np.float64) / 2**23 - 1).reshape(shape)
-
-
-def fill(name, shape):
-    u = noise(name, shape)
-    if len(shape) == 4:
-        return u * (6 / (shape[0] * shape[2] * shape[3])) ** 0.5
-    if len(shape) == 2:
-        return u * (3 / shape[1]) ** 0.5
-    if name.endswith("running_var") or name.endswith("weight"):
-        return 1 + 0.3 * u
-    return 0.1 * u
+pin(torch="2.15.0", torchvision="0.29.2")
 
 
 def images(name, n, size):
-    x = ((noise(name, (n, 3, size, size)) + 1) * 127.5).floor()
+    x = ((noise(name, n, 3, size, size) + 1) * 127.5).floor()
     mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
     return (x - mean) / std
-
-
-def some(t, n=30):
-    t = t.detach().flatten()
-    return [float(f"{v:.8g}") for v in t[:: max(1, t.numel() // n)].tolist()]
 
 
 golden = {}
@@ -53,7 +29,7 @@ golden = {}
 # NT-Xent by its definition (SimCLR §2.1), row by row.
 golden["ntxent"] = []
 for temperature in 0.1, 0.5:
-    z = noise("z", (10, 7)).requires_grad_()
+    z = noise("z", 10, 7).requires_grad_()
     unit = [v / v.norm() for v in z]
     n, total = 5, 0
     for i in range(2 * n):
@@ -66,10 +42,10 @@ for temperature in 0.1, 0.5:
 
 # SimCLR's head: linear, norm, ReLU, linear, norm without offset.
 head = nn.Sequential(nn.Linear(12, 10, bias=False), nn.BatchNorm1d(10), nn.ReLU(), nn.Linear(10, 4, bias=False), nn.BatchNorm1d(4))
-head.load_state_dict({k: v if "num_batches" in k else fill(k, v.shape) for k, v in head.state_dict().items()})
+load(head)
 nn.init.zeros_(head[4].bias)
-y = head(noise("feature", (6, 12)))
-(y * noise("weight of y", y.shape)).sum().backward()
+y = head(noise("feature", 6, 12))
+(y * noise("weight of y", *y.shape)).sum().backward()
 golden["head"] = {
     "out": some(y, 1000),
     "grad": {k: some(p.grad, 1000) for k, p in head.named_parameters() if k != "4.bias"},
@@ -117,11 +93,10 @@ for method, temperature in ("moco-v1", 0.07), ("moco-v2", 0.2):
         layers = [nn.Linear(64, OUT)] if method == "moco-v1" else [nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, OUT)]
         m = nn.ModuleDict({"backbone": net, "head": nn.Sequential(*layers)})
         name = lambda k: k.replace("head.", f"heads.{method}.")
-        m.load_state_dict({k: v if "num_batches" in k else fill(name(k), v.shape) for k, v in m.state_dict().items()})
-        return m, name
+        return load(m, name), name
 
     (q, name), (k, _) = encoder(), encoder()
-    queue = F.normalize(noise("queue", (QUEUE, OUT)), dim=1)
+    queue = F.normalize(noise("queue", QUEUE, OUT), dim=1)
     at = 0
     weights = [p for p in q.parameters() if p.dim() > 1]
     plain = [p for p in q.parameters() if p.dim() == 1]
@@ -194,7 +169,7 @@ dec.decoder_blocks = nn.ModuleList([Block(DEC, HEADS)])
 dec.decoder_norm = nn.LayerNorm(DEC, eps=1e-6)
 dec.decoder_pred = nn.Linear(DEC, 3 * PATCH * PATCH)
 for prefix, m in ("backbone.", enc), ("heads.mae.", dec):
-    m.load_state_dict({k: fill(prefix + k, v.shape) for k, v in m.state_dict().items()})
+    load(m, lambda k: prefix + k)
 x = images("mae", N, SIZE)
 order = torch.stack([(torch.arange(L) * m + s) % L for s, m in enumerate((3, 5, 7))])
 tokens = enc.patch_embed["proj"](x).flatten(2).transpose(1, 2) + enc.pos_embed[:, 1:]
@@ -223,5 +198,4 @@ golden["mae"] = {
     "waves": some(waves(DIM, SIDE), 1000),
 }
 
-with open("testdata/golden.json", "w") as f:
-    json.dump(golden, f, separators=(",", ":"))
+save(golden)

@@ -1,4 +1,4 @@
-// Command library makes sure that there is a libtorch or an ONNX Runtime: it names the one that must will
+// Command library makes sure that there is a libtorch, an ONNX Runtime or an MPI: it names the one that must will
 // use or, where none is found, fetches one into the folder given as argument.
 package main
 
@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"must/dist"
 	"must/onnx/ort"
 	"must/torch/libtorch"
 )
@@ -37,6 +38,11 @@ func main() {
 		if lib, err = ensure[*ort.NotFoundError](ctx, folder, ort.Find, ort.Fetch); err == nil {
 			fmt.Printf("ONNX Runtime %s: %s (%s)\n", lib.Version, lib.Path, lib.Reason)
 		}
+	case "mpi":
+		var lib dist.MPILibrary
+		if lib, err = ensure[*dist.NoMPIError](ctx, folder, func() (dist.MPILibrary, error) { return dist.FindMPI(false) }, dist.FetchMPI); err == nil {
+			fmt.Printf("MPI: %s (%s)\n", lib.Path, lib.Reason)
+		}
 	default:
 		usage()
 	}
@@ -47,7 +53,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: library libtorch|onnxruntime FOLDER")
+	fmt.Fprintln(os.Stderr, "usage: library libtorch|onnxruntime|mpi FOLDER")
 	os.Exit(2)
 }
 

@@ -12,7 +12,7 @@ import (
 // Name is the task's.
 const Name = "classification"
 
-func init() { data.Register(data.Kind{Task: Name, Order: 1, Whole: true}) }
+func init() { data.Register(data.Kind{Task: Name, Order: 1, Classes: true, Whole: true}) }
 
 // A Label is a distribution over the classes: one-hot for a true label, a teacher's probabilities for a
 // pseudo label.

@@ -110,6 +110,10 @@ func (v inverted) Labels() data.Labels {
 	return l.With(Name, m)
 }
 
+func (v inverted) Unwrap() data.Dataset { return v.Dataset }
+
+func (v inverted) Carries(i int, task string) bool { return data.Carries(v.Dataset, i, task) }
+
 func (v inverted) Sample(i int) (*data.Sample, error) {
 	s, err := v.Dataset.Sample(i)
 	if err == nil && s.Has(Name) {

@@ -13,7 +13,7 @@ import (
 // Name is the task's.
 const Name = "detection"
 
-func init() { data.Register(data.Kind{Task: Name, Order: 2, Masks: true}) }
+func init() { data.Register(data.Kind{Task: Name, Order: 2, Classes: true, Masks: true}) }
 
 // A Label is the objects of an image; an empty list says that there are none.
 type Label struct {
@@ -180,7 +180,16 @@ func (l *Label) Lack(known data.Label, m data.Meaning) data.Label {
 
 // Remap implements [data.Label]: objects whose class maps to nothing are left out.
 func (l *Label) Remap(m data.Mapping, unknown []int) data.Label {
-	out := &Label{make([]data.Object, 0, len(l.Objects)), unknown}
+	out := &Label{Objects: make([]data.Object, 0, len(l.Objects))}
+	for _, c := range l.Unknown {
+		if m.At[c] >= 0 {
+			out.Unknown = append(out.Unknown, m.At[c])
+		}
+	}
+	if out.Unknown = append(out.Unknown, unknown...); out.Unknown != nil {
+		slices.Sort(out.Unknown)
+		out.Unknown = slices.Compact(out.Unknown)
+	}
 	for _, o := range l.Objects {
 		if o.Class = m.At[o.Class]; o.Class >= 0 {
 			out.Objects = append(out.Objects, o)

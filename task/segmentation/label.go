@@ -12,7 +12,7 @@ import (
 // Name is the task's.
 const Name = "segmentation"
 
-func init() { data.Register(data.Kind{Task: Name, Order: 3}) }
+func init() { data.Register(data.Kind{Task: Name, Order: 3, Classes: true}) }
 
 // A Label is a map of classes.
 type Label struct {

@@ -1,46 +1,25 @@
 """Writes golden.json: heads and losses of every task, as PyTorch and torchvision compute them.
 
-Run as `python testdata/make_golden.py` in the package's folder (torch 2.15, torchvision 0.29).
-Weights, features and labels come from a formula that both sides know, so only results are stored.
-Detection is torchvision's RegionProposalNetwork and RoIHeads with our widths; the other heads and the
+Run as `python testdata/make_golden.py` in the package's folder; golden.py says which values are stored, and why
+in float64. Detection is torchvision's RegionProposalNetwork and RoIHeads with our widths; the other heads and the
 scale-and-shift-invariant loss (MiDaS, Ranftl et al. 2020) are restated here.
 """
-import json
-import zlib
+import pathlib
+import sys
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torchvision.models.detection import anchor_utils, faster_rcnn, image_list, mask_rcnn, roi_heads, rpn
 from torchvision.ops import MultiScaleRoIAlign
 
+sys.path.append(next(str(p / "torch/goldentest") for p in pathlib.Path(__file__).resolve().parents if (p / "go.mod").exists()))
+from golden import fill, load, noise, pin, save, some
+
+pin(torch="2.15.0", torchvision="0.29.2")
+
 SIZE, WIDTH, FC, IMAGES, CLASSES = 128, 8, 16, 4, 3
 LABELLED = [0, 2]  # 1 has no label, 3 one without a valid pixel
-
-
-def noise(name, *shape):
-    with np.errstate(over="ignore"):
-        h = (np.arange(np.prod(shape), dtype=np.uint32) + np.uint32(zlib.crc32(name.encode()))) * np.uint32(2654435761)
-        h = (h ^ (h >> 16)) * np.uint32(0x45D9F3B)
-        h ^= h >> 16
-    return torch.tensor((h >> 8).astype(np.float32) / 2**23 - 1).reshape(shape)
-
-
-def fill(name, shape):
-    u = noise(name, *shape)
-    if len(shape) == 4:
-        return u * (6 / (shape[0] * shape[2] * shape[3])) ** 0.5
-    if len(shape) == 2:
-        return u * (3 / shape[1]) ** 0.5
-    if name.endswith("running_var") or name.endswith("weight"):
-        return 1 + 0.3 * u
-    return 0.1 * u
-
-
-def some(t, n=40):
-    t = t.detach().flatten()
-    return [float(f"{v:.7g}") for v in t[:: max(1, t.numel() // n)].tolist()]
 
 
 c5 = noise("C5", IMAGES, 64, 4, 4)
@@ -82,12 +61,6 @@ class PixelHead(nn.Module):
         return F.interpolate(self.linear(x), size=(SIZE, SIZE), mode="bilinear", align_corners=False)
 
 
-def load(module, names):
-    """Fills a module; names turns its parameter names into ours."""
-    module.load_state_dict({k: v if "num_batches" in k else fill(names(k), v.shape) for k, v in module.state_dict().items()})
-    return module
-
-
 def fuse():
     fused = pyramid[0]
     for p in pyramid[1:]:
@@ -110,7 +83,7 @@ def semantic(i):
 
 
 golden["segmentation"] = pixel("segmentation", 4, lambda y, which: F.cross_entropy(y, torch.stack([semantic(i) for i in which]), ignore_index=255),
-                                lambda y: torch.stack(tuple(map(torch.Tensor.float, y.softmax(1).max(1)))))
+                                lambda y: torch.stack(tuple(map(torch.Tensor.double, y.softmax(1).max(1)))))
 
 
 def depth(i):
@@ -129,7 +102,7 @@ golden["metric"] = pixel("depth", 1, metric_loss, torch.exp)
 def midas_loss(y, which):
     """As the published code, but for the data term, which is the mean absolute error (of the paper's
     other variant), and labels that are brought to median 0 and mean absolute deviation 1."""
-    v, m = (torch.stack(t).float() for t in zip(*map(depth, which)))
+    v, m = (torch.stack(t).double() for t in zip(*map(depth, which)))
     for i in range(len(v)):
         valid = v[i][m[i] > 0].sort()[0]
         median = valid[len(valid) // 2]
@@ -159,7 +132,7 @@ def aligned(y, v, m):
 
 golden["inverse"] = pixel("depth", 1, midas_loss, lambda y: y)  # both of its images are upside down
 got, want = noise("got", 2, 20, 20), noise("want", 2, 20, 20)  # and these are not
-golden["aligned"] = aligned(want + 0.5 * got, want, (noise("valid", 2, 20, 20) > -0.5).float()).item()
+golden["aligned"] = aligned(want + 0.5 * got, want, (noise("valid", 2, 20, 20) > -0.5).double()).item()
 
 
 def normals_loss(y, which):
@@ -253,6 +226,4 @@ golden["detection"] = {
                "scores": [round(v, 6) for v in f["scores"].tolist()],
                "areas": roi_heads.paste_masks_in_image(f["masks"], f["boxes"], (SIZE, SIZE)).gt(0.5).sum((1, 2, 3)).tolist()} for f in found]}
 
-with open("testdata/golden.json", "w") as f:
-    json.dump(golden, f, separators=(",", ":"))
-    f.write("\n")
+save(golden)

@@ -1,5 +1,7 @@
 // Package goldentest serves tests that compare with golden values: inputs and weights that Go and the
-// scripts make_golden.py compute alike from names and shapes, so that only results are stored.
+// scripts make_golden.py (by golden.py) compute alike from names and shapes, so that only results are stored.
+//
+// Gradients are compared in float64, for which [must/model.Set.Double] and [must/torch.Tensor.Wide] are.
 package goldentest
 
 import (
@@ -58,7 +60,7 @@ func Parameter(name string, shape []int64) []float32 {
 }
 
 // Some picks about n of the values, those that the scripts store.
-func Some(v []float32, n int) (few []float32) {
+func Some[F float32 | float64](v []F, n int) (few []F) {
 	for i := 0; i < len(v); i += max(1, len(v)/n) {
 		few = append(few, v[i])
 	}
@@ -66,7 +68,7 @@ func Some(v []float32, n int) (few []float32) {
 }
 
 // Near fails where values differ by more than a share of the largest.
-func Near[F float32 | float64](t testing.TB, what string, got []float32, want []F, tolerance float64) {
+func Near[G, W float32 | float64](t testing.TB, what string, got []G, want []W, tolerance float64) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Errorf("%s: %d values, want %d", what, len(got), len(want))

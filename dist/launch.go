@@ -1,0 +1,90 @@
+package dist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// lifeline is set for processes whose standard input ends when the one that launched them does.
+const lifeline = "MUST_LIFELINE"
+
+// Watch asks this process to stop, as Ctrl-C does, when the process that launched it is gone.
+func Watch() {
+	if os.Getenv(lifeline) == "" {
+		return
+	}
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		syscall.Kill(os.Getpid(), syscall.SIGTERM)
+	}()
+}
+
+// grace is how long processes may go on after one of them failed; they end by themselves within moments.
+const grace = 15 * time.Second
+
+// Launch runs n processes of a command on this machine and waits for all. When ctx ends they are asked to
+// stop, as by Ctrl-C. Where one fails the others are ended, if they do not end by themselves, and its
+// *exec.ExitError is returned: what went wrong the processes have said.
+func Launch(ctx context.Context, n int, command func() *exec.Cmd) error {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	type ended struct {
+		rank int
+		err  error
+	}
+	results := make(chan ended)
+	var started []*exec.Cmd
+	signal := func(s syscall.Signal) {
+		for _, c := range started {
+			c.Process.Signal(s)
+		}
+	}
+	for rank := range n {
+		c := command()
+		size, r := strconv.Itoa(n), strconv.Itoa(rank)
+		c.Env = append(c.Environ(), "RANK="+r, "WORLD_SIZE="+size, "LOCAL_RANK="+r, "LOCAL_WORLD_SIZE="+size,
+			"MASTER_ADDR=127.0.0.1", "MASTER_PORT="+strconv.Itoa(port), "TORCHELASTIC_USE_AGENT_STORE=", lifeline+"=1")
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this process, which tells the others once
+		stdin, err := c.StdinPipe()
+		if err == nil {
+			err = c.Start()
+		}
+		if err != nil {
+			signal(syscall.SIGKILL)
+			return fmt.Errorf("process %d of %d: %w", rank, n, err)
+		}
+		started = append(started, c)
+		go func() {
+			err := c.Wait()
+			stdin.Close()
+			results <- ended{rank, err}
+		}()
+	}
+	defer context.AfterFunc(ctx, func() { signal(syscall.SIGTERM) })()
+	var first error
+	for range n {
+		e := <-results
+		if e.err != nil && first == nil {
+			first = e.err
+			defer time.AfterFunc(grace, func() { signal(syscall.SIGKILL) }).Stop()
+		}
+	}
+	if first != nil {
+		if _, ok := errors.AsType[*exec.ExitError](first); !ok {
+			return fmt.Errorf("waiting for %d processes: %w", n, first)
+		}
+	}
+	return first
+}

@@ -1,0 +1,81 @@
+package task
+
+import (
+	"math"
+
+	"must/data"
+	"must/model"
+	"must/onnx/graph"
+	normalslabel "must/task/normals"
+	"must/torch"
+)
+
+// Graph gives "normals", unit vectors, x right, y down, z away from the camera, [N, 3, S, S]. A head
+// that says nothing, (0, 0, 0), stands for a surface that faces the camera.
+func (h *normals) Graph(g *graph.Graph, m *model.Maps, _ ExportOptions) {
+	v := h.head.graph(g, m).V
+	length := g.Op("ReduceL2", graph.Attrs{"axes": []int64{1}, "keepdims": 1}, v)
+	facing := g.Floats([]float32{0, 0, -1}, 1, 3, 1, 1)
+	out := g.Op("Where", nil, g.Op("Greater", nil, length, g.Scalar(0)), g.Op("Div", nil, v, length), facing)
+	g.Output(out, normalslabel.Name, graph.Float, graph.Batch, 3, m.Size, m.Size)
+}
+
+// lengths are those of the head's vectors before they are made unit vectors, [N, S, S]; no output of a
+// graph, but Compare asks for them.
+const lengths = "normals_lengths"
+
+func (h *normals) Outputs(f *model.Features, _ ExportOptions) Outputs {
+	t := h.head.forward(f, nil)
+	v, n := torch.Values[float32](t), int(f.Size*f.Size)
+	long := Array{[]int64{t.Size(0), f.Size, f.Size}, make([]float32, 0, len(v)/3)}
+	for at := 0; at < len(v); at += 3 * n {
+		v := v[at:][:3*n]
+		for k := range n {
+			x, y, z := float64(v[k]), float64(v[n+k]), float64(v[2*n+k])
+			l := math.Sqrt(x*x + y*y + z*z)
+			long.Values = append(long.Values, float32(l))
+			if l == 0 {
+				x, y, z, l = 0, 0, -1, 1
+			}
+			v[k], v[n+k], v[2*n+k] = float32(x/l), float32(y/l), float32(z/l)
+		}
+	}
+	return Outputs{normalslabel.Name: {t.Shape(), v}, lengths: long}
+}
+
+func (*normals) Decode(out Outputs, size int, preds []*data.Sample) error {
+	all, err := out.take(normalslabel.Name, len(preds), 3, size, size)
+	if err != nil {
+		return err
+	}
+	n := size * size
+	for i, p := range preds {
+		normalslabel.Set(p, data.NewGrid[[3]float32](size, size))
+		v := all.row(i)
+		for k := range normalslabel.Of(p).Pix {
+			normalslabel.Of(p).Pix[k] = [3]float32{v[k], v[n+k], v[2*n+k]}
+		}
+	}
+	return nil
+}
+
+// Compare weighs a difference by how much the head says, for the direction of a vector of nearly no
+// length is a tie: by the vector's length over the mean length, at most 1.
+func (*normals) Compare(want, got Outputs, _ float64) []Difference {
+	long := want[lengths].Values
+	mean := 0.
+	for _, l := range long {
+		mean += float64(l) / float64(len(long))
+	}
+	a, b := want[normalslabel.Name], got[normalslabel.Name]
+	if len(a.Values) == len(b.Values) {
+		n := len(long) / int(a.Shape[0])
+		weighed := Array{b.Shape, make([]float32, len(b.Values))}
+		for i, v := range b.Values {
+			weight := min(1, float64(long[i/(3*n)*n+i%n])/max(mean, 1e-30))
+			weighed.Values[i] = a.Values[i] + float32(weight*float64(v-a.Values[i]))
+		}
+		got = Outputs{normalslabel.Name: weighed}
+	}
+	return []Difference{difference(normalslabel.Name, want, got)}
+}
