@@ -29,7 +29,7 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph"},
-	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "web"},
+	{"torch/libtorch", "atomicfile", "yamlfile", "dist", "machine", "progress", "web"},
 	{"native"},
 }
 

@@ -1,21 +1,18 @@
 package recipe
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-
 	"must/data"
 	"must/label"
 	"must/onnx"
 	"must/task"
 	"must/torch"
+	"must/yamlfile"
 )
 
 // teacherSuffix ends the name of a file that declares a teacher.
@@ -42,18 +39,12 @@ func (r *Recipe) foreign(name string) (d *onnx.Declaration, dir string, err erro
 
 // parseTeacher reads a file that declares a teacher. A key that there is not is an error with its line.
 func parseTeacher(b []byte) (*onnx.Declaration, error) {
-	f, err := parser.ParseBytes(b, 0)
+	root, err := yamlfile.ParseMapping(b, "a teacher")
 	if err != nil {
 		return nil, err
 	}
-	if len(f.Docs) != 1 {
-		return nil, fmt.Errorf("%d documents in one file; a teacher is one", len(f.Docs))
-	}
-	if _, ok := f.Docs[0].Body.(*ast.MappingNode); !ok {
-		return nil, errors.New("a teacher is a list of keys and their values")
-	}
 	d := &onnx.Declaration{}
-	if err := decodeNode(f.Docs[0].Body, d); err != nil {
+	if err := decodeNode(root, d); err != nil {
 		return nil, err
 	}
 	return d, d.Check()

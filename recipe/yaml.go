@@ -12,7 +12,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+
+	"must/yamlfile"
 )
 
 //go:embed recipes
@@ -34,16 +35,9 @@ func Text(name string) ([]byte, error) { return embedded.ReadFile("recipes/" + n
 // Parse reads a recipe and applies settings, see [Load]. A key that no field has is an error with its
 // line and the nearest valid name.
 func Parse(b []byte, settings ...string) (*Recipe, error) {
-	f, err := parser.ParseBytes(b, 0)
+	root, err := yamlfile.ParseMapping(b, "a recipe")
 	if err != nil {
 		return nil, err
-	}
-	if len(f.Docs) != 1 {
-		return nil, fmt.Errorf("%d documents in one file; a recipe is one", len(f.Docs))
-	}
-	root, ok := f.Docs[0].Body.(*ast.MappingNode)
-	if !ok {
-		return nil, errors.New("a recipe is a list of keys and their values")
 	}
 	r, err := decode(root)
 	if err != nil {
@@ -106,7 +100,7 @@ func (c *Changes) apply(to any) error {
 	return decodeNode(c.node, to)
 }
 
-func decodeNode(n ast.Node, to any) error { return explain(yaml.NodeToValue(n, to, yaml.Strict())) }
+func decodeNode(n ast.Node, to any) error { return explain(yamlfile.Decode(n, to, yaml.Strict())) }
 
 // explain adds the nearest valid key to an error about an unknown one.
 func explain(err error) error {
@@ -264,9 +258,9 @@ func nest(parts []string, value string) (ast.Node, error) {
 	for _, p := range slices.Backward(parts) {
 		text = "{" + p + ": " + text + "}"
 	}
-	f, err := parser.ParseBytes([]byte(text), 0)
-	if err != nil || len(f.Docs) != 1 {
+	root, err := yamlfile.Parse([]byte(text), "a setting")
+	if err != nil {
 		return nil, fmt.Errorf("%q is no value: %w", value, err)
 	}
-	return f.Docs[0].Body, nil
+	return root, nil
 }
