@@ -17,9 +17,11 @@ import (
 var tiers = [][]string{
 	{"cmd", "scripts"},
 	{"serve", "review"},
+	{"run"},
+	{"stage"},
 	{"recipe"},
 	{"data/formats"},
-	{"pretext"},
+	{"pretext", "teacher", "predictions"},
 	{"train", "label", "report", "probe", "onnx", "export"},
 	{"checkpoint"},
 	{"task"},
@@ -29,8 +31,8 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph"},
-	{"torch/libtorch", "atomicfile", "yamlfile", "dist", "machine", "progress", "web"},
-	{"native"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
+	{"native", "yamlfile"},
 }
 
 // tierOf finds the tier of a package, given by its path in the module, and its entry there.

@@ -1,4 +1,4 @@
-package recipe
+package stage
 
 import (
 	"bytes"
@@ -7,12 +7,10 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 
-	"must/atomicfile"
 	"must/data"
 	"must/draw"
 	"must/task"
@@ -51,18 +49,15 @@ var shown = map[string]float64{data.Detection: 0.5}
 // pictures draws n images spread over a set: themselves, their truth for the task, and what each
 // network sees.
 func pictures(ctx context.Context, dir string, ds data.Dataset, name string, n, side int, viewers ...viewer) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
 	chosen := spread(ds, name, n)
 	save := func(i int, what string, img image.Image) error {
-		return writePNG(picturePath(dir, name, i, what), img)
+		return draw.WritePNG(picturePath(dir, name, i, what), img)
 	}
 	for _, v := range viewers {
 		uses := []task.Use{{Net: v.net, Tasks: []string{name}}}
 		err := task.Predict(ctx, uses, chosen, task.PredictOptions{Batch: n}, func(i int, truth, pred *data.Sample) error {
 			o := draw.Options{Side: side}
-			o.Near, o.Far = depthRange(truth)
+			o.Near, o.Far = draw.DepthRange(truth)
 			if err := save(i, imagePicture, draw.Image(truth, o)); err != nil {
 				return err
 			}
@@ -82,30 +77,8 @@ func pictures(ctx context.Context, dir string, ds data.Dataset, name string, n, 
 	return nil
 }
 
-// fast makes files a little larger in a quarter of the time.
-var fast = png.Encoder{CompressionLevel: png.BestSpeed}
-
 func picturePath(dir, task string, i int, what string) string {
 	return filepath.Join(dir, task+"-"+strconv.Itoa(i)+"-"+what+".png")
-}
-
-func writePNG(path string, img image.Image) error {
-	var b bytes.Buffer
-	if err := fast.Encode(&b, img); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return atomicfile.WriteFile(path, b.Bytes())
-}
-
-// quality keeps the text in pictures legible.
-var quality = &jpeg.Options{Quality: 90}
-
-func writeJPEG(path string, img image.Image) error {
-	var b bytes.Buffer
-	if err := jpeg.Encode(&b, img, quality); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return atomicfile.WriteFile(path, b.Bytes())
 }
 
 // readPicture returns a picture, nil where there is none.
@@ -120,23 +93,6 @@ func readPicture(dir, task string, i int, what string) image.Image {
 		return nil
 	}
 	return img
-}
-
-// depthRange returns the least and the largest depth of a truth, so that predictions get its colours.
-func depthRange(s *data.Sample) (near, far float64) {
-	if s.Depth == nil {
-		return 0, 0
-	}
-	near, far = math.Inf(1), math.Inf(-1)
-	for _, v := range s.Depth.Pix {
-		if v == v {
-			near, far = min(near, float64(v)), max(far, float64(v))
-		}
-	}
-	if near > far {
-		return 0, 0
-	}
-	return near, far
 }
 
 // spread returns n samples at even distances, or the next one each that has something to show for
@@ -167,3 +123,24 @@ type some struct {
 func (s some) Len() int                           { return len(s.index) }
 func (s some) Key(i int) string                   { return s.Dataset.Key(s.index[i]) }
 func (s some) Sample(i int) (*data.Sample, error) { return s.Dataset.Sample(s.index[i]) }
+
+// pictureSheet lays the pictures of a folder out, one group of columns per image; nil where there are none.
+func pictureSheet(dir, name string, n, images int, columns ...string) ([]byte, error) {
+	var tiles []draw.Tile
+	for i := range n {
+		if readPicture(dir, name, i, imagePicture) == nil {
+			continue
+		}
+		for _, what := range columns {
+			if img := readPicture(dir, name, i, what); img != nil {
+				tiles = append(tiles, draw.Tile{Caption: what, Image: img})
+			}
+		}
+	}
+	if tiles == nil {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	err := jpeg.Encode(&b, draw.Grid("", images*len(columns), tiles...), draw.JPEG)
+	return b.Bytes(), err
+}

@@ -1,4 +1,6 @@
-package recipe
+// Package predictions writes what a network sees in images: JSON, pictures with every task drawn in, and
+// maps as files. docs/formats-predictions.md describes the format.
+package predictions
 
 import (
 	"bytes"
@@ -16,11 +18,11 @@ import (
 	"must/data/imagefile"
 	"must/data/npy"
 	"must/draw"
+	"must/label"
 	"must/label/shards"
 	"must/metric/rle"
 	"must/progress"
 	"must/task"
-	"must/torch"
 )
 
 // A Prediction is the JSON of one image, described in docs/formats-predictions.md. A task that the
@@ -123,16 +125,11 @@ func (d *imageFiles) Sample(i int) (*data.Sample, error) {
 	return imagefile.Sample(d.keys[i], d.files[i])
 }
 
-// Predict writes what a checkpoint's network, or the model that a .teacher.yaml file declares, sees in
-// each image: KEY.json, KEY.png with every task drawn in, and maps beside them. Objects below the
-// threshold are left out. It returns the number of images that could not be read.
-func Predict(ctx context.Context, checkpoint string, images data.Dataset, out string, threshold float64, display *progress.Display) (broken int, err error) {
-	teachers, err := OpenTeachers([]string{checkpoint}, images.Labels())
-	if err != nil {
-		return 0, err
-	}
-	net := teachers[0].Net
-	defer torch.Do(net.Free)
+// Predict writes what a network, or an external model, sees in each image: KEY.json, KEY.png with every
+// task drawn in, and maps beside them. Objects below the threshold are left out. It returns the number
+// of images that could not be read.
+func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out string, threshold float64, display *progress.Display) (broken int, err error) {
+	net := from.Net
 	labels := net.Knows()
 	var skipped atomic.Int64
 	o := task.PredictOptions{Name: "predict", Display: display, Skipped: func(err error) {
@@ -145,7 +142,7 @@ func Predict(ctx context.Context, checkpoint string, images data.Dataset, out st
 		}
 		pred.Image = s.Image
 		p := Describe(pred, labels)
-		p.Image, p.Network = s.Key, teachers[0].Hash
+		p.Image, p.Network = s.Key, from.Hash
 		if files, ok := images.(*imageFiles); ok {
 			p.Image = files.files[i]
 		}
@@ -180,7 +177,7 @@ func Describe(pred *data.Sample, l data.Labels) *Prediction {
 		}
 	}
 	if pred.Depth != nil {
-		near, far := depthRange(pred)
+		near, far := draw.DepthRange(pred)
 		p.Depth = &DepthFile{Units: l.Depth, Nearest: float32(near), Farthest: float32(far)}
 	}
 	if pred.Normals != nil {
@@ -233,7 +230,7 @@ func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error 
 			return err
 		}
 	}
-	if err := writePNG(base+".png", draw.Panel(pred, l, draw.Options{Side: 384})); err != nil {
+	if err := draw.WritePNG(base+".png", draw.Panel(pred, l, draw.Options{Side: 384})); err != nil {
 		return err
 	}
 	return atomicfile.WriteJSON(base+".json", p)

@@ -1,10 +1,13 @@
-package recipe
+package run
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"must/recipe"
+	"must/stage"
 )
 
 const tiny = `
@@ -40,55 +43,67 @@ stages:
       sets: [{data: rooms, task: segmentation, with: {epochs: 2}}]
 `
 
-func parse(t *testing.T, text string, settings ...string) *Recipe {
+// load returns a runner of the text of a recipe.
+func load(t *testing.T, out, text string, settings ...string) *Runner {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "recipe.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Load(path, settings)
+	r, err := Load(path, settings, out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
+// read checks the text of a recipe.
+func read(text string, settings ...string) (*Runner, error) {
+	r, err := recipe.Parse([]byte(text), settings...)
+	if err != nil {
+		return nil, err
+	}
+	return New(r, "out")
+}
+
+func keys[S stage.Stage](r *Runner, name string) S { return r.Step(name).Stage.(S) }
+
 func TestDefaultsStay(t *testing.T) {
-	r := parse(t, tiny)
-	d := defaults()
+	r := load(t, "", tiny)
+	d := recipe.Defaults()
 	if r.Seed != d.Seed || r.Train.Momentum != d.Train.Momentum || r.Train.Augment.Flip != d.Train.Augment.Flip || r.Train.Batch != 4 {
 		t.Errorf("train settings are %+v", r.Train)
 	}
-	c, err := r.trainConfig(r.stage("teacher-class").Train.With)
+	c, err := r.Settings(keys[*stage.Train](r, "teacher-class").With)
 	if err != nil || c.LR != 0.02 || c.Batch != 4 || c.Augment.Size != 32 || c.Seed != 1 {
 		t.Errorf("%v; settings of the teacher are %+v", err, c)
 	}
 }
 
 func TestSettings(t *testing.T) {
-	r := parse(t, tiny,
+	r := load(t, "", tiny,
 		"size=64", "train.augment.flip=0", "teacher-class.with.epochs=3", "teacher-class.with.augment.scale_max=2",
 		"teacher-class.with.lr=0.5", "student.with.epochs=5", "student.weights.detection=2", "data.rooms.parts.train=5", "labels.thresholds.detection=0.3",
 		"transfer.with.batch=2", "transfer.seeds=[1, 2]", "model.width=0.25")
 	if r.Size != 64 || r.Train.Augment.Flip != 0 || r.Train.Augment.ScaleMin != 0.8 || r.Model.Width != 0.25 || r.Model.FPN != 8 {
 		t.Errorf("recipe is %+v", r)
 	}
-	c, err := r.trainConfig(r.stage("teacher-class").Train.With)
+	c, err := r.Settings(keys[*stage.Train](r, "teacher-class").With)
 	if err != nil || c.Epochs != 3 || c.LR != 0.5 || c.Augment.ScaleMax != 2 || c.Augment.ScaleMin != 0.8 {
 		t.Errorf("%v; %+v", err, c)
 	}
-	s := r.stage("student").Train
-	if c, err = r.trainConfig(s.With); err != nil || c.Epochs != 5 || s.Weights["detection"] != 2 || len(s.Tasks) != 2 {
+	s := keys[*stage.Train](r, "student")
+	if c, err = r.Settings(s.With); err != nil || c.Epochs != 5 || s.Weights["detection"] != 2 || len(s.Tasks) != 2 {
 		t.Errorf("%v; %+v %+v", err, c, s)
 	}
 	if d := r.Data["rooms"]; d.Parts["train"] != 5 || d.Parts["test"] != 4 || d.Set != "rooms" {
 		t.Errorf("rooms is %+v", d)
 	}
-	if th := r.stage("labels").Label.Thresholds; th["detection"] != 0.3 {
+	if th := keys[*stage.Label](r, "labels").Thresholds; th["detection"] != 0.3 {
 		t.Errorf("thresholds %v", th)
 	}
-	x := r.stage("transfer").Transfer
-	if c, err = r.trainConfig(x.With, x.Sets[0].With); err != nil || c.Batch != 2 || c.Epochs != 2 || len(x.Seeds) != 2 {
+	x := keys[*stage.Transfer](r, "transfer")
+	if c, err = r.Settings(x.With, x.Sets[0].With); err != nil || c.Batch != 2 || c.Epochs != 2 || len(x.Seeds) != 2 {
 		t.Errorf("%v; %+v %v", err, c, x.Seeds)
 	}
 }
@@ -119,7 +134,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "recipe.yaml")
 		os.WriteFile(path, []byte(text), 0o666)
-		_, err := Load(path, nil)
+		_, err := Load(path, nil, "")
 		if err == nil {
 			t.Errorf("%s: no error", c.new)
 			continue
@@ -146,7 +161,7 @@ func TestMistakesInSettings(t *testing.T) {
 		"nothing=1":                  "nothing",
 		"transfer.with=3":            "with",
 	} {
-		if _, err := Load(path, []string{setting}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Load(path, []string{setting}, ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("--set %s: error %v does not say %s", setting, err, want)
 		}
 	}
@@ -154,15 +169,14 @@ func TestMistakesInSettings(t *testing.T) {
 
 // The recipe of a run's folder is the one that was run.
 func TestTextIsTheRecipe(t *testing.T) {
-	for _, r := range []*Recipe{parse(t, tiny, "student.with.epochs=5", "teacher-class.with.augment.flip=0"), parse(t, string(must(Text("demo"))))} {
+	for _, r := range []*Runner{load(t, "", tiny, "student.with.epochs=5", "teacher-class.with.augment.flip=0"), load(t, "", string(must(recipe.Text("demo"))))} {
 		text, err := r.Text()
 		if err != nil {
 			t.Fatal(err)
 		}
-		again := parse(t, string(text))
-		a, b := &Runner{Recipe: r}, &Runner{Recipe: again}
-		for i, s := range r.Stages {
-			if a.key(s) != b.key(again.Stages[i]) {
+		again := load(t, "", string(text))
+		for _, s := range r.Steps {
+			if r.fingerprint(s.Name).sum != again.fingerprint(s.Name).sum {
 				t.Errorf("stage %s is another after reading\n%s", s.Name, text)
 			}
 		}
@@ -177,17 +191,17 @@ func must[T any](v T, err error) T {
 }
 
 func TestShippedRecipes(t *testing.T) {
-	names := Embedded()
+	names := recipe.Embedded()
 	files, _ := filepath.Glob("../recipes/*.yaml")
 	if len(names) == 0 {
 		t.Error("no recipe is embedded")
 	}
 	for _, name := range append(names, files...) {
-		if _, err := Load(name, nil); err != nil {
+		if _, err := Load(name, nil, ""); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := Load("missing", nil); err == nil || !strings.Contains(err.Error(), "demo") {
+	if _, err := Load("missing", nil, ""); err == nil || !strings.Contains(err.Error(), "demo") {
 		t.Errorf("a missing recipe: %v", err)
 	}
 }
@@ -209,29 +223,30 @@ func TestDocumentation(t *testing.T) {
 		}
 		all += read(name)
 	}
-	for _, key := range validKeys {
+	for _, key := range recipe.Keys() {
 		if !strings.Contains(all, "`"+key+"`") {
 			t.Errorf("docs/recipes.md and the pages beside it do not name the key %s", key)
 		}
 	}
 	_, example, _ := strings.Cut(page, "```yaml\n")
 	example, _, _ = strings.Cut(example, "```")
-	parse(t, example)
+	load(t, "", example)
 }
 
 // Another file of the same name is another start.
-func TestKeyOfFile(t *testing.T) {
+func TestFingerprintOfFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "start.safetensors")
-	r := &Runner{Recipe: &Recipe{Data: map[string]*Set{"a": {}}}}
-	s := &Stage{Name: "a", Train: &TrainStage{Data: []string{"a"}, Tasks: []string{"depth"}, From: path}}
-	seen := map[string]bool{r.key(s): true} // while there is none
+	sum := func() string {
+		return load(t, "", tiny, "teacher-class.from="+path).fingerprint("teacher-class").sum
+	}
+	seen := map[string]bool{sum(): true} // while there is none
 	for _, text := range []string{"one", "another"} {
 		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		seen[r.key(s)] = true
+		seen[sum()] = true
 	}
 	if len(seen) != 3 {
-		t.Errorf("%d keys of 3 states of the file", len(seen))
+		t.Errorf("%d fingerprints of 3 states of the file", len(seen))
 	}
 }

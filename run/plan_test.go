@@ -1,4 +1,4 @@
-package recipe
+package run
 
 import (
 	"context"
@@ -7,30 +7,30 @@ import (
 	"testing"
 )
 
-func TestSurvey(t *testing.T) {
-	r := &Runner{Recipe: parse(t, tiny), Out: t.TempDir()}
-	s, err := r.Survey(context.Background(), nil)
+func TestPlan(t *testing.T) {
+	r := load(t, t.TempDir(), tiny)
+	s, err := r.Plan(context.Background(), nil)
 	if err != nil || s.Faults() != 0 || s.Mappings != nil {
 		t.Fatalf("%v; %+v", err, s)
 	}
 	for i, want := range []string{"2 sets", "2 steps of 4 on 8 images", "2 steps of 4 on 8 images", "16 images by 2 teachers", "4 steps of 4 on 16 images", "8 images", "2 trials, 8 steps in all"} {
 		x := s.Stages[i]
-		if x.Work != want || (x.Seconds > 0) != (i > 0) || x.State != "runs" || x.Seconds > 60 {
+		if x.Work != want || (x.Seconds > 0) != (i > 0) || x.State != Runs || x.Seconds > 60 {
 			t.Errorf("%+v, want %s", x, want)
 		}
 	}
 	if b := s.Stages[4].Bytes; b != 0 && (b < 1e6 || b > 4e9) {
 		t.Errorf("the student would take %d bytes", b)
 	}
-	run(t, r)
-	if s, err = r.Survey(context.Background(), nil); err != nil || !strings.HasPrefix(s.Stages[5].State, "done") || s.Stages[5].Seconds != 0 {
+	runAll(t, r)
+	if s, err = r.Plan(context.Background(), nil); err != nil || s.Stages[5].State != Done || s.Stages[5].Seconds != 0 {
 		t.Errorf("%v; after the run: %+v", err, s.Stages[5])
 	}
 }
 
-func TestSurveyShowsMappings(t *testing.T) {
-	r := &Runner{Recipe: parse(t, twoSpaces), Out: t.TempDir()}
-	s, err := r.Survey(context.Background(), errors.New("no libtorch"))
+func TestPlanShowsMappings(t *testing.T) {
+	r := load(t, t.TempDir(), twoSpaces)
+	s, err := r.Plan(context.Background(), errors.New("no libtorch"))
 	if err != nil || s.Faults() != 0 {
 		t.Fatalf("%v; %s", err, s.Text())
 	}
@@ -48,7 +48,7 @@ func TestSurveyShowsMappings(t *testing.T) {
 	}
 }
 
-func TestSurveyNamesWhatIsMissing(t *testing.T) {
+func TestPlanNamesWhatIsMissing(t *testing.T) {
 	for _, c := range []struct {
 		settings []string
 		want     []string
@@ -59,8 +59,8 @@ func TestSurveyNamesWhatIsMissing(t *testing.T) {
 		{[]string{"teacher-boxes.data=[crowds, objects]", "data.objects.set=boxes"}, []string{"declare the task's classes under spaces"}, 5},
 		{[]string{"data.rooms.set=ranges"}, []string{"data set rooms has no labels for segmentation"}, 1},
 	} {
-		r := &Runner{Recipe: parse(t, tiny, c.settings...), Out: t.TempDir()}
-		s, err := r.Survey(context.Background(), errors.New("not measured"))
+		r := load(t, t.TempDir(), tiny, c.settings...)
+		s, err := r.Plan(context.Background(), errors.New("not measured"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package recipe
+package run
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"must/label/shards"
 	"must/task"
 	"must/torch"
+	"must/train"
 )
 
 const twoSpaces = `
@@ -47,20 +48,20 @@ stages:
 `
 
 func TestSpaces(t *testing.T) {
-	r := &Runner{Recipe: parse(t, twoSpaces), Out: t.TempDir()}
-	run(t, r)
+	r := load(t, t.TempDir(), twoSpaces)
+	runAll(t, r)
 
-	boxes := must(r.open("boxes", "train"))
+	boxes := must(r.Open("boxes", "train"))
 	if l := boxes.Labels(); !slices.Equal(l.Detection, []string{"Ball", "box", "car", "vessel"}) || !slices.Equal(l.Unknown[data.Detection], []int{0, 1}) {
 		t.Errorf("labels of boxes: %+v", l)
 	}
-	if l := must(r.open("stuff", "train")).Labels(); l.Has(data.Detection) || l.Unknown != nil {
+	if l := must(r.Open("stuff", "train")).Labels(); l.Has(data.Detection) || l.Unknown != nil {
 		t.Errorf("labels of stuff: %+v", l)
 	}
-	rooms := must(r.open("rooms", "train"))
+	rooms := must(r.Open("rooms", "train"))
 	for _, set := range []string{"crowds", "boxes", "stuff", "rooms"} {
-		ds := must(r.open(set, "train"))
-		merged, err := shards.Merge(ds, filepath.Join(r.dir("labels"), set))
+		ds := must(r.Open(set, "train"))
+		merged, err := shards.Merge(ds, filepath.Join(r.Folder("labels"), set))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,15 +91,15 @@ func TestSpaces(t *testing.T) {
 		}
 		return n
 	}
-	if own := must(r.openOwn("rooms", "train")); ignored(rooms) <= ignored(own) || slices.Equal(own.Labels().Segmentation, rooms.Labels().Segmentation) {
+	if own := must(r.OpenOwn("rooms", "train")); ignored(rooms) <= ignored(own) || slices.Equal(own.Labels().Segmentation, rooms.Labels().Segmentation) {
 		t.Errorf("%d pixels of rooms are unknown after mapping, %d before", ignored(rooms), ignored(own))
 	}
 	// A transfer set keeps its own classes.
-	if l := must(r.openOwn("boxes", "train")).Labels(); slices.Contains(l.Detection, "vessel") || l.Unknown != nil {
+	if l := must(r.OpenOwn("boxes", "train")).Labels(); slices.Contains(l.Detection, "vessel") || l.Unknown != nil {
 		t.Errorf("transfer would learn %+v", l)
 	}
 	// Another mapping, another result.
-	changed := &Runner{Recipe: parse(t, twoSpaces, "data.boxes.map.detection.house="), Out: r.Out}
+	changed := load(t, r.Out, twoSpaces, "data.boxes.map.detection.house=")
 	if c := changed.Changed(); !slices.Equal(c, []string{"boxes-teacher", "labels", "student", "transfer"}) {
 		t.Errorf("stages %v change with a mapping", c)
 	}
@@ -135,29 +136,26 @@ stages:
 		must(0, os.WriteFile(filepath.Join(pairs, fmt.Sprintf("%d.png", i)), photo.Bytes(), 0o666))
 		must(0, os.WriteFile(filepath.Join(pairs, fmt.Sprintf("%d_depth.png", i)), disparity.Bytes(), 0o666))
 	}
-	r := &Runner{Recipe: parse(t, strings.Replace(text, "PAIRS", pairs, 1)), Out: t.TempDir()}
-	run(t, r)
-	own, inverse := must(must(r.own("ranges", "train")).Sample(0)), must(must(r.open("ranges", "train")).Sample(0))
+	r := load(t, t.TempDir(), strings.Replace(text, "PAIRS", pairs, 1))
+	runAll(t, r)
+	own, inverse := must(must(r.OpenOwn("ranges", "train")).Sample(0)), must(must(r.Open("ranges", "train")).Sample(0))
 	for i, d := range own.Depth.Pix {
 		if v := inverse.Depth.Pix[i]; v != 1/d && d == d {
 			t.Fatalf("depth %v became %v", d, v)
 		}
 	}
 	// The relative teacher on metric truth, in the Eigen crop.
-	net, _, err := checkpoint.Load(r.checkpoint("teacher"))
+	net, _, err := checkpoint.Load(filepath.Join(r.Folder("teacher"), train.ModelFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer torch.Do(net.Free)
-	rooms := must(r.openOwn("rooms", "test"))
+	rooms := must(r.OpenOwn("rooms", "test"))
 	scores, err := task.Evaluate(t.Context(), net, rooms, task.PredictOptions{})
 	if err != nil || rooms.Labels().Protocol != "nyu" || len(scores[data.Depth]) == 0 {
 		t.Errorf("%v, %v", scores, err)
 	}
-	metres, err := Parse([]byte(strings.Replace(text, "depth: inverse", "depth: metric", 1)))
-	if err == nil {
-		err = metres.Check()
-	}
+	_, err = read(strings.Replace(text, "depth: inverse", "depth: metric", 1))
 	if err == nil || !strings.Contains(err.Error(), "inverse only") {
 		t.Errorf("the space metric: %v", err)
 	}
@@ -174,10 +172,7 @@ func TestMistakesInSpaces(t *testing.T) {
 		{"tasks: [segmentation]}\n  rooms", "tasks: [segmentations]}\n  rooms", `"segmentation"`},
 	} {
 		text := strings.Replace(twoSpaces, c.old, c.new, 1)
-		r, err := Parse([]byte(text))
-		if err == nil {
-			err = r.Check()
-		}
+		_, err := read(text)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error does not say %s: %v", c.new, c.want, err)
 		}
@@ -194,7 +189,7 @@ func TestMistakesInSpaces(t *testing.T) {
 		if c.setting == "spaces={}" {
 			settings = append(settings, "data.boxes.map={}")
 		}
-		err := (&Runner{Recipe: parse(t, twoSpaces, settings...), Out: t.TempDir()}).Run(context.Background())
+		err := load(t, t.TempDir(), twoSpaces, settings...).Run(context.Background())
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error does not say %s: %v", c.setting, c.want, err)
 		}

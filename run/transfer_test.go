@@ -1,11 +1,10 @@
-package recipe
+package run
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,10 +12,9 @@ import (
 	"sync"
 	"testing"
 
-	"must/atomicfile"
-	"must/metric"
 	"must/progress"
 	"must/report"
+	"must/stage"
 	"must/train"
 )
 
@@ -55,7 +53,7 @@ quick: [name=rivals-quick, 'transfer.seeds=[1]']
 // processes.
 func TestRivals(t *testing.T) {
 	out := t.TempDir()
-	run(t, &Runner{Recipe: parse(t, rivals), Out: out})
+	runAll(t, load(t, out, rivals))
 	res, err := report.ReadResults(filepath.Join(out, ResultsFile))
 	if err != nil {
 		t.Fatal(err)
@@ -70,22 +68,23 @@ func TestRivals(t *testing.T) {
 
 	// The sweep: the point that is best on val, its settings and one network of each start.
 	cell := filepath.Join(out, "transfer", "fine")
-	trial, err := ReadTrial(filepath.Join(cell, "net-2"))
+	trial, err := stage.ReadTrial(filepath.Join(cell, "net-2"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var best *Trial
-	var point Point
-	for _, p := range parse(t, rivals).stage("transfer").Transfer.Sweep.points() {
+	var best *stage.Trial
+	var point stage.Point
+	points := []stage.Point{{LR: 1e6, Length: 1}, {LR: 1e6, Length: 0.5}, {LR: 1, Length: 1}, {LR: 1, Length: 0.5}}
+	for _, p := range points {
 		dir := filepath.Join(cell, "net-sweep", strings.NewReplacer("lr×", "lr", " length×", "-length").Replace(p.String()))
-		swept, err := ReadTrial(dir)
+		swept, err := stage.ReadTrial(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if swept.Config.Images != int(12*p.Length) || swept.Config.LR != 0.01*p.LR || swept.Seed != 1 {
 			t.Errorf("%v was trained at %+v", p, swept.Config)
 		}
-		if best == nil || swept.better(best) {
+		if best == nil || (!swept.Diverged && (best.Diverged || swept.Metric.Value > best.Metric.Value)) {
 			best, point = swept, p
 		}
 		_, err = os.Stat(filepath.Join(dir, train.ModelFile))
@@ -96,10 +95,10 @@ func TestRivals(t *testing.T) {
 	if *trial.Point != point || trial.Config.LR != best.Config.LR || trial.Seed != 2 {
 		t.Errorf("seed 2 was trained at %v; the best of the sweep is %v", trial, point)
 	}
-	if vit, err := ReadTrial(filepath.Join(cell, "vit-1")); err != nil || vit.Config.Optimizer != "adamw" || vit.Model.Backbone != "vit" {
+	if vit, err := stage.ReadTrial(filepath.Join(cell, "vit-1")); err != nil || vit.Config.Optimizer != "adamw" || vit.Model.Backbone != "vit" {
 		t.Errorf("%v: the ViT was trained by %+v", err, vit)
 	}
-	if bit, err := ReadTrial(filepath.Join(cell, "bit-1")); err != nil || bit.Model.Backbone != "bit" { // its start's, not the recipe's
+	if bit, err := stage.ReadTrial(filepath.Join(cell, "bit-1")); err != nil || bit.Model.Backbone != "bit" { // its start's, not the recipe's
 		t.Errorf("%v: BiT was trained as %+v", err, bit)
 	}
 
@@ -118,13 +117,15 @@ func TestRivals(t *testing.T) {
 		mu.Lock()
 		jobs = append(jobs, j.String())
 		mu.Unlock()
-		r, err := OpenRun(apart)
+		r, err := Open(apart)
 		if err != nil {
 			return 0, err
 		}
 		return 1, r.RunJob(ctx, j)
 	}
-	run(t, &Runner{Recipe: parse(t, rivals), Out: apart, Jobs: 3, Spawn: spawn})
+	side := load(t, apart, rivals)
+	side.Jobs, side.Spawn = 3, spawn
+	runAll(t, side)
 	if len(jobs) != 4+2*len(starts) {
 		t.Errorf("jobs %v", jobs)
 	}
@@ -139,9 +140,10 @@ func TestRivals(t *testing.T) {
 	}
 	// Again: nothing is left to do but to draw a figure of another title.
 	jobs = nil
-	later := parse(t, rivals)
+	later := load(t, apart, rivals)
+	later.Jobs, later.Spawn = 3, spawn
 	later.Figures[0].Title = "Afterthought"
-	run(t, &Runner{Recipe: later, Out: apart, Jobs: 3, Spawn: spawn})
+	runAll(t, later)
 	if jobs != nil {
 		t.Errorf("a second run does %v", jobs)
 	}
@@ -154,7 +156,8 @@ func TestRivals(t *testing.T) {
 func TestFailedJob(t *testing.T) {
 	out := t.TempDir()
 	stopped := false
-	r := &Runner{Recipe: parse(t, rivals), Out: out, Jobs: 2, Display: progress.New(&bytes.Buffer{})}
+	r := load(t, out, rivals)
+	r.Jobs, r.Display = 2, progress.New(&bytes.Buffer{})
 	r.Spawn = func(ctx context.Context, j Job, lock *os.File) (float64, error) {
 		if j.Stage == "net" {
 			return 0, errors.New("broken")
@@ -175,7 +178,7 @@ func TestFailedJob(t *testing.T) {
 	var held *os.File
 	r.Spawn = func(_ context.Context, j Job, lock *os.File) (float64, error) {
 		held = lock
-		if err := (&Runner{Recipe: r.Recipe, Out: out}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process") {
+		if err := load(t, out, rivals).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Errorf("a second run into the folder: %v", err)
 		}
 		return 0, errors.New("enough")
@@ -186,53 +189,12 @@ func TestFailedJob(t *testing.T) {
 	}
 }
 
-// While one set has fewer seeds than another, the mean is over those that all have.
-func TestUnevenSeeds(t *testing.T) {
-	r := &Runner{Recipe: parse(t, rivals), Out: t.TempDir()}
-	s := r.stage("transfer")
-	for i, scores := range [][]float64{{2, 6}, {2}} {
-		for start, values := range map[string][]float64{"scratch": {1, 1}, "net": scores} {
-			for k, v := range values {
-				dir := r.trialDir(s, s.Transfer.Sets[i], start, uint64(k+1))
-				if err := os.MkdirAll(dir, 0o777); err != nil {
-					t.Fatal(err)
-				}
-				if err := atomicfile.WriteJSON(filepath.Join(dir, trialFile), Trial{Metric: metric.Value{Value: v, HigherIsBetter: true}}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	c, _, err := r.chart(r.Figures[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if all := c.Series[len(c.Series)-1]; all.Name != average || len(all.Points) != 1 || math.Abs(all.Points[0].Y-200) > 1e-9 {
-		t.Errorf("%+v, want a mean of 200 %%", all)
-	}
-}
-
-func TestSweepOrder(t *testing.T) {
-	up, down := &Trial{Metric: metric.Value{Value: 0.5, HigherIsBetter: true}}, &Trial{Metric: metric.Value{Value: 0.5}}
-	more := func(t Trial) *Trial { t.Metric.Value = 0.6; return &t }
-	diverged := &Trial{Diverged: true}
-	if !more(*up).better(up) || up.better(more(*up)) || !down.better(more(*down)) || up.better(up) {
-		t.Error("the better score does not win")
-	}
-	if diverged.better(up) || !up.better(diverged) || diverged.better(diverged) || !math.IsNaN(diverged.value()) {
-		t.Error("a run that diverged is not the worst")
-	}
-	if p := (*Sweep)(nil).points(); !slices.Equal(p, []Point{{1, 1}}) {
-		t.Errorf("without a sweep: %v", p)
-	}
-}
-
 func TestBadRivals(t *testing.T) {
 	for change, want := range map[string]string{
 		"net.pretext={method: simclr}": "either tasks or a pretext task",
 		"simclr.pretext.method=moco":   "pretext.method",
 		"simclr.labels=net":            "leave labels",
-		"probe.from={}":                "needs starts",
+		"probe.from={}":                "needs pretrained weights",
 		"stages=[{name: a, train: {data: [fine], pretext: {method: simclr}}}, {name: b, label: {data: [fine], teachers: [a]}}]": "stage a has learned no task",
 		"stages=[{name: a, train: {data: [fine], pretext: {method: simclr}}}, {name: b, score: {student: a}}]":                  "stage a has learned no task",
 		"stages=[{name: a, train: {data: [fine], tasks: [classification]}}, {name: b, score: {teachers: {classification: a}}}]": "a network is missing",
@@ -243,23 +205,19 @@ func TestBadRivals(t *testing.T) {
 		"transfer.sets=[]":                         "needs sets",
 		"transfer.sets=[~]":                        "is empty",
 		"transfer.from.net={from: net, model: {}}": "brings its own",
-		"figures=[{title: x, stage: net}]":         "no transfer stage",
-		"figures=[{title: x, stage: transfer}]":    "no points",
+		"figures=[{title: x, stage: net, points: [{at: a, start: net}]}]": "no transfer stage",
+		"figures=[{title: x, stage: transfer}]":                           "no points",
 		"figures=[{title: x, stage: transfer, against: net, points: [{at: a, start: net}]}, {title: X, stage: transfer, against: net, points: [{at: a, start: net}]}]": "an earlier one has this title",
 		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, start: net}]}]":                                                                 "no number",
 		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, start: nett}]}]":                                                                      "did you mean",
 	} {
-		r, err := Parse([]byte(rivals), change)
-		if err == nil {
-			err = r.Check()
-		}
+		_, err := read(rivals, change)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", change, err, want)
 		}
 	}
-	r := parse(t, rivals)
-	quick := parse(t, rivals, r.Quick...)
-	if quick.Name != "rivals-quick" || len(quick.stage("transfer").Transfer.Seeds) != 1 {
+	quick := load(t, "", rivals, load(t, "", rivals).Quick...)
+	if quick.Name != "rivals-quick" || len(keys[*stage.Transfer](quick, "transfer").Seeds) != 1 {
 		t.Errorf("the quick form is %+v", quick)
 	}
 }

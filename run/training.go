@@ -1,4 +1,4 @@
-package recipe
+package run
 
 import (
 	"fmt"
@@ -7,16 +7,18 @@ import (
 	"must/checkpoint"
 	"must/data"
 	"must/data/formats"
+	"must/recipe"
+	"must/stage"
 )
 
 // Single is the name of the train stage of a recipe that [Training] makes.
 const Single = "train"
 
 // Training makes the recipe of one training run: a contact sheet of the set, and a network for the
-// tasks (none named: all that the set has labels for). With from, a file of weights, it starts from
-// its trunk and takes size and architecture from it. Settings are as for [Load].
-func Training(name string, set data.Source, tasks []string, from string, settings []string) (*Recipe, error) {
-	r := defaults()
+// tasks (none named: all that the set has labels for). With from, a file of weights, it begins with
+// its trunk and takes size and architecture from it. Settings are as for [recipe.Load].
+func Training(name string, set data.Source, tasks []string, from string, settings []string) (*recipe.Recipe, error) {
+	r := recipe.Defaults()
 	r.Name = name
 	for _, path := range []*string{&set.Path, &set.Images, &set.Labels} { // the run can be gone on with, and reported on, from another folder
 		if *path == "" {
@@ -37,9 +39,9 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 			return nil, err
 		}
 	}
-	s := &Set{Source: set}
+	s := &recipe.Set{Source: set}
 	if len(tasks) == 0 {
-		ds, err := formats.Open(s.source("train"))
+		ds, err := formats.Open(s.From("train"))
 		if err != nil {
 			return nil, err
 		}
@@ -52,17 +54,14 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 			return nil, fmt.Errorf("%s: the set has no labels to learn from; label it first with must label", set.Path)
 		}
 	}
-	r.Data = map[string]*Set{"data": s}
-	r.Stages = []*Stage{
-		{Name: "show", Show: &ShowStage{Data: []string{"data"}}},
-		{Name: Single, Train: &TrainStage{Data: []string{"data"}, Tasks: tasks, From: from}},
+	r.Data = map[string]*recipe.Set{"data": s}
+	r.Stages = []*recipe.Stage{
+		{Name: "show", Kind: "show", Keys: &stage.Show{Data: []string{"data"}}},
+		{Name: Single, Kind: "train", Keys: &stage.Train{Data: []string{"data"}, Tasks: tasks, From: from}},
 	}
 	text, err := r.Text()
 	if err != nil {
 		return nil, err
 	}
-	if r, err = Parse(text, settings...); err != nil {
-		return nil, err
-	}
-	return r, r.Check()
+	return recipe.Parse(text, settings...)
 }

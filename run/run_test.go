@@ -1,4 +1,4 @@
-package recipe
+package run
 
 import (
 	"bytes"
@@ -16,7 +16,9 @@ import (
 
 	"must/data"
 	"must/progress"
+	"must/recipe"
 	"must/report"
+	"must/stage"
 	"must/torch"
 	"must/train"
 )
@@ -27,9 +29,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	if out := os.Getenv("MUST_TEST_RUN"); out != "" { // the process that TestKilledRun kills
-		r, err := Load(filepath.Join(out, "..", "long.yaml"), nil)
+		r, err := Load(filepath.Join(out, "..", "long.yaml"), nil, out)
 		if err == nil {
-			err = (&Runner{Recipe: r, Out: out}).Run(context.Background())
+			err = r.Run(context.Background())
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -38,7 +40,7 @@ func TestMain(m *testing.M) {
 }
 
 // run runs a recipe and returns what was said.
-func run(t *testing.T, r *Runner) string {
+func runAll(t *testing.T, r *Runner) string {
 	t.Helper()
 	var said bytes.Buffer
 	r.Display = progress.New(&said)
@@ -61,13 +63,13 @@ func passed(said string) (names []string) {
 
 func TestWholeMethod(t *testing.T) {
 	out := t.TempDir()
-	r := &Runner{Recipe: parse(t, tiny), Out: out}
-	for _, line := range must(r.Plan()) {
-		if !strings.HasSuffix(line, " runs") {
-			t.Errorf("plan of a new run: %s", line)
+	r := load(t, out, tiny)
+	for _, s := range r.Steps {
+		if state, _ := r.state(s.Name); state != Runs {
+			t.Errorf("stage %s of a new run: %s", s.Name, state)
 		}
 	}
-	said := run(t, r)
+	said := runAll(t, r)
 	if n := passed(said); n != nil {
 		t.Errorf("a new run passes over %v", n)
 	}
@@ -85,7 +87,7 @@ func TestWholeMethod(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(res.Teachers) != 2 || res.Teachers[1].Task != "detection" || len(res.Transfer) != 1 || len(res.Transfer[0].Scores["must"]) != 1 ||
-		res.Seconds <= 0 || res.PeakRSSMB <= 0 || res.Libtorch == "" || res.Version != Version {
+		res.Seconds <= 0 || res.PeakRSSMB <= 0 || res.Libtorch == "" || res.Version != recipe.Version {
 		t.Errorf("results are %+v", res)
 	}
 	page, _ := os.ReadFile(filepath.Join(out, ReportFile))
@@ -97,11 +99,11 @@ func TestWholeMethod(t *testing.T) {
 
 	// Again: nothing is done.
 	all := []string{"data", "teacher-class", "teacher-boxes", "labels", "student", "score", "transfer"}
-	if n := passed(run(t, &Runner{Recipe: parse(t, tiny), Out: out})); !slices.Equal(n, all) {
+	if n := passed(runAll(t, load(t, out, tiny))); !slices.Equal(n, all) {
 		t.Errorf("a second run passes over %v only", n)
 	}
 	// The folder knows its recipe.
-	again, err := OpenRun(out)
+	again, err := Open(out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,12 +111,12 @@ func TestWholeMethod(t *testing.T) {
 		t.Errorf("stages %v of the folder's own recipe have changed", c)
 	}
 	// A stage's settings: it and what depends on it are done anew, what does not is not.
-	changed := &Runner{Recipe: parse(t, tiny, "teacher-boxes.with.lr=0.03"), Out: out}
+	changed := load(t, out, tiny, "teacher-boxes.with.lr=0.03")
 	if c := changed.Changed(); !slices.Equal(c, all[2:]) {
 		t.Errorf("stages %v change with a teacher", c)
 	}
 	changed.Only = []string{"teacher-boxes"}
-	if n := passed(run(t, changed)); !slices.Equal(n, all[:2]) {
+	if n := passed(runAll(t, changed)); !slices.Equal(n, all[:2]) {
 		t.Errorf("after a change of a teacher, %v are passed over", n)
 	}
 	if c := changed.Changed(); !slices.Equal(c, all[3:]) {
@@ -129,15 +131,17 @@ func TestWholeMethod(t *testing.T) {
 		t.Errorf("a stage before what it reads: %v", err)
 	}
 	// More test images: scored anew, but not trained anew.
-	if c := (&Runner{Recipe: parse(t, tiny, "teacher-boxes.with.lr=0.03", "data.objects.parts.test=3"), Out: out}).Changed(); slices.Contains(c, "teacher-class") || !slices.Contains(c, "score") {
+	if c := load(t, out, tiny, "teacher-boxes.with.lr=0.03", "data.objects.parts.test=3").Changed(); slices.Contains(c, "teacher-class") || !slices.Contains(c, "score") {
 		t.Errorf("stages %v change with a test part", c)
 	}
 	// Another recipe keeps off.
-	err = (&Runner{Recipe: parse(t, tiny, "name=other"), Out: out}).Run(context.Background())
+	err = load(t, out, tiny, "name=other").Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "tiny") {
 		t.Errorf("another recipe in the folder: %v", err)
 	}
-	err = (&Runner{Recipe: parse(t, tiny), Out: out, Only: []string{"studen"}}).Run(context.Background())
+	unknown := load(t, out, tiny)
+	unknown.Only = []string{"studen"}
+	err = unknown.Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), `"student"`) {
 		t.Errorf("an unknown stage: %v", err)
 	}
@@ -161,10 +165,9 @@ func TestKilledRun(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "long.yaml"), []byte(long), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	rec := parse(t, long)
 	began := time.Now()
 	whole, killed := filepath.Join(dir, "whole"), filepath.Join(dir, "killed")
-	run(t, &Runner{Recipe: rec, Out: whole})
+	runAll(t, load(t, whole, long))
 	t.Logf("trained in %v", time.Since(began))
 
 	child := exec.Command(os.Args[0])
@@ -174,7 +177,7 @@ func TestKilledRun(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	state := filepath.Join(killed, "net", "state.safetensors")
+	state := filepath.Join(killed, "net", "state.safetensors") // by the plain name
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(state); err == nil {
 			break
@@ -191,11 +194,11 @@ func TestKilledRun(t *testing.T) {
 		t.Fatalf("the run had ended before it was killed: %v", err)
 	}
 
-	r := &Runner{Recipe: rec, Out: killed}
-	if plan := must(r.Plan()); !strings.HasSuffix(plan[0], "goes on") {
-		t.Errorf("plan: %s", plan[0])
+	r := load(t, killed, long)
+	if state, spent := r.state("net"); state != Resumes {
+		t.Errorf("the killed stage %s after %v s", state, spent)
 	}
-	run(t, r)
+	runAll(t, r)
 	a, err := os.ReadFile(filepath.Join(whole, "net", train.ModelFile))
 	b, err2 := os.ReadFile(filepath.Join(killed, "net", train.ModelFile))
 	if err != nil || err2 != nil || !bytes.Equal(a, b) {
@@ -221,9 +224,9 @@ func TestKilledRun(t *testing.T) {
 // Ctrl-C saves the state, and the same call goes on.
 func TestStoppedRun(t *testing.T) {
 	out := t.TempDir()
-	rec := parse(t, long, "train.steps=20")
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Runner{Recipe: rec, Out: out, Display: progress.New(stopper{cancel, "net: 0/20"})}
+	r := load(t, out, long, "train.steps=20")
+	r.Display = progress.New(stopper{cancel, "net: 0/20"})
 	if err := r.Run(ctx); !errors.Is(err, train.ErrStopped) {
 		t.Fatalf("a stopped run: %v", err)
 	}
@@ -233,7 +236,7 @@ func TestStoppedRun(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(out, ReportFile)); err != nil {
 		t.Error(err)
 	}
-	run(t, &Runner{Recipe: rec, Out: out})
+	runAll(t, load(t, out, long, "train.steps=20"))
 }
 
 // The whole method on the other backbones.
@@ -243,7 +246,7 @@ func TestWholeMethodOnOthers(t *testing.T) {
 		"{backbone: vit, patch: 8, grid: 4, dim: 12, heads: 3, layers: 1, fpn: 8, head: 8, box_fc: 16}",
 	} {
 		out := t.TempDir()
-		run(t, &Runner{Recipe: parse(t, tiny, "model="+m), Out: out})
+		runAll(t, load(t, out, tiny, "model="+m))
 		res, err := report.ReadResults(filepath.Join(out, ResultsFile))
 		if err != nil || len(res.Teachers) != 2 || len(res.Transfer) != 1 || len(res.Transfer[0].Scores["must"]) != 1 {
 			t.Errorf("%s: %v, %+v", m, err, res)
@@ -272,7 +275,7 @@ func TestSingleTraining(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, &Runner{Recipe: rec, Out: out})
+	runAll(t, must(New(rec, out)))
 	page, _ := os.ReadFile(filepath.Join(out, ReportFile))
 	for _, want := range []string{"What the networks see", "train: classification", "Training", "top1"} {
 		if !strings.Contains(string(page), want) {
@@ -282,7 +285,7 @@ func TestSingleTraining(t *testing.T) {
 	// Size and architecture come from the checkpoint.
 	model := filepath.Join(out, Single, train.ModelFile)
 	rec, err = Training("next", data.Source{Format: "scenes", Set: "ranges", Size: 32}, nil, model, []string{"train.epochs=1"})
-	if err != nil || rec.Size != 32 || rec.Model.Width != 0.125 || rec.stage(Single).Train.Tasks[0] != "depth" {
+	if err != nil || rec.Size != 32 || rec.Model.Width != 0.125 || rec.Stage(Single).Keys.(*stage.Train).Tasks[0] != "depth" {
 		t.Errorf("%v; %+v", err, rec)
 	}
 	if _, err := Training("none", data.Source{Format: "scenes", Set: "unlabelled"}, nil, "", nil); err == nil || !strings.Contains(err.Error(), "no labels") {
