@@ -7,6 +7,7 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/label/shards"
+	"must/task/depth"
 )
 
 // sets are the parts of data sets that have been opened, each once, so that it is parsed once and
@@ -50,8 +51,8 @@ func (e *Env) Open(set, part string) (data.Dataset, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.Spaces[data.Depth] != nil {
-			ds = data.Invert(ds)
+		if e.Spaces[depth.Name] != nil {
+			ds = depth.Invert(ds)
 		}
 		return e.labelled(data.Remap(ds, mappings...), set)
 	})
@@ -125,7 +126,7 @@ func (e *Env) classes(task string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spaces.%s: %w", task, err)
 	}
-	names := ds.Labels().Classes(task)
+	names := ds.Labels()[task].Classes
 	if names == nil {
 		return nil, fmt.Errorf("spaces.%s: data set %s has no labels for it", task, s.From)
 	}
@@ -136,8 +137,8 @@ func (e *Env) classes(task string) ([]string, error) {
 // both know.
 func (e *Env) Mappings(set string, l data.Labels) ([]data.Mapping, error) {
 	var mappings []data.Mapping
-	for _, task := range data.ClassTasks {
-		from := l.Classes(task)
+	for _, task := range data.ClassTasks() {
+		from := l[task].Classes
 		to, err := e.classes(task)
 		if err != nil {
 			return nil, err

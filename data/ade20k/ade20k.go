@@ -21,6 +21,7 @@ import (
 	"must/data/frame"
 	"must/data/imagefile"
 	"must/data/text"
+	"must/task/segmentation"
 )
 
 // Classes are the 150 classes of the benchmark: the first of the synonyms in objectInfo150.txt.
@@ -267,8 +268,10 @@ type dataset struct {
 	counts      frame.Counts
 }
 
-func (d *dataset) Len() int                     { return len(d.files) }
-func (d *dataset) Labels() data.Labels          { return data.Labels{Segmentation: d.legend.Names} }
+func (d *dataset) Len() int { return len(d.files) }
+func (d *dataset) Labels() data.Labels {
+	return data.Labels{segmentation.Name: {Classes: d.legend.Names}}
+}
 func (d *dataset) Key(i int) string             { return d.keys[i] }
 func (d *dataset) Carries(i int, _ string) bool { return d.maps[i] != "" }
 
@@ -303,8 +306,10 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Semantic, err = frame.Grid(f, g); err != nil {
+	m, err := frame.Grid(f, g)
+	if err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: mapFile, Err: err}
 	}
+	segmentation.Set(s, m)
 	return s, nil
 }

@@ -20,6 +20,8 @@ import (
 	"must/data"
 	"must/data/imagefile"
 	"must/data/npy"
+	depthlabel "must/task/depth"
+	"must/task/normals"
 )
 
 // Names of files after the stem that they share.
@@ -72,7 +74,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	if len(d.items) == 0 {
 		return nil, fmt.Errorf("%s: no images in scene and scan folders of %s for split %q and set %q", src.Path, strings.Join(roots, ", "), src.Split, src.Set)
 	}
-	if !d.labels.Has(data.Depth) && !d.labels.Has(data.Normals) {
+	if !d.labels.Has(depthlabel.Name) && !d.labels.Has(normals.Name) {
 		return nil, fmt.Errorf("%s: no *%s and no *%s beside its %d images; unpack DIODE's archives into one folder", src.Path, depthEnd, normalEnd, len(d.items))
 	}
 	return d, nil
@@ -147,9 +149,11 @@ func (d *dataset) walk(rel string, levels int) error {
 		}
 		it := item{path.Join(rel, stem), present[stem+depthEnd], present[stem+normalEnd]}
 		if it.depth {
-			d.labels.Depth = data.Metric
+			d.labels = d.labels.With(depthlabel.Name, data.Meaning{Units: data.Metric})
 		}
-		d.labels.Normals = d.labels.Normals || it.normal
+		if it.normal {
+			d.labels = d.labels.With(normals.Name, data.Meaning{})
+		}
 		d.items = append(d.items, it)
 	}
 	return nil
@@ -167,13 +171,18 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	}
 	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
 	if it.depth {
-		s.Depth, err = readDepth(d.path(it.stem+depthEnd), d.path(it.stem+maskEnd), w, h)
+		m, err := readDepth(d.path(it.stem+depthEnd), d.path(it.stem+maskEnd), w, h)
+		if err != nil {
+			return nil, &data.SampleError{Key: it.stem, Err: err}
+		}
+		depthlabel.Set(s, m)
 	}
-	if it.normal && err == nil {
-		s.Normals, err = readNormals(d.path(it.stem+normalEnd), w, h)
-	}
-	if err != nil {
-		return nil, &data.SampleError{Key: it.stem, Err: err}
+	if it.normal {
+		m, err := readNormals(d.path(it.stem+normalEnd), w, h)
+		if err != nil {
+			return nil, &data.SampleError{Key: it.stem, Err: err}
+		}
+		normals.Set(s, m)
 	}
 	return s, nil
 }

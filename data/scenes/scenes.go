@@ -14,6 +14,11 @@ import (
 	"strings"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A set is a kind of scene and the labels that it comes with.
@@ -151,15 +156,21 @@ type dataset struct {
 func (d *dataset) Len() int { return d.count }
 
 func (d *dataset) Labels() data.Labels {
-	l := data.Labels{
-		Classification: d.classes,
-		Detection:      names(d.detect),
-		Masks:          d.masks,
-		Segmentation:   names(d.segment),
-		Normals:        d.normals,
+	l := data.Labels{}
+	if d.classes != nil {
+		l[classification.Name] = data.Meaning{Classes: d.classes}
+	}
+	if d.detect != nil {
+		l[detection.Name] = data.Meaning{Classes: names(d.detect), Masks: d.masks}
+	}
+	if d.segment != nil {
+		l[segmentation.Name] = data.Meaning{Classes: names(d.segment)}
 	}
 	if d.depth {
-		l.Depth = data.Metric
+		l[depth.Name] = data.Meaning{Units: data.Metric}
+	}
+	if d.normals {
+		l[normals.Name] = data.Meaning{}
 	}
 	return l
 }
@@ -177,8 +188,8 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	}
 	s := &data.Sample{Key: d.Key(i)}
 	if d.classes != nil {
-		s.Class = make([]float32, len(d.classes))
-		s.Class[i%len(d.classes)] = 1
+		classification.Set(s, make([]float32, len(d.classes)))
+		classification.Of(s)[i%len(d.classes)] = 1
 	}
 	if d.detect != nil || d.segment != nil || d.depth || d.normals {
 		sv := st.survey(d.size, func(k kind) bool { return d.tidy && k >= ball && k < table })
