@@ -16,10 +16,11 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
-	{"serve", "review"},
+	{"run", "serve", "review"},
+	{"stage"},
 	{"recipe"},
 	{"data/formats"},
-	{"pretext"},
+	{"pretext", "teacher", "predictions"},
 	{"train", "label", "report", "probe", "onnx", "export"},
 	{"checkpoint"},
 	{"task"},
@@ -28,8 +29,8 @@ var tiers = [][]string{
 	{"augment", "data/"}, // data/: the formats, one folder each
 	{"detect", "metric", "doctor"},
 	{"data"},
-	{"torch", "weights", "onnx/ort", "onnx/graph"},
-	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "web"},
+	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
 	{"native"},
 }
 

@@ -30,10 +30,12 @@ import (
 	"must/checkpoint"
 	"must/data"
 	"must/data/scenes"
+	"must/label"
 	"must/label/export"
 	backbone "must/model"
-	"must/recipe"
+	"must/predictions"
 	"must/task"
+	"must/teacher"
 	"must/torch"
 	"must/web"
 )
@@ -96,18 +98,28 @@ func pictures(t *testing.T, model string, n int) (files []string, want []map[str
 			t.Fatal(err)
 		}
 	}
-	images, err := recipe.Images([]string{dir})
+	images, err := predictions.Images([]string{dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := recipe.Predict(t.Context(), model, images, out, threshold, nil); err != nil {
-		t.Fatal(err)
-	}
+	predict(t, model, images, out)
 	for _, f := range files {
 		name := filepath.Base(f)
 		want = append(want, readJSON(t, filepath.Join(out, strings.TrimSuffix(name, filepath.Ext(name))+".json")))
 	}
 	return files, want
+}
+
+func predict(t *testing.T, model string, images data.Dataset, out string) {
+	t.Helper()
+	net, err := teacher.Open(model, data.Labels{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer teacher.Free([]label.Teacher{net})
+	if _, err := predictions.Predict(t.Context(), net, images, out, threshold, nil); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func readJSON(t *testing.T, path string) (v map[string]any) {
@@ -614,14 +626,12 @@ func TestNewFileTakesOver(t *testing.T) {
 	checkpointFile(t, file, 1)
 	checkpointFile(t, other, 2)
 	files, want := pictures(t, file, 1)
-	images, err := recipe.Images(files)
+	images, err := predictions.Images(files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	if _, err := recipe.Predict(t.Context(), other, images, out, threshold, nil); err != nil {
-		t.Fatal(err)
-	}
+	predict(t, other, images, out)
 	later := readJSON(t, filepath.Join(out, "p00.json"))
 	o := options()
 	o.Settle = 0

@@ -11,6 +11,7 @@ import (
 	"github.com/go-faster/jx"
 
 	"must/data"
+	"must/data/frame"
 	"must/data/imagefile"
 	"must/metric/cocojson"
 )
@@ -49,7 +50,7 @@ func (d *Dataset) setPanoptic(file string) error {
 }
 
 // segments gives a sample its panoptic map.
-func (d *Dataset) segments(at int, s *data.Sample) error {
+func (d *Dataset) segments(at int, s *data.Sample, f frame.Frame) error {
 	annotations := d.index.of(at)
 	if len(annotations) == 0 {
 		return nil
@@ -67,7 +68,7 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 	if err != nil {
 		return err
 	}
-	size := s.Image.Rect.Size()
+	size := image.Pt(f.W, f.H)
 	if img.Rect.Size() != size {
 		return fmt.Errorf("%s: the map has %d×%d pixels, its image %d×%d", file, img.Rect.Dx(), img.Rect.Dy(), size.X, size.Y)
 	}
@@ -92,13 +93,17 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 		p := image.Pt(i%size.X, i/size.X)
 		segments[last].extent = segments[last].extent.Union(image.Rectangle{Min: p, Max: p.Add(image.Pt(1, 1))})
 	}
-	if d.labels.Detection == nil {
-		return nil
+	if s.Semantic, err = frame.Grid(f, s.Semantic); err != nil || d.labels.Detection == nil {
+		return err
 	}
 	s.Objects = []data.Object{}
 	for n, g := range segments {
 		box := g.annotation.bounds().Clip(size.X, size.Y)
-		if g.thing < 0 || box.Area() == 0 || g.extent.Empty() {
+		switch {
+		case g.thing < 0:
+			continue
+		case box.Area() == 0 || g.extent.Empty():
+			s.Unknown = append(s.Unknown, g.thing)
 			continue
 		}
 		m := &data.Mask{Rect: g.extent, Pix: make([]uint8, g.extent.Dx()*g.extent.Dy())}
@@ -108,8 +113,10 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 				m.Pix[i] = 1
 			}
 		}
-		s.Objects = append(s.Objects, data.Object{Box: box, Class: g.thing, Score: 1, Mask: m, Area: g.area, Crowd: g.crowd})
+		s.Objects = append(s.Objects, data.Object{Box: f.Box(box), Class: g.thing, Score: 1, Mask: f.Mask(m), Area: f.Area(g.area), Crowd: g.crowd})
 	}
+	slices.Sort(s.Unknown)
+	s.Unknown = slices.Compact(s.Unknown)
 	return nil
 }
 
@@ -128,13 +135,14 @@ func (d *Dataset) readSegments(text []byte) ([]segment, error) {
 	var all []segment
 	err := j.Arr(func(*jx.Decoder) error {
 		var g segment
-		var id, categoryID int64
+		var id int64
+		var categoryID ident
 		err := j.Fields(func(key []byte) (_ bool, err error) {
 			switch string(key) {
 			case "id":
 				id, err = j.Int()
 			case "category_id":
-				categoryID, err = j.Int()
+				categoryID.number, err = j.Int()
 			case "bbox":
 				g.box, g.boxed, err = j.Box()
 			case "area":
@@ -167,7 +175,7 @@ func (d *Dataset) readSegments(text []byte) ([]segment, error) {
 			}
 		}
 		if g.class < 0 {
-			return fmt.Errorf(`segment %d is of category_id %d, which "categories" does not list`, id, categoryID)
+			return fmt.Errorf(`segment %d is of category_id %v, which "categories" does not list`, id, categoryID)
 		}
 		all = append(all, g)
 		return nil
