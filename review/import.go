@@ -19,6 +19,9 @@ import (
 	"must/label/export"
 	"must/label/shards"
 	"must/metric/rle"
+	"must/task/classification"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // Tools are those whose files Import reads.
@@ -137,7 +140,7 @@ func (in *importer) put(i int, s *data.Sample) error {
 	k := shards.Decision{Do: shards.Keep}
 	if !all { // the file tells of these tasks only
 		k.Labels = map[string]string{}
-		for _, task := range data.Tasks {
+		for _, task := range data.Tasks() {
 			if s.Has(task) {
 				k.Labels[task] = ""
 			}
@@ -152,15 +155,15 @@ func alike(a, b *data.Sample, task string) bool {
 		return false
 	}
 	switch task {
-	case data.Classification:
-		return argmax(a.Class) == argmax(b.Class)
-	case data.Detection:
-		return slices.EqualFunc(a.Objects, b.Objects, func(o, p data.Object) bool {
+	case classification.Name:
+		return argmax(classification.Of(a)) == argmax(classification.Of(b))
+	case detection.Name:
+		return slices.EqualFunc(detection.Of(a), detection.Of(b), func(o, p data.Object) bool {
 			near := func(x, y float64) bool { return math.Abs(x-y) < 0.02 }
 			return o.Class == p.Class && near(o.Box.X0, p.Box.X0) && near(o.Box.Y0, p.Box.Y0) && near(o.Box.X1, p.Box.X1) && near(o.Box.Y1, p.Box.Y1)
 		})
-	case data.Segmentation:
-		return slices.Equal(a.Semantic.Pix, b.Semantic.Pix)
+	case segmentation.Name:
+		return slices.Equal(segmentation.Of(a).Pix, segmentation.Of(b).Pix)
 	}
 	return false
 }
@@ -177,7 +180,7 @@ func argmax(p []float32) int {
 
 // object makes an object of what a tool knows of it.
 func (in *importer) object(class string, box data.Box, score float32, m *data.Mask) (data.Object, error) {
-	k, err := in.class(data.Detection, class)
+	k, err := in.class(detection.Name, class)
 	return data.Object{Box: box, Class: k, Score: score, Mask: m}, err
 }
 
@@ -222,7 +225,7 @@ func (in *importer) coco(r io.Reader) error {
 		if !ok {
 			continue
 		}
-		s := &data.Sample{Objects: []data.Object{}}
+		s := &data.Sample{Known: data.Know(detection.New([]data.Object{}))}
 		for _, k := range of[img.ID] {
 			a := file.Annotations[k]
 			score := float32(1)
@@ -244,7 +247,7 @@ func (in *importer) coco(r io.Reader) error {
 				return fmt.Errorf("annotation %d of %s: %w", k, img.File, err)
 			}
 			o.Crowd = a.Crowd != 0
-			s.Objects = append(s.Objects, o)
+			detection.Set(s, append(detection.Of(s), o))
 		}
 		if err := in.put(i, s); err != nil {
 			return err
@@ -315,8 +318,8 @@ func (in *importer) cvatImage(i int, img export.CVATImage) error {
 		list = append(list, placed{shape.Z, o})
 		return err
 	}
-	if in.review.Has(i, data.Detection) {
-		s.Objects = []data.Object{}
+	if in.review.Has(i, detection.Name) {
+		detection.Set(s, []data.Object{})
 		for _, b := range img.Boxes {
 			if err := add(b.CVATShape, data.Box{X0: b.X0, Y0: b.Y0, X1: b.X1, Y1: b.Y1}, nil); err != nil {
 				return err
@@ -342,16 +345,16 @@ func (in *importer) cvatImage(i int, img export.CVATImage) error {
 		}
 		slices.SortStableFunc(list, func(a, b placed) int { return a.z - b.z })
 		for _, p := range list {
-			s.Objects = append(s.Objects, p.o)
+			detection.Set(s, append(detection.Of(s), p.o))
 		}
 	}
-	if in.review.Has(i, data.Classification) && len(img.Tags) == 1 {
-		class, err := in.class(data.Classification, img.Tags[0].Label)
+	if in.review.Has(i, classification.Name) && len(img.Tags) == 1 {
+		class, err := in.class(classification.Name, img.Tags[0].Label)
 		if err != nil {
 			return err
 		}
-		s.Class = make([]float32, len(in.review.Labels().Classification))
-		s.Class[class] = 1
+		classification.Set(s, make([]float32, len(in.review.Labels()[classification.Name].Classes)))
+		classification.Of(s)[class] = 1
 	}
 	return in.put(i, s)
 }
@@ -359,8 +362,8 @@ func (in *importer) cvatImage(i int, img export.CVATImage) error {
 // boxOf is the box of a mask: that of the object which went out with this very mask, as a detector's box is
 // not just its mask's, or else the smallest.
 func (in *importer) boxOf(i int, class string, m *data.Mask) data.Box {
-	if now, err := in.review.Sample(i, data.Detection); err == nil {
-		for _, o := range now.Objects {
+	if now, err := in.review.Sample(i, detection.Name); err == nil {
+		for _, o := range detection.Of(now) {
 			if o.Mask != nil && o.Mask.Rect == m.Rect && slices.Equal(o.Mask.Pix, m.Pix) {
 				return o.Box
 			}
@@ -476,14 +479,14 @@ func (in *importer) studioImage(fields map[string]any) (int, bool) {
 func (in *importer) studioTask(i int, results []export.StudioResult) error {
 	size := in.review.Size(i)
 	s := &data.Sample{}
-	for _, task := range []string{data.Detection, data.Segmentation} {
+	for _, task := range []string{detection.Name, segmentation.Name} {
 		if in.review.Has(i, task) { // none left is an answer too
-			if task == data.Detection {
-				s.Objects = []data.Object{}
+			if task == detection.Name {
+				detection.Set(s, []data.Object{})
 			} else {
-				s.Semantic = data.NewGrid[uint8](size.X, size.Y)
-				for k := range s.Semantic.Pix {
-					s.Semantic.Pix[k] = data.Ignore
+				segmentation.Set(s, data.NewGrid[uint8](size.X, size.Y))
+				for k := range segmentation.Of(s).Pix {
+					segmentation.Of(s).Pix[k] = data.Ignore
 				}
 			}
 		}
@@ -508,17 +511,17 @@ func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) e
 	}
 	switch r.Type {
 	case "choices":
-		if !in.review.Has(i, data.Classification) || len(v.Choices) != 1 {
+		if !in.review.Has(i, classification.Name) || len(v.Choices) != 1 {
 			return nil
 		}
-		class, err := in.class(data.Classification, v.Choices[0])
+		class, err := in.class(classification.Name, v.Choices[0])
 		if err != nil {
 			return err
 		}
-		s.Class = make([]float32, len(in.review.Labels().Classification))
-		s.Class[class] = 1
+		classification.Set(s, make([]float32, len(in.review.Labels()[classification.Name].Classes)))
+		classification.Of(s)[class] = 1
 	case "rectanglelabels":
-		if s.Objects == nil || len(v.Rectangles) == 0 || v.X == nil || v.Y == nil || v.Width == nil || v.Height == nil {
+		if detection.Of(s) == nil || len(v.Rectangles) == 0 || v.X == nil || v.Y == nil || v.Width == nil || v.Height == nil {
 			return nil
 		}
 		if v.Rotation != nil && *v.Rotation != 0 {
@@ -529,21 +532,21 @@ func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) e
 		if err != nil {
 			return err
 		}
-		now, err := in.review.Sample(i, data.Detection)
+		now, err := in.review.Sample(i, detection.Name)
 		if err != nil {
 			return err
 		}
-		for _, k := range now.Objects { // a box that was left alone has its mask and score still
-			if alike(&data.Sample{Objects: []data.Object{k}}, &data.Sample{Objects: []data.Object{o}}, data.Detection) {
+		for _, k := range detection.Of(now) { // a box that was left alone has its mask and score still
+			if alike(&data.Sample{Known: data.Know(detection.New([]data.Object{k}))}, &data.Sample{Known: data.Know(detection.New([]data.Object{o}))}, detection.Name) {
 				o = k
 			}
 		}
-		s.Objects = append(s.Objects, o)
+		detection.Set(s, append(detection.Of(s), o))
 	case "brushlabels":
-		if s.Semantic == nil || len(v.Brushes) == 0 {
+		if segmentation.Of(s) == nil || len(v.Brushes) == 0 {
 			return nil
 		}
-		class, err := in.class(data.Segmentation, v.Brushes[0])
+		class, err := in.class(segmentation.Name, v.Brushes[0])
 		if err != nil {
 			return err
 		}
@@ -553,7 +556,7 @@ func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) e
 		}
 		for k, on := range m.Pix {
 			if on != 0 {
-				s.Semantic.Pix[k] = uint8(class)
+				segmentation.Of(s).Pix[k] = uint8(class)
 			}
 		}
 	}

@@ -15,46 +15,51 @@ import (
 
 	"must/data"
 	"must/draw"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // This file is all that the review knows of what labels look like: how sure they are, how two differ, and
 // how they are drawn.
 
 // scored are the tasks whose labels say how sure they are, or what classes they show.
-var scored = []string{data.Classification, data.Detection, data.Segmentation}
+var scored = []string{classification.Name, detection.Name, segmentation.Name}
 
 // describe fills in what a label of one task says of itself: the largest probability; the mean score of
 // the objects, 1 where there are none; the share of the pixels that have a class.
 func (s *scanner) describe(st *stat, own *data.Sample, task string) {
-	at := slices.Index(data.Tasks, task)
+	at := slices.Index(data.Tasks(), task)
 	see := func(class int) {
 		if id := uint16(s.first[task] + class); !slices.Contains(st.Classes, id) {
 			st.Classes = append(st.Classes, id)
 		}
 	}
 	switch task {
-	case data.Classification:
+	case classification.Name:
 		best := 0
-		for k, p := range own.Class {
-			if p > own.Class[best] {
+		for k, p := range classification.Of(own) {
+			if p > classification.Of(own)[best] {
 				best = k
 			}
 		}
-		st.Sure[at] = own.Class[best]
+		st.Sure[at] = classification.Of(own)[best]
 		see(best)
-	case data.Detection:
-		st.Objects, st.Sure[at] = int32(len(own.Objects)), 1
+	case detection.Name:
+		st.Objects, st.Sure[at] = int32(len(detection.Of(own))), 1
 		sum := float32(0)
-		for _, o := range own.Objects {
+		for _, o := range detection.Of(own) {
 			sum += o.Score
 			see(o.Class)
 		}
-		if n := len(own.Objects); n > 0 {
+		if n := len(detection.Of(own)); n > 0 {
 			st.Sure[at] = sum / float32(n)
 		}
-	case data.Segmentation:
+	case segmentation.Name:
 		var seen [256]int
-		for _, c := range own.Semantic.Pix {
+		for _, c := range segmentation.Of(own).Pix {
 			seen[c]++
 		}
 		for c, n := range seen[:data.Ignore] {
@@ -62,7 +67,7 @@ func (s *scanner) describe(st *stat, own *data.Sample, task string) {
 				see(c)
 			}
 		}
-		st.Sure[at] = 1 - float32(seen[data.Ignore])/float32(max(1, len(own.Semantic.Pix)))
+		st.Sure[at] = 1 - float32(seen[data.Ignore])/float32(max(1, len(segmentation.Of(own).Pix)))
 	}
 }
 
@@ -72,18 +77,18 @@ func (s *scanner) describe(st *stat, own *data.Sample, task string) {
 // after scaling by the medians; the mean angle over 180°. It is -1 where nothing can be compared.
 func differ(a, b *data.Sample, task, unit string) float32 {
 	switch task {
-	case data.Classification:
+	case classification.Name:
 		sum := 0.0
-		for k := range a.Class {
-			sum += math.Abs(float64(a.Class[k] - b.Class[k]))
+		for k := range classification.Of(a) {
+			sum += math.Abs(float64(classification.Of(a)[k] - classification.Of(b)[k]))
 		}
 		return float32(min(1, sum/2))
-	case data.Detection:
-		return boxesDiffer(a.Objects, b.Objects)
-	case data.Segmentation:
+	case detection.Name:
+		return boxesDiffer(detection.Of(a), detection.Of(b))
+	case segmentation.Name:
 		n, other := 0, 0
-		for k, c := range a.Semantic.Pix {
-			if d := b.Semantic.Pix[k]; c != data.Ignore && d != data.Ignore {
+		for k, c := range segmentation.Of(a).Pix {
+			if d := segmentation.Of(b).Pix[k]; c != data.Ignore && d != data.Ignore {
 				n++
 				if c != d {
 					other++
@@ -91,24 +96,24 @@ func differ(a, b *data.Sample, task, unit string) float32 {
 			}
 		}
 		return share(float64(other), n)
-	case data.Depth:
+	case depth.Name:
 		scale := 1.0
 		if unit == data.Inverse {
-			scale = median(b.Depth.Pix) / cmp.Or(median(a.Depth.Pix), 1)
+			scale = median(depth.Of(b).Pix) / cmp.Or(median(depth.Of(a).Pix), 1)
 		}
 		n, sum := 0, 0.0
-		for k, v := range a.Depth.Pix {
-			x, y := float64(v)*scale, float64(b.Depth.Pix[k])
+		for k, v := range depth.Of(a).Pix {
+			x, y := float64(v)*scale, float64(depth.Of(b).Pix[k])
 			if big := max(math.Abs(x), math.Abs(y)); big > 0 { // not NaN
 				n++
 				sum += min(1, math.Abs(x-y)/big)
 			}
 		}
 		return share(sum, n)
-	case data.Normals:
+	case normals.Name:
 		n, sum := 0, 0.0
-		for k, v := range a.Normals.Pix {
-			w := b.Normals.Pix[k]
+		for k, v := range normals.Of(a).Pix {
+			w := normals.Of(b).Pix[k]
 			if v == ([3]float32{}) || w == ([3]float32{}) {
 				continue
 			}
@@ -204,14 +209,14 @@ func (s *Server) image(i int) (*data.Sample, error) {
 
 // masks draws the shapes of all objects, transparent elsewhere, at most side pixels large.
 func (s *Server) masks(i, side int) ([]byte, error) {
-	sample, err := s.review.Sample(i, data.Detection)
+	sample, err := s.review.Sample(i, detection.Name)
 	if err != nil {
 		return nil, err
 	}
 	size := s.review.Size(i)
 	k := min(1, float64(side)/float64(max(size.X, size.Y)))
 	out := image.NewNRGBA(image.Rect(0, 0, max(1, int(k*float64(size.X))), max(1, int(k*float64(size.Y)))))
-	for _, o := range slices.Backward(sample.Objects) {
+	for _, o := range slices.Backward(detection.Of(sample)) {
 		if o.Mask == nil {
 			continue
 		}
@@ -233,8 +238,8 @@ func (s *Server) masks(i, side int) ([]byte, error) {
 func colours(l data.Labels, task string) (out []string) {
 	for k := range classNames(l, task) {
 		c := draw.Color(k)
-		if task == data.Segmentation {
-			c = draw.SegmentColor(k, l.Segmentation)
+		if task == segmentation.Name {
+			c = draw.SegmentColor(k, l[segmentation.Name].Classes)
 		}
 		out = append(out, fmt.Sprintf("#%02x%02x%02x", c.R, c.G, c.B))
 	}

@@ -22,6 +22,11 @@ import (
 	"must/data/scenes"
 	"must/label/export"
 	"must/label/shards"
+	"must/task/classification"
+	depthlabel "must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/web"
 )
 
@@ -51,9 +56,9 @@ func pseudoLabels(t testing.TB, n, size int, seed uint64) (dir string, images da
 	l := ds.Labels()
 	classes := []string{"indoors", "outdoors", "seaside"}
 	w, err := shards.NewWriter(dir, images, shards.Provenance{Program: "test", Dataset: shards.Dataset{Name: "stuff"}, Tasks: map[string]shards.Task{
-		data.Classification: {Teacher: "places.safetensors", SHA256: "a", DType: npy.Float32, Classes: classes},
-		data.Detection:      {Teacher: "boxes.safetensors", SHA256: "b", Threshold: .5, Classes: l.Detection, Masks: true},
-		data.Segmentation:   {Teacher: "areas.safetensors", SHA256: "c", Threshold: .5, Classes: l.Segmentation},
+		classification.Name: {Teacher: "places.safetensors", SHA256: "a", DType: npy.Float32, Classes: classes},
+		detection.Name:      {Teacher: "boxes.safetensors", SHA256: "b", Threshold: .5, Classes: l[detection.Name].Classes, Masks: true},
+		segmentation.Name:   {Teacher: "areas.safetensors", SHA256: "c", Threshold: .5, Classes: l[segmentation.Name].Classes},
 	}}, shards.Options{ShardSize: 8})
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +76,7 @@ func pseudoLabels(t testing.TB, n, size int, seed uint64) (dir string, images da
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Add(guess(truth, len(l.Detection), rand.New(rand.NewPCG(seed, uint64(i))))); err != nil {
+			if err := s.Add(guess(truth, len(l[detection.Name].Classes), rand.New(rand.NewPCG(seed, uint64(i))))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -86,15 +91,15 @@ func pseudoLabels(t testing.TB, n, size int, seed uint64) (dir string, images da
 }
 
 func guess(s *data.Sample, classes int, r *rand.Rand) *data.Sample {
-	p := &data.Sample{Key: s.Key, Image: s.Image, Class: make([]float32, 3), Objects: []data.Object{}, Semantic: s.Semantic}
+	p := &data.Sample{Key: s.Key, Image: s.Image, Known: data.Know(classification.New(make([]float32, 3)), detection.New([]data.Object{}), segmentation.New(segmentation.Of(s)))}
 	best := r.IntN(3)
-	p.Class[best] = .4 + .6*r.Float32()
-	for k := range p.Class {
+	classification.Of(p)[best] = .4 + .6*r.Float32()
+	for k := range classification.Of(p) {
 		if k != best {
-			p.Class[k] = (1 - p.Class[best]) / 2
+			classification.Of(p)[k] = (1 - classification.Of(p)[best]) / 2
 		}
 	}
-	for _, o := range s.Objects {
+	for _, o := range detection.Of(s) {
 		o.Score = .5 + .5*r.Float32()
 		switch {
 		case r.IntN(7) == 0:
@@ -105,9 +110,9 @@ func guess(s *data.Sample, classes int, r *rand.Rand) *data.Sample {
 		d := 4 * (r.Float64() - .5)
 		o.Box.X0, o.Box.Y1 = max(0, o.Box.X0+d), max(o.Box.Y0+2, o.Box.Y1-d)
 		o.Box = o.Box.Clip(s.Image.Rect.Dx(), s.Image.Rect.Dy())
-		p.Objects = append(p.Objects, o)
+		detection.Set(p, append(detection.Of(p), o))
 	}
-	g := p.Semantic
+	g := segmentation.Of(p)
 	near := 1 + r.IntN(3)
 	unsure := data.NewGrid[uint8](g.W, g.H)
 	for y := range g.H {
@@ -122,7 +127,7 @@ func guess(s *data.Sample, classes int, r *rand.Rand) *data.Sample {
 			unsure.Set(x, y, c)
 		}
 	}
-	p.Semantic = unsure
+	segmentation.Set(p, unsure)
 	return p
 }
 
@@ -216,7 +221,7 @@ func TestOrders(t *testing.T) {
 		}
 	}
 	for k, c := range s.classes {
-		if c.Task != data.Detection {
+		if c.Task != detection.Name {
 			continue
 		}
 		ids := get[ordered](t, fmt.Sprintf("%s/api/order?class=%d", url, k)).IDs
@@ -230,7 +235,7 @@ func TestOrders(t *testing.T) {
 		}
 	}
 	for _, i := range get[ordered](t, url+"/api/order?task=classification&min=0.5&max=0.8").IDs {
-		if p := all[i].Sures[data.Classification]; p < .5 || p > .8 {
+		if p := all[i].Sures[classification.Name]; p < .5 || p > .8 {
 			t.Errorf("image %d has a class of probability %v", i, p)
 		}
 	}
@@ -268,15 +273,15 @@ func TestDifferences(t *testing.T) {
 		a, b             *data.Sample
 		want             float32
 	}{
-		{"same class", data.Classification, "", &data.Sample{Class: []float32{.7, .3}}, &data.Sample{Class: []float32{.7, .3}}, 0},
-		{"other class", data.Classification, "", &data.Sample{Class: []float32{1, 0}}, &data.Sample{Class: []float32{0, 1}}, 1},
-		{"no objects", data.Detection, "", &data.Sample{Objects: []data.Object{}}, &data.Sample{Objects: []data.Object{}}, 0},
-		{"one of two", data.Detection, "", &data.Sample{Objects: []data.Object{box(0, 0), box(50, 0)}}, &data.Sample{Objects: []data.Object{box(1, 0)}}, 1 - 2.0/3},
-		{"class of the object", data.Detection, "", &data.Sample{Objects: []data.Object{box(0, 0)}}, &data.Sample{Objects: []data.Object{box(0, 1)}}, 1},
-		{"half the pixels", data.Segmentation, "", &data.Sample{Semantic: grid(1, 1, data.Ignore)}, &data.Sample{Semantic: grid(1, 2, 3)}, .5},
-		{"twice as deep", data.Depth, data.Metric, &data.Sample{Depth: depth(1, 2)}, &data.Sample{Depth: depth(2, 4)}, .5},
-		{"scale alone", data.Depth, data.Inverse, &data.Sample{Depth: depth(1, 2)}, &data.Sample{Depth: depth(2, 4)}, 0},
-		{"turned by 90°", data.Normals, "", &data.Sample{Normals: &data.Grid[[3]float32]{W: 1, H: 1, Pix: [][3]float32{{0, 0, -1}}}}, &data.Sample{Normals: &data.Grid[[3]float32]{W: 1, H: 1, Pix: [][3]float32{{1, 0, 0}}}}, .5},
+		{"same class", classification.Name, "", &data.Sample{Known: data.Know(classification.New([]float32{.7, .3}))}, &data.Sample{Known: data.Know(classification.New([]float32{.7, .3}))}, 0},
+		{"other class", classification.Name, "", &data.Sample{Known: data.Know(classification.New([]float32{1, 0}))}, &data.Sample{Known: data.Know(classification.New([]float32{0, 1}))}, 1},
+		{"no objects", detection.Name, "", &data.Sample{Known: data.Know(detection.New([]data.Object{}))}, &data.Sample{Known: data.Know(detection.New([]data.Object{}))}, 0},
+		{"one of two", detection.Name, "", &data.Sample{Known: data.Know(detection.New([]data.Object{box(0, 0), box(50, 0)}))}, &data.Sample{Known: data.Know(detection.New([]data.Object{box(1, 0)}))}, 1 - 2.0/3},
+		{"class of the object", detection.Name, "", &data.Sample{Known: data.Know(detection.New([]data.Object{box(0, 0)}))}, &data.Sample{Known: data.Know(detection.New([]data.Object{box(0, 1)}))}, 1},
+		{"half the pixels", segmentation.Name, "", &data.Sample{Known: data.Know(segmentation.New(grid(1, 1, data.Ignore)))}, &data.Sample{Known: data.Know(segmentation.New(grid(1, 2, 3)))}, .5},
+		{"twice as deep", depthlabel.Name, data.Metric, &data.Sample{Known: data.Know(depthlabel.New(depth(1, 2)))}, &data.Sample{Known: data.Know(depthlabel.New(depth(2, 4)))}, .5},
+		{"scale alone", depthlabel.Name, data.Inverse, &data.Sample{Known: data.Know(depthlabel.New(depth(1, 2)))}, &data.Sample{Known: data.Know(depthlabel.New(depth(2, 4)))}, 0},
+		{"turned by 90°", normals.Name, "", &data.Sample{Known: data.Know(normals.New(&data.Grid[[3]float32]{W: 1, H: 1, Pix: [][3]float32{{0, 0, -1}}}))}, &data.Sample{Known: data.Know(normals.New(&data.Grid[[3]float32]{W: 1, H: 1, Pix: [][3]float32{{1, 0, 0}}}))}, .5},
 	} {
 		if got := differ(c.a, c.b, c.task, c.unit); got < c.want-1e-5 || got > c.want+1e-5 {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
@@ -364,10 +369,10 @@ func TestThereAndBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			k := slices.IndexFunc(r.Keys, func(key string) bool { return len(before[key].Objects) > 1 })
+			k := slices.IndexFunc(r.Keys, func(key string) bool { return len(detection.Of(before[key])) > 1 })
 			key := r.Keys[k]
-			was := set.Labels().Detection[before[key].Objects[0].Class]
-			to := set.Labels().Detection[(before[key].Objects[0].Class+1)%len(set.Labels().Detection)]
+			was := set.Labels()[detection.Name].Classes[detection.Of(before[key])[0].Class]
+			to := set.Labels()[detection.Name].Classes[(detection.Of(before[key])[0].Class+1)%len(set.Labels()[detection.Name].Classes)]
 			if err := os.WriteFile(file, change(t, tool, text, key, was, to), 0o666); err != nil {
 				t.Fatal(err)
 			}
@@ -380,10 +385,10 @@ func TestThereAndBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, s := range records(t, set) {
-				for j, o := range s.Objects {
-					old := before[name].Objects[j]
-					if want := old.Class; (name != key || j != 0) && o.Class != want || name == key && j == 0 && set.Labels().Detection[o.Class] != to {
-						t.Errorf("%s: object %d is a %s, was a %s", name, j, set.Labels().Detection[o.Class], set.Labels().Detection[old.Class])
+				for j, o := range detection.Of(s) {
+					old := detection.Of(before[name])[j]
+					if want := old.Class; (name != key || j != 0) && o.Class != want || name == key && j == 0 && set.Labels()[detection.Name].Classes[o.Class] != to {
+						t.Errorf("%s: object %d is a %s, was a %s", name, j, set.Labels()[detection.Name].Classes[o.Class], set.Labels()[detection.Name].Classes[old.Class])
 					}
 					if name == key && j == 0 && tool == "labelstudio" {
 						continue // its new box is a person's and has no mask
@@ -392,8 +397,8 @@ func TestThereAndBack(t *testing.T) {
 						t.Errorf("%s: object %d lost its mask or score", name, j)
 					}
 				}
-				if len(s.Objects) != len(before[name].Objects) || !s.Has(data.Segmentation) {
-					t.Errorf("%s has %d objects, had %d", name, len(s.Objects), len(before[name].Objects))
+				if len(detection.Of(s)) != len(detection.Of(before[name])) || !s.Has(segmentation.Name) {
+					t.Errorf("%s has %d objects, had %d", name, len(detection.Of(s)), len(detection.Of(before[name])))
 				}
 			}
 		})

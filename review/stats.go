@@ -15,6 +15,10 @@ import (
 	"must/atomicfile"
 	"must/data"
 	"must/label/shards"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // A stat is what an image is sorted and filtered by. It is computed once from the labels and kept beside
@@ -56,7 +60,7 @@ type class struct {
 
 func classTable(l data.Labels) (all []class, first map[string]int) {
 	first = map[string]int{}
-	for _, t := range data.Tasks {
+	for _, t := range data.Tasks() {
 		first[t] = len(all)
 		for _, name := range classNames(l, t) {
 			all = append(all, class{t, name})
@@ -67,12 +71,12 @@ func classTable(l data.Labels) (all []class, first map[string]int) {
 
 func classNames(l data.Labels, task string) []string {
 	switch task {
-	case data.Classification:
-		return l.Classification
-	case data.Detection:
-		return l.Detection
-	case data.Segmentation:
-		return l.Segmentation
+	case classification.Name:
+		return l[classification.Name].Classes
+	case detection.Name:
+		return l[detection.Name].Classes
+	case segmentation.Name:
+		return l[segmentation.Name].Classes
 	}
 	return nil
 }
@@ -208,7 +212,7 @@ func (s *scanner) compute(k int) ([]stat, error) {
 	}
 	tasks := scored
 	if s.against != nil {
-		tasks = data.Tasks
+		tasks = data.Tasks()
 	}
 	err := s.table.Scan(k, tasks, func(i int, task string, member []byte) error {
 		st := &stats[i-e.From]
@@ -236,7 +240,7 @@ func (s *scanner) compute(k int) ([]stat, error) {
 		if err := s.against.Decode(j, task, member, theirs); err != nil {
 			return err
 		}
-		st.Differ[slices.Index(data.Tasks, task)] = differ(own, theirs, task, s.table.Labels().Depth)
+		st.Differ[slices.Index(data.Tasks(), task)] = differ(own, theirs, task, s.table.Labels()[depth.Name].Units)
 		return nil
 	})
 	return stats, err

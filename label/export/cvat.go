@@ -8,7 +8,8 @@ import (
 	"strings"
 
 	"must/atomicfile"
-	"must/data"
+	"must/task/classification"
+	"must/task/detection"
 )
 
 // CVAT's form for images, version 1.1
@@ -77,7 +78,7 @@ type CVATTag struct {
 // the attribute "score", which the project's labels have to have for it to show; a class as a tag. Images
 // with neither are left out.
 func CVAT(s Source, path string) error {
-	if !s.Labels.Has(data.Detection) && !s.Labels.Has(data.Classification) {
+	if !s.Labels.Has(detection.Name) && !s.Labels.Has(classification.Name) {
 		return fmt.Errorf("export for CVAT: the labels have no detection or classification")
 	}
 	return atomicfile.Write(path, func(w io.Writer) error {
@@ -89,22 +90,22 @@ func CVAT(s Source, path string) error {
 			if err != nil {
 				return err
 			}
-			if r.Objects == nil && r.Class == nil {
+			if detection.Of(r.Sample) == nil && classification.Of(r.Sample) == nil {
 				continue
 			}
 			img := CVATImage{ID: n, Name: s.file(r.Key), Width: r.W, Height: r.H}
 			n++
-			if r.Class != nil {
+			if classification.Of(r.Sample) != nil {
 				best := 0
-				for k, p := range r.Class {
-					if p > r.Class[best] {
+				for k, p := range classification.Of(r.Sample) {
+					if p > classification.Of(r.Sample)[best] {
 						best = k
 					}
 				}
-				img.Tags = []CVATTag{{s.Labels.Classification[best], "auto"}}
+				img.Tags = []CVATTag{{s.Labels[classification.Name].Classes[best], "auto"}}
 			}
-			for z, o := range r.Objects {
-				shape := CVATShape{Label: s.Labels.Detection[o.Class], Source: "auto", Z: z,
+			for z, o := range detection.Of(r.Sample) {
+				shape := CVATShape{Label: s.Labels[detection.Name].Classes[o.Class], Source: "auto", Z: z,
 					Attributes: []CVATAttribute{{"score", strconv.FormatFloat(float64(o.Score), 'f', 4, 32)}}}
 				if o.Mask == nil || o.Mask.Rect.Empty() {
 					img.Boxes = append(img.Boxes, CVATBox{shape, o.Box.X0, o.Box.Y0, o.Box.X1, o.Box.Y1})
