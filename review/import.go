@@ -91,7 +91,7 @@ func (in *importer) find(file string) (i int, ok bool) {
 
 // class returns the index of a class of a task.
 func (in *importer) class(task, name string) (int, error) {
-	names := classNames(in.review.Labels(), task)
+	names := in.review.Labels()[task].Classes
 	i := slices.Index(names, name)
 	if i < 0 {
 		return 0, fmt.Errorf("class %q is none of the set's %d for %s; give it one of their names", name, len(names), task)
@@ -140,7 +140,7 @@ func (in *importer) put(i int, s *data.Sample) error {
 	k := shards.Decision{Do: shards.Keep}
 	if !all { // the file tells of these tasks only
 		k.Labels = map[string]string{}
-		for _, task := range data.Tasks() {
+		for _, task := range in.review.Tasks() {
 			if s.Has(task) {
 				k.Labels[task] = ""
 			}
@@ -225,7 +225,7 @@ func (in *importer) coco(r io.Reader) error {
 		if !ok {
 			continue
 		}
-		s := &data.Sample{Known: data.Know(detection.New([]data.Object{}))}
+		objects := []data.Object{}
 		for _, k := range of[img.ID] {
 			a := file.Annotations[k]
 			score := float32(1)
@@ -247,9 +247,9 @@ func (in *importer) coco(r io.Reader) error {
 				return fmt.Errorf("annotation %d of %s: %w", k, img.File, err)
 			}
 			o.Crowd = a.Crowd != 0
-			detection.Set(s, append(detection.Of(s), o))
+			objects = append(objects, o)
 		}
-		if err := in.put(i, s); err != nil {
+		if err := in.put(i, &data.Sample{Known: data.Know(detection.New(objects))}); err != nil {
 			return err
 		}
 	}
@@ -319,7 +319,6 @@ func (in *importer) cvatImage(i int, img export.CVATImage) error {
 		return err
 	}
 	if in.review.Has(i, detection.Name) {
-		detection.Set(s, []data.Object{})
 		for _, b := range img.Boxes {
 			if err := add(b.CVATShape, data.Box{X0: b.X0, Y0: b.Y0, X1: b.X1, Y1: b.Y1}, nil); err != nil {
 				return err
@@ -344,17 +343,20 @@ func (in *importer) cvatImage(i int, img export.CVATImage) error {
 			}
 		}
 		slices.SortStableFunc(list, func(a, b placed) int { return a.z - b.z })
+		objects := []data.Object{}
 		for _, p := range list {
-			detection.Set(s, append(detection.Of(s), p.o))
+			objects = append(objects, p.o)
 		}
+		detection.Set(s, objects)
 	}
 	if in.review.Has(i, classification.Name) && len(img.Tags) == 1 {
 		class, err := in.class(classification.Name, img.Tags[0].Label)
 		if err != nil {
 			return err
 		}
-		classification.Set(s, make([]float32, len(in.review.Labels()[classification.Name].Classes)))
-		classification.Of(s)[class] = 1
+		p := make([]float32, len(in.review.Labels()[classification.Name].Classes))
+		p[class] = 1
+		classification.Set(s, p)
 	}
 	return in.put(i, s)
 }
@@ -484,10 +486,11 @@ func (in *importer) studioTask(i int, results []export.StudioResult) error {
 			if task == detection.Name {
 				detection.Set(s, []data.Object{})
 			} else {
-				segmentation.Set(s, data.NewGrid[uint8](size.X, size.Y))
-				for k := range segmentation.Of(s).Pix {
-					segmentation.Of(s).Pix[k] = data.Ignore
+				g := data.NewGrid[uint8](size.X, size.Y)
+				for k := range g.Pix {
+					g.Pix[k] = data.Ignore
 				}
+				segmentation.Set(s, g)
 			}
 		}
 	}
@@ -518,8 +521,9 @@ func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) e
 		if err != nil {
 			return err
 		}
-		classification.Set(s, make([]float32, len(in.review.Labels()[classification.Name].Classes)))
-		classification.Of(s)[class] = 1
+		p := make([]float32, len(in.review.Labels()[classification.Name].Classes))
+		p[class] = 1
+		classification.Set(s, p)
 	case "rectanglelabels":
 		if detection.Of(s) == nil || len(v.Rectangles) == 0 || v.X == nil || v.Y == nil || v.Width == nil || v.Height == nil {
 			return nil
@@ -554,9 +558,10 @@ func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) e
 		if err != nil {
 			return err
 		}
+		pix := segmentation.Of(s).Pix
 		for k, on := range m.Pix {
 			if on != 0 {
-				segmentation.Of(s).Pix[k] = uint8(class)
+				pix[k] = uint8(class)
 			}
 		}
 	}

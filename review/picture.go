@@ -31,7 +31,7 @@ var scored = []string{classification.Name, detection.Name, segmentation.Name}
 // describe fills in what a label of one task says of itself: the largest probability; the mean score of
 // the objects, 1 where there are none; the share of the pixels that have a class.
 func (s *scanner) describe(st *stat, own *data.Sample, task string) {
-	at := slices.Index(data.Tasks(), task)
+	at := slices.Index(s.tasks, task)
 	see := func(class int) {
 		if id := uint16(s.first[task] + class); !slices.Contains(st.Classes, id) {
 			st.Classes = append(st.Classes, id)
@@ -39,27 +39,25 @@ func (s *scanner) describe(st *stat, own *data.Sample, task string) {
 	}
 	switch task {
 	case classification.Name:
-		best := 0
-		for k, p := range classification.Of(own) {
-			if p > classification.Of(own)[best] {
-				best = k
-			}
-		}
-		st.Sure[at] = classification.Of(own)[best]
+		p := classification.Of(own)
+		best := argmax(p)
+		st.Sure[at] = p[best]
 		see(best)
 	case detection.Name:
-		st.Objects, st.Sure[at] = int32(len(detection.Of(own))), 1
+		objects := detection.Of(own)
+		st.Objects, st.Sure[at] = int32(len(objects)), 1
 		sum := float32(0)
-		for _, o := range detection.Of(own) {
+		for _, o := range objects {
 			sum += o.Score
 			see(o.Class)
 		}
-		if n := len(detection.Of(own)); n > 0 {
+		if n := len(objects); n > 0 {
 			st.Sure[at] = sum / float32(n)
 		}
 	case segmentation.Name:
 		var seen [256]int
-		for _, c := range segmentation.Of(own).Pix {
+		pix := segmentation.Of(own).Pix
+		for _, c := range pix {
 			seen[c]++
 		}
 		for c, n := range seen[:data.Ignore] {
@@ -67,7 +65,7 @@ func (s *scanner) describe(st *stat, own *data.Sample, task string) {
 				see(c)
 			}
 		}
-		st.Sure[at] = 1 - float32(seen[data.Ignore])/float32(max(1, len(segmentation.Of(own).Pix)))
+		st.Sure[at] = 1 - float32(seen[data.Ignore])/float32(max(1, len(pix)))
 	}
 }
 
@@ -78,17 +76,17 @@ func (s *scanner) describe(st *stat, own *data.Sample, task string) {
 func differ(a, b *data.Sample, task, unit string) float32 {
 	switch task {
 	case classification.Name:
-		sum := 0.0
-		for k := range classification.Of(a) {
-			sum += math.Abs(float64(classification.Of(a)[k] - classification.Of(b)[k]))
+		p, q, sum := classification.Of(a), classification.Of(b), 0.0
+		for k := range p {
+			sum += math.Abs(float64(p[k] - q[k]))
 		}
 		return float32(min(1, sum/2))
 	case detection.Name:
 		return boxesDiffer(detection.Of(a), detection.Of(b))
 	case segmentation.Name:
-		n, other := 0, 0
+		n, other, pix := 0, 0, segmentation.Of(b).Pix
 		for k, c := range segmentation.Of(a).Pix {
-			if d := segmentation.Of(b).Pix[k]; c != data.Ignore && d != data.Ignore {
+			if d := pix[k]; c != data.Ignore && d != data.Ignore {
 				n++
 				if c != d {
 					other++
@@ -97,13 +95,13 @@ func differ(a, b *data.Sample, task, unit string) float32 {
 		}
 		return share(float64(other), n)
 	case depth.Name:
-		scale := 1.0
+		own, other, scale := depth.Of(a).Pix, depth.Of(b).Pix, 1.0
 		if unit == data.Inverse {
-			scale = median(depth.Of(b).Pix) / cmp.Or(median(depth.Of(a).Pix), 1)
+			scale = median(other) / cmp.Or(median(own), 1)
 		}
 		n, sum := 0, 0.0
-		for k, v := range depth.Of(a).Pix {
-			x, y := float64(v)*scale, float64(depth.Of(b).Pix[k])
+		for k, v := range own {
+			x, y := float64(v)*scale, float64(other[k])
 			if big := max(math.Abs(x), math.Abs(y)); big > 0 { // not NaN
 				n++
 				sum += min(1, math.Abs(x-y)/big)
@@ -111,9 +109,9 @@ func differ(a, b *data.Sample, task, unit string) float32 {
 		}
 		return share(sum, n)
 	case normals.Name:
-		n, sum := 0, 0.0
+		n, sum, other := 0, 0.0, normals.Of(b).Pix
 		for k, v := range normals.Of(a).Pix {
-			w := normals.Of(b).Pix[k]
+			w := other[k]
 			if v == ([3]float32{}) || w == ([3]float32{}) {
 				continue
 			}
@@ -236,7 +234,7 @@ func (s *Server) masks(i, side int) ([]byte, error) {
 
 // colours of classes, as pictures draw them.
 func colours(l data.Labels, task string) (out []string) {
-	for k := range classNames(l, task) {
+	for k := range l[task].Classes {
 		c := draw.Color(k)
 		if task == segmentation.Name {
 			c = draw.SegmentColor(k, l[segmentation.Name].Classes)

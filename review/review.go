@@ -72,7 +72,7 @@ func openOther(dir string, l data.Labels) (*shards.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, task := range data.Tasks() {
+	for _, task := range l.Tasks() {
 		if err := l.Conflict(set.Labels(), task); err != nil {
 			return nil, fmt.Errorf("%s cannot be compared: %w", dir, err)
 		}
@@ -191,8 +191,8 @@ func (s *Server) order(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	task := -1
 	if t := q.Get("task"); t != "" {
-		if task = slices.Index(data.Tasks(), t); task < 0 {
-			return fmt.Errorf("there is no task %q", t)
+		if task = slices.Index(s.scan.tasks, t); task < 0 {
+			return fmt.Errorf("the set has no %q", t)
 		}
 	}
 	class := -1
@@ -223,7 +223,7 @@ func (s *Server) order(w http.ResponseWriter, r *http.Request) error {
 	rank := make([]float32, len(stats))
 	for i := range stats {
 		st, key := &stats[i], s.review.Keys[i]
-		if task >= 0 && !s.review.Has(i, data.Tasks()[task]) {
+		if task >= 0 && !s.review.Has(i, s.scan.tasks[task]) {
 			continue
 		}
 		if class >= 0 && !slices.Contains(st.Classes, uint16(class)) {
@@ -411,7 +411,7 @@ func (s *Server) describe(i int) (*sampleInfo, error) {
 	s.scan.mu.RLock()
 	st := s.scan.stats[i]
 	s.scan.mu.RUnlock()
-	for at, task := range data.Tasks() {
+	for at, task := range s.scan.tasks {
 		if !s.review.Has(i, task) {
 			continue
 		}
@@ -450,7 +450,7 @@ func (s *Server) list(info *sampleInfo, i int, task string, d shards.Decided) er
 			return err
 		}
 		for k, p := range classification.Of(label) {
-			info.Classes = append(info.Classes, probability{s.labels[classification.Name].Classes[k], p})
+			info.Classes = append(info.Classes, probability{s.labels[task].Classes[k], p})
 		}
 		slices.SortStableFunc(info.Classes, func(a, b probability) int { return cmp.Compare(b.Probability, a.Probability) })
 		info.Classes = info.Classes[:min(5, len(info.Classes))]
@@ -460,11 +460,11 @@ func (s *Server) list(info *sampleInfo, i int, task string, d shards.Decided) er
 	tints := colours(s.labels, task)
 	info.Objects = []objectInfo{}
 	for k, o := range detection.Of(label) {
-		j := objectInfo{Index: k, Class: s.labels[detection.Name].Classes[o.Class], Colour: tints[o.Class], Score: o.Score, Mask: o.Mask != nil,
+		j := objectInfo{Index: k, Class: s.labels[task].Classes[o.Class], Colour: tints[o.Class], Score: o.Score, Mask: o.Mask != nil,
 			Box: [4]float64{o.Box.X0, o.Box.Y0, o.Box.W(), o.Box.H()}, Deleted: gone[k]}
 		if name, ok := renamed[k]; ok {
 			j.Class, j.Renamed = name, true
-			j.Colour = tints[slices.Index(s.labels[detection.Name].Classes, name)]
+			j.Colour = tints[slices.Index(s.labels[task].Classes, name)]
 		}
 		info.Objects = append(info.Objects, j)
 	}

@@ -15,23 +15,28 @@ import (
 	"must/atomicfile"
 	"must/data"
 	"must/label/shards"
-	"must/task/classification"
-	"must/task/depth"
-	"must/task/detection"
-	"must/task/segmentation"
 )
 
 // A stat is what an image is sorted and filtered by. It is computed once from the labels and kept beside
 // them, so that a set opens at once the next time.
 type stat struct {
-	Sure    [5]float32 `json:"s"` // by task, in the order of data.Tasks: how sure the label is; below 0: no label
-	Differ  [5]float32 `json:"d"` // by task: how much it differs from the other set's, 0 to 1; below 0: not known
-	Objects int32      `json:"o"` // below 0: no list of objects
-	Classes []uint16   `json:"c"` // that it shows, see classTable
+	Sure    []float32 `json:"s"` // by task of the set, in their order: how sure the label is; below 0: no label
+	Differ  []float32 `json:"d"` // by task: how much it differs from the other set's, 0 to 1; below 0: not known
+	Objects int32     `json:"o"` // below 0: no list of objects
+	Classes []uint16  `json:"c"` // that it shows, see classTable
 }
 
-func noStat() stat {
-	return stat{Sure: [5]float32{-1, -1, -1, -1, -1}, Differ: [5]float32{-1, -1, -1, -1, -1}, Objects: -1}
+// noStats is n images of which nothing is known.
+func noStats(n, tasks int) []stat {
+	out, values := make([]stat, n), make([]float32, 2*n*tasks)
+	for i := range values {
+		values[i] = -1
+	}
+	for i := range out {
+		own := values[2*i*tasks:][:2*tasks]
+		out[i] = stat{Sure: own[:tasks:tasks], Differ: own[tasks:], Objects: -1}
+	}
+	return out
 }
 
 // sure is the least of a label's, of one task or of all; differ the most.
@@ -39,7 +44,7 @@ func (s *stat) sure(task int) float32 { return s.pick(s.Sure, task, -1) }
 
 func (s *stat) differ(task int) float32 { return s.pick(s.Differ, task, 1) }
 
-func (s *stat) pick(of [5]float32, task int, sign float32) float32 {
+func (s *stat) pick(of []float32, task int, sign float32) float32 {
 	if task >= 0 {
 		return of[task]
 	}
@@ -60,25 +65,13 @@ type class struct {
 
 func classTable(l data.Labels) (all []class, first map[string]int) {
 	first = map[string]int{}
-	for _, t := range data.Tasks() {
+	for _, t := range l.Tasks() {
 		first[t] = len(all)
-		for _, name := range classNames(l, t) {
+		for _, name := range l[t].Classes {
 			all = append(all, class{t, name})
 		}
 	}
 	return all, first
-}
-
-func classNames(l data.Labels, task string) []string {
-	switch task {
-	case classification.Name:
-		return l[classification.Name].Classes
-	case detection.Name:
-		return l[detection.Name].Classes
-	case segmentation.Name:
-		return l[segmentation.Name].Classes
-	}
-	return nil
 }
 
 // A scanner computes the stats of a set, in the background.
@@ -86,6 +79,7 @@ type scanner struct {
 	table   *shards.Table
 	against *shards.Table // nil: none
 	other   map[string]int32
+	tasks   []string // of the set
 	first   map[string]int
 
 	mu     sync.RWMutex
@@ -97,10 +91,8 @@ type scanner struct {
 }
 
 func newScanner(table, against *shards.Table) *scanner {
-	s := &scanner{table: table, against: against, stats: make([]stat, len(table.Keys)), ready: make(chan struct{})}
-	for i := range s.stats {
-		s.stats[i] = noStat()
-	}
+	s := &scanner{table: table, against: against, tasks: table.Tasks(), ready: make(chan struct{})}
+	s.stats = noStats(len(table.Keys), len(s.tasks))
 	all, first := classTable(table.Labels())
 	s.first, s.counts = first, make([]int32, len(all))
 	if against != nil && !slices.Equal(against.Keys, table.Keys) {
@@ -206,13 +198,10 @@ func (s *scanner) shard(k int) error {
 
 func (s *scanner) compute(k int) ([]stat, error) {
 	e := s.table.Index().Shards[k]
-	stats := make([]stat, e.To-e.From)
-	for i := range stats {
-		stats[i] = noStat()
-	}
+	stats := noStats(e.To-e.From, len(s.tasks))
 	tasks := scored
 	if s.against != nil {
-		tasks = data.Tasks()
+		tasks = s.tasks
 	}
 	err := s.table.Scan(k, tasks, func(i int, task string, member []byte) error {
 		st := &stats[i-e.From]
@@ -240,7 +229,7 @@ func (s *scanner) compute(k int) ([]stat, error) {
 		if err := s.against.Decode(j, task, member, theirs); err != nil {
 			return err
 		}
-		st.Differ[slices.Index(data.Tasks(), task)] = differ(own, theirs, task, s.table.Labels()[depth.Name].Units)
+		st.Differ[slices.Index(s.tasks, task)] = differ(own, theirs, task, s.table.Labels()[task].Units)
 		return nil
 	})
 	return stats, err

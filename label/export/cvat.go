@@ -90,21 +90,22 @@ func CVAT(s Source, path string) error {
 			if err != nil {
 				return err
 			}
-			if detection.Of(r.Sample) == nil && classification.Of(r.Sample) == nil {
+			objects, p := detection.Of(r.Sample), classification.Of(r.Sample)
+			if objects == nil && p == nil {
 				continue
 			}
 			img := CVATImage{ID: n, Name: s.file(r.Key), Width: r.W, Height: r.H}
 			n++
-			if classification.Of(r.Sample) != nil {
+			if p != nil {
 				best := 0
-				for k, p := range classification.Of(r.Sample) {
-					if p > classification.Of(r.Sample)[best] {
+				for k, q := range p {
+					if q > p[best] {
 						best = k
 					}
 				}
 				img.Tags = []CVATTag{{s.Labels[classification.Name].Classes[best], "auto"}}
 			}
-			for z, o := range detection.Of(r.Sample) {
+			for z, o := range objects {
 				shape := CVATShape{Label: s.Labels[detection.Name].Classes[o.Class], Source: "auto", Z: z,
 					Attributes: []CVATAttribute{{"score", strconv.FormatFloat(float64(o.Score), 'f', 4, 32)}}}
 				if o.Mask == nil || o.Mask.Rect.Empty() {
