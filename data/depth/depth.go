@@ -88,7 +88,7 @@ func (d *dataset) check() error {
 			continue
 		}
 		seen[ext] = true
-		if err := d.reader.need(d.path(p.depth)); err != nil {
+		if err := d.reader.Need(d.path(p.depth)); err != nil {
 			return fmt.Errorf("%s: %s: %w", d.folder, p.depth, err)
 		}
 	}
@@ -219,7 +219,7 @@ func parseList(content string) ([]pair, error) {
 				return nil, fmt.Errorf("%d: %q is no path in the folder", n, f)
 			}
 		}
-		if p.depth != "" && !isMap(p.depth) {
+		if p.depth != "" && !IsMap(p.depth) {
 			return nil, fmt.Errorf("%d: %s is none of %s", n, p.depth, strings.Join(mapEndings, ", "))
 		}
 		if !seen[p.image] {
@@ -253,7 +253,7 @@ func (d *dataset) search(split string, images func(file string) []string) error 
 			return fmt.Errorf("%s: no list and no folder of the split in it, and %w", d.folder, err)
 		}
 	}
-	files, err := imagefile.ListFunc(d.path(root), func(name string) bool { return imagefile.HasExtension(name) || isMap(name) })
+	files, err := imagefile.ListFunc(d.path(root), func(name string) bool { return imagefile.HasExtension(name) || IsMap(name) })
 	if err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func (d *dataset) search(split string, images func(file string) []string) error 
 	for _, f := range files {
 		f = path.Join(root, f)
 		switch label := images == nil && Rules.IsLabel(f) || images != nil && images(f) != nil; {
-		case label && isMap(f):
+		case label && IsMap(f):
 			maps = append(maps, f)
 		case !label && imagefile.HasExtension(f):
 			pictures = append(pictures, f)

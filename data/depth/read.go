@@ -20,7 +20,8 @@ import (
 // mapEndings are the files that hold depth, the least exact first.
 var mapEndings = []string{".png", ".tif", ".tiff", ".pfm", ".exr", ".npy"}
 
-func isMap(file string) bool { return slices.Contains(mapEndings, strings.ToLower(path.Ext(file))) }
+// IsMap reports whether a file is named as one that [Reader] reads.
+func IsMap(file string) bool { return slices.Contains(mapEndings, strings.ToLower(path.Ext(file))) }
 
 // A Reader reads depth maps: 16-bit grey PNG and TIFF, .npy of [H, W], [H, W, 1] or [1, H, W], EXR and PFM.
 //
@@ -71,8 +72,8 @@ func (r Reader) Unit() string {
 
 var errScale = errors.New("its values are whole numbers and have no unit: set scale to the metres in one, 0.001 if they are millimetres (BTS, AdaBins), 1/256 = 0.00390625 for KITTI, 10/65536 = 0.000152587890625 for MultiMAE; or units to relative or inverse")
 
-// need reports what a set of files such as this one has to declare.
-func (r Reader) need(file string) error {
+// Need reports what a set of files such as this one has to declare.
+func (r Reader) Need(file string) error {
 	if r.scale != 0 || r.units != data.Metric {
 		return nil
 	}

@@ -657,17 +657,6 @@ func (d *Dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil || a == nil {
 		return s, err
 	}
-	s.Objects = []data.Object{}
-	for _, o := range a.objects {
-		class := d.classes[o.name]
-		box := o.box.Clip(f.W, f.H)
-		if o.boxless || !(box.Area() > 0) {
-			s.Unknown = append(s.Unknown, class)
-			continue
-		}
-		s.Objects = append(s.Objects, data.Object{Box: f.Box(box), Class: class, Score: 1, Crowd: o.difficult})
-	}
-	slices.Sort(s.Unknown)
-	s.Unknown = slices.Compact(s.Unknown)
+	s.Objects, s.Unknown = a.place(d.classes, f)
 	return s, nil
 }
