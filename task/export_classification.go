@@ -16,10 +16,15 @@ func (c *classification) Outputs(f *model.Features, _ ExportOptions) Outputs {
 	return Outputs{data.Classification: arrayOf(c.logits(f.Pooled()).Softmax(1))}
 }
 
-func (*classification) Decode(out Outputs, _ int, preds []*data.Sample) {
-	for i, p := range preds {
-		p.Class = out[data.Classification].row(i)
+func (c *classification) Decode(out Outputs, _ int, preds []*data.Sample) error {
+	probs, err := out.take(data.Classification, len(preds), int(c.classes))
+	if err != nil {
+		return err
 	}
+	for i, p := range preds {
+		p.Class = probs.row(i)
+	}
+	return nil
 }
 
 func (*classification) Compare(want, got Outputs, _ float64) []Difference {

@@ -47,14 +47,47 @@ func (s *segmentation) Outputs(f *model.Features, o ExportOptions) Outputs {
 	return Outputs{data.Segmentation: classes, confidence: tops}
 }
 
-func (*segmentation) Decode(out Outputs, size int, preds []*data.Sample) {
+func (s *segmentation) Decode(out Outputs, size int, preds []*data.Sample) error {
+	tops, argmax := out[confidence]
+	if !argmax {
+		return s.decodeAll(out, size, preds)
+	}
+	tops, err := out.take(confidence, len(preds), size, size)
+	if err != nil {
+		return err
+	}
+	classes, err := out.take(data.Segmentation, len(preds), size, size)
+	if err != nil {
+		return err
+	}
 	for i, p := range preds {
-		p.Confidence = &data.Grid[float32]{W: size, H: size, Pix: out[confidence].row(i)}
+		p.Confidence = &data.Grid[float32]{W: size, H: size, Pix: tops.row(i)}
 		p.Semantic = data.NewGrid[uint8](size, size)
-		for k, c := range out[data.Segmentation].row(i) {
+		for k, c := range classes.row(i) {
 			p.Semantic.Pix[k] = uint8(c)
 		}
 	}
+	return nil
+}
+
+// decodeAll chooses the likeliest of all classes.
+func (s *segmentation) decodeAll(out Outputs, size int, preds []*data.Sample) error {
+	all, err := out.take(data.Segmentation, len(preds), s.classes, size, size)
+	if err != nil {
+		return err
+	}
+	n := size * size
+	for i, p := range preds {
+		p.Confidence, p.Semantic = data.NewGrid[float32](size, size), data.NewGrid[uint8](size, size)
+		for c := range s.classes {
+			for k, v := range all.row(i)[c*n:][:n] {
+				if v > p.Confidence.Pix[k] {
+					p.Confidence.Pix[k], p.Semantic.Pix[k] = v, uint8(c)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Compare lets classes differ where two are equally likely, so that confidences do not.

@@ -109,9 +109,9 @@ func (n *Network) See(images Images, tasks ...string) (preds []*data.Sample, err
 	return preds, err
 }
 
-// Settings is the network's specification.
-func (n *Network) Settings() []byte {
-	b, err := json.Marshal(n.Spec)
+// Settings is the specification.
+func (s *Spec) Settings() []byte {
+	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // a checked specification has only finite numbers
 	}
