@@ -111,39 +111,42 @@ func fold(file string) string {
 // could be the label of two images, a.png of a.jpg and of a.webp, is neither's, unless it names one: a.jpg.png. It
 // returns, too, how many labels are so, and how many are of no image.
 func (r Rules) Match(images, labels []string, prefer func(a, b string) bool) (of []string, unclear, alone int) {
-	byStem := make(map[string][]int, len(images))
-	byName := make(map[string]int, len(images))
+	type index struct {
+		stem map[string][]int
+		name map[string]int
+	}
+	// Names of folders are alike whatever their case where none is the very same.
+	exact, folded := index{map[string][]int{}, map[string]int{}}, index{map[string][]int{}, map[string]int{}}
 	for i, f := range images {
-		stem := fold(strings.TrimSuffix(f, path.Ext(f)))
-		byStem[stem] = append(byStem[stem], i)
-		byName[fold(f)] = i
+		stem := strings.TrimSuffix(f, path.Ext(f))
+		exact.stem[stem], exact.name[f] = append(exact.stem[stem], i), i
+		folded.stem[fold(stem)], folded.name[fold(f)] = append(folded.stem[fold(stem)], i), i
+	}
+	find := func(x index, stem string) []int {
+		if i, ok := x.name[stem]; ok { // it names the file
+			return []int{i}
+		}
+		return x.stem[stem]
 	}
 	of = make([]string, len(images))
-	take := func(i int, label string) {
-		if of[i] == "" || prefer != nil && prefer(label, of[i]) {
-			of[i] = label
-		}
-	}
 	for _, label := range labels {
-		found := false
-		for _, stem := range r.images(label) {
-			stem = fold(stem)
-			if i, ok := byName[stem]; ok { // it names the file
-				take(i, label)
-				found = true
-				break
-			}
-			if is := byStem[stem]; len(is) > 0 {
-				if found = true; len(is) == 1 {
-					take(is[0], label)
-				} else {
-					unclear++
-				}
+		stems := r.images(label)
+		var is []int
+		for _, stem := range stems {
+			if is = find(exact, stem); is != nil {
 				break
 			}
 		}
-		if !found {
+		for i := 0; is == nil && i < len(stems); i++ {
+			is = find(folded, fold(stems[i]))
+		}
+		switch {
+		case len(is) == 0:
 			alone++
+		case len(is) > 1:
+			unclear++
+		case of[is[0]] == "" || prefer != nil && prefer(label, of[is[0]]):
+			of[is[0]] = label
 		}
 	}
 	return of, unclear, alone

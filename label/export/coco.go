@@ -111,7 +111,7 @@ func (s Source) writeCOCO(w, images io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if r.Objects == nil {
+		if !s.told(r) {
 			continue
 		}
 		image++

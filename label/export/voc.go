@@ -66,7 +66,7 @@ func VOC(s Source, dir string) error {
 			if err != nil {
 				return err
 			}
-			if r.Objects == nil {
+			if !s.told(r) {
 				if !s.Images {
 					continue
 				}
