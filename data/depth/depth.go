@@ -24,6 +24,7 @@ import (
 	"must/data/imagefile"
 	"must/data/pairs"
 	"must/data/text"
+	depthlabel "must/task/depth"
 )
 
 // The conventions that src.Set can name.
@@ -113,7 +114,7 @@ func (d *dataset) Len() int                     { return len(d.pairs) }
 func (d *dataset) Key(i int) string             { return d.keys[i] }
 func (d *dataset) Carries(i int, _ string) bool { return d.pairs[i].depth != "" }
 func (d *dataset) Notes() []string              { return append(slices.Clone(d.notes), d.counts.Notes()...) }
-func (d *dataset) Labels() data.Labels          { return data.Labels{Depth: d.reader.Unit()} }
+func (d *dataset) Labels() data.Labels          { return data.Labels{depthlabel.Name: {Units: d.reader.Unit()}} }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
 	p := d.pairs[i]

@@ -15,6 +15,7 @@ import (
 	"must/data/exr"
 	"must/data/imagefile"
 	"must/data/npy"
+	depthlabel "must/task/depth"
 )
 
 // mapEndings are the files that hold depth, the least exact first.
@@ -112,7 +113,7 @@ func (r Reader) Read(file string) (*data.Grid[float32], error) {
 		}
 	}
 	if r.units == data.Relative {
-		data.InvertDepth(g)
+		depthlabel.InvertMap(g)
 	}
 	return g, nil
 }

@@ -12,6 +12,8 @@ import (
 	"must/data"
 	"must/data/datatest"
 	"must/label/export"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // A white thing on a dark picture, stored in each EXIF orientation and annotated on the pixels as stored, goes through
@@ -131,7 +133,7 @@ func on(t *testing.T, name string, d data.Dataset) {
 		t.Errorf("%s: %v", name, err)
 		return
 	}
-	if len(s.Objects) != 1 && s.Semantic == nil {
+	if len(detection.Of(s)) != 1 && segmentation.Of(s) == nil {
 		t.Errorf("%s: no label, %+v", name, s)
 		return
 	}
@@ -139,10 +141,10 @@ func on(t *testing.T, name string, d data.Dataset) {
 		for x := range s.Image.Rect.Dx() {
 			white := s.Image.RGBAAt(x, y).R > 127
 			labelled := false
-			if s.Semantic != nil {
-				labelled = s.Semantic.At(x, y) == 1
+			if segmentation.Of(s) != nil {
+				labelled = segmentation.Of(s).At(x, y) == 1
 			} else {
-				b := s.Objects[0].Box
+				b := detection.Of(s)[0].Box
 				cx, cy := float64(x)+0.5, float64(y)+0.5
 				labelled = cx > b.X0 && cx < b.X1 && cy > b.Y0 && cy < b.Y1
 			}
@@ -171,10 +173,10 @@ func TestKeysThroughExports(t *testing.T) {
 		of := map[int]float64{}
 		for i := range d.Len() {
 			s, err := d.Sample(i)
-			if err != nil || len(s.Objects) != 1 {
+			if err != nil || len(detection.Of(s)) != 1 {
 				t.Fatalf("%v, %+v", err, s)
 			}
-			of[s.Image.Rect.Dx()] = s.Objects[0].Box.W()
+			of[s.Image.Rect.Dx()] = detection.Of(s)[0].Box.W()
 		}
 		return of
 	}

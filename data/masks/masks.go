@@ -20,6 +20,7 @@ import (
 	"must/data/frame"
 	"must/data/imagefile"
 	"must/data/pairs"
+	"must/task/segmentation"
 )
 
 // Rules tell maps and their images by name.
@@ -169,8 +170,10 @@ func (d *dataset) findLegend(src data.Source, of []string) error {
 
 func (d *dataset) path(rel string) string { return filepath.Join(d.root, filepath.FromSlash(rel)) }
 
-func (d *dataset) Len() int                     { return len(d.pictures) }
-func (d *dataset) Labels() data.Labels          { return data.Labels{Segmentation: d.legend.Names} }
+func (d *dataset) Len() int { return len(d.pictures) }
+func (d *dataset) Labels() data.Labels {
+	return data.Labels{segmentation.Name: {Classes: d.legend.Names}}
+}
 func (d *dataset) Key(i int) string             { return d.keys[i] }
 func (d *dataset) Carries(i int, _ string) bool { return d.maps[i] != "" }
 func (d *dataset) Notes() []string              { return append(slices.Clone(d.notes), d.counts.Notes()...) }

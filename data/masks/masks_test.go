@@ -10,6 +10,7 @@ import (
 
 	"must/data"
 	"must/data/datatest"
+	"must/task/segmentation"
 )
 
 func grey(v ...uint8) string {
@@ -60,13 +61,13 @@ func TestLayouts(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if got := strings.Join(d.Labels().Segmentation, " "); got != c.classes || d.Len() != len(c.want) {
+		if got := strings.Join(d.Labels()[segmentation.Name].Classes, " "); got != c.classes || d.Len() != len(c.want) {
 			t.Errorf("%s: classes %q, %d images", name, got, d.Len())
 		}
 		for i := range d.Len() {
 			want, ok := c.want[d.Key(i)]
 			s, err := d.Sample(i)
-			if err != nil || !ok || (s.Semantic != nil) != (want != nil) || want != nil && !slices.Equal(s.Semantic.Pix, want) || data.Carries(d, i, data.Segmentation) != (want != nil) {
+			if err != nil || !ok || (segmentation.Of(s) != nil) != (want != nil) || want != nil && !slices.Equal(segmentation.Of(s).Pix, want) || data.Carries(d, i, segmentation.Name) != (want != nil) {
 				t.Errorf("%s: %s: %+v, %v, want %v", name, d.Key(i), s, err, want)
 			}
 		}
@@ -81,7 +82,7 @@ func TestMapsElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range d.Len() {
-		if s, err := d.Sample(i); err != nil || (s.Key == "x/a") != (s.Semantic != nil) {
+		if s, err := d.Sample(i); err != nil || (s.Key == "x/a") != (segmentation.Of(s) != nil) {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
@@ -115,7 +116,7 @@ func TestRefused(t *testing.T) {
 	if d, err = Open(data.Source{Path: dir, Frame: "resized"}); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := d.Sample(0); err != nil || !slices.Equal(s.Semantic.Pix, []uint8{0, 0, 1, 1, 0, 0, 1, 1}) {
+	if s, err := d.Sample(0); err != nil || !slices.Equal(segmentation.Of(s).Pix, []uint8{0, 0, 1, 1, 0, 0, 1, 1}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -31,6 +31,11 @@ import (
 	"must/data/text"
 	"must/data/voc"
 	"must/data/yolo"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // The names in the set's folder.
@@ -63,7 +68,7 @@ func Open(src data.Source) (data.Dataset, error) {
 			return nil, err
 		}
 	}
-	if !slices.ContainsFunc(data.Tasks, d.labels.Has) {
+	if !slices.ContainsFunc(data.Tasks(), d.labels.Has) {
 		return nil, fmt.Errorf("%s: no labels in it: want some of %s, %s, %s, %s and %s beside %s", src.Path, classesCSV, boxesDir, masksDir, depthDir, normalsDir, imagesDir)
 	}
 	if d.pick(src.Split); len(d.images) == 0 {
@@ -118,10 +123,10 @@ func (d *dataset) Notes() []string     { return append(slices.Clone(d.notes), d.
 
 // Carries tells of the files there are.
 func (d *dataset) Carries(i int, task string) bool {
-	if task == data.Classification {
+	if task == classification.Name {
 		return d.class != nil && d.class[i] >= 0
 	}
-	of := d.files[map[string]string{data.Detection: boxesDir, data.Segmentation: masksDir, data.Depth: depthDir, data.Normals: normalsDir}[task]]
+	of := d.files[map[string]string{detection.Name: boxesDir, segmentation.Name: masksDir, depth.Name: depthDir, normals.Name: normalsDir}[task]]
 	return of != nil && of[i] != ""
 }
 
@@ -231,7 +236,7 @@ func (d *dataset) readMasks(src data.Source) error {
 	if d.legend, err = classes.ForMaps(t, present, 0, src.Void, "255"); err != nil {
 		return fmt.Errorf("%s: %w", d.path(masksDir), err)
 	}
-	d.labels.Segmentation = d.legend.Names
+	d.labels = d.labels.With(segmentation.Name, data.Meaning{Classes: d.legend.Names})
 	return nil
 }
 
@@ -251,13 +256,13 @@ func (d *dataset) readDepth(src data.Source) (err error) {
 			break
 		}
 	}
-	d.labels.Depth = d.depth.Unit()
+	d.labels = d.labels.With(depth.Name, data.Meaning{Units: d.depth.Unit()})
 	return nil
 }
 
 func (d *dataset) readNormals(data.Source) error {
 	files, err := d.find(normalsDir, ending(".npy"))
-	d.labels.Normals = files != nil
+	d.labels = d.labels.With(normals.Name, data.Meaning{})
 	return err
 }
 
@@ -276,10 +281,10 @@ func (d *dataset) readClasses(src data.Source) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	for _, line := range all {
-		d.labels.Classification = append(d.labels.Classification, line[1])
+		d.labels = d.labels.With(classification.Name, data.Meaning{Classes: append(d.labels[classification.Name].Classes, line[1])})
 	}
-	slices.Sort(d.labels.Classification)
-	d.labels.Classification = slices.Compact(d.labels.Classification)
+	slices.Sort(d.labels[classification.Name].Classes)
+	d.labels = d.labels.With(classification.Name, data.Meaning{Classes: slices.Compact(d.labels[classification.Name].Classes)})
 	d.class = make([]int, len(d.images))
 	at := map[string][]int{}
 	for i, f := range d.images {
@@ -300,9 +305,9 @@ func (d *dataset) readClasses(src data.Source) error {
 		case len(is) > 1:
 			return fmt.Errorf("%s: %q could be %s or %s: give its path in the folder %s", file, line[0], d.images[is[0]], d.images[is[1]], imagesDir)
 		default:
-			class, _ := slices.BinarySearch(d.labels.Classification, line[1])
+			class, _ := slices.BinarySearch(d.labels[classification.Name].Classes, line[1])
 			if d.class[is[0]] >= 0 && d.class[is[0]] != class {
-				return fmt.Errorf("%s: %q has two classes, %s and %s", file, line[0], d.labels.Classification[d.class[is[0]]], line[1])
+				return fmt.Errorf("%s: %q has two classes, %s and %s", file, line[0], d.labels[classification.Name].Classes[d.class[is[0]]], line[1])
 			}
 			d.class[is[0]] = class
 		}
@@ -357,8 +362,8 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 		return nil, err
 	}
 	if d.class != nil && d.class[i] >= 0 {
-		p.Class = make([]float32, len(d.labels.Classification))
-		p.Class[d.class[i]] = 1
+		classification.Set(p.Sample, make([]float32, len(d.labels[classification.Name].Classes)))
+		classification.Of(p.Sample)[d.class[i]] = 1
 	}
 	for _, l := range []struct {
 		folder string
@@ -431,6 +436,6 @@ func (d *dataset) normal(p frame.Picture, file string) error {
 			g.Pix[i] = [3]float32{float32(x / length), float32(y / length), float32(z / length)}
 		}
 	}
-	p.Normals = g
+	normals.Set(p.Sample, g)
 	return nil
 }

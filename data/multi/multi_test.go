@@ -11,6 +11,11 @@ import (
 	"must/data"
 	"must/data/datatest"
 	"must/data/npy"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 func grey(v ...uint8) string {
@@ -41,7 +46,7 @@ func TestAllTasks(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := d.Labels()
-	if !slices.Equal(l.Classification, []string{"day", "night"}) || !slices.Equal(l.Detection, []string{"cat", "dog"}) || !slices.Equal(l.Segmentation, []string{"0", "1", "2"}) || l.Depth != data.Metric || !l.Normals || l.Masks {
+	if !slices.Equal(l[classification.Name].Classes, []string{"day", "night"}) || !slices.Equal(l[detection.Name].Classes, []string{"cat", "dog"}) || !slices.Equal(l[segmentation.Name].Classes, []string{"0", "1", "2"}) || l[depth.Name].Units != data.Metric || !l.Has(normals.Name) || l[detection.Name].Masks {
 		t.Errorf("%+v", l)
 	}
 	var s [3]*data.Sample
@@ -49,23 +54,23 @@ func TestAllTasks(t *testing.T) {
 		if s[i], err = d.Sample(i); err != nil {
 			t.Fatal(err)
 		}
-		for _, task := range data.Tasks {
+		for _, task := range data.Tasks() {
 			if data.Carries(d, i, task) != s[i].Has(task) {
 				t.Errorf("%s: whether it carries %s is told wrongly", s[i].Key, task)
 			}
 		}
 	}
 	a, b, c := s[0], s[1], s[2]
-	if a.Key != "train/a" || a.Class[1] != 1 || len(a.Objects) != 1 || a.Objects[0].Class != 1 || a.Objects[0].Box != (data.Box{X1: 2, Y1: 1}) || !slices.Equal(a.Unknown, []int{0}) || !slices.Equal(a.Semantic.Pix, []uint8{1, data.Ignore}) || a.Depth != nil {
+	if a.Key != "train/a" || classification.Of(a)[1] != 1 || len(detection.Of(a)) != 1 || detection.Of(a)[0].Class != 1 || detection.Of(a)[0].Box != (data.Box{X1: 2, Y1: 1}) || !slices.Equal(detection.Unknown(a), []int{0}) || !slices.Equal(segmentation.Of(a).Pix, []uint8{1, data.Ignore}) || depth.Of(a) != nil {
 		t.Errorf("%+v", a)
 	}
-	if b.Class[0] != 1 || b.Objects != nil || b.Semantic != nil || b.Depth.Pix[0] != 1.5 || !math.IsNaN(float64(b.Depth.Pix[1])) {
+	if classification.Of(b)[0] != 1 || detection.Of(b) != nil || segmentation.Of(b) != nil || depth.Of(b).Pix[0] != 1.5 || !math.IsNaN(float64(depth.Of(b).Pix[1])) {
 		t.Errorf("%+v", b)
 	}
-	if c.Class != nil || c.Objects == nil || len(c.Objects) > 0 || c.Normals.Pix[0] != [3]float32{0, 0, -1} || c.Normals.Pix[1] != [3]float32{} {
+	if classification.Of(c) != nil || detection.Of(c) == nil || len(detection.Of(c)) > 0 || normals.Of(c).Pix[0] != [3]float32{0, 0, -1} || normals.Of(c).Pix[1] != [3]float32{} {
 		t.Errorf("%+v", c)
 	}
-	if d, err = Open(data.Source{Path: dir, Scale: 0.001, Split: "val"}); err != nil || d.Len() != 1 || d.Key(0) != "val/c" || !slices.Equal(d.Labels().Segmentation, []string{"0", "1", "2"}) {
+	if d, err = Open(data.Source{Path: dir, Scale: 0.001, Split: "val"}); err != nil || d.Len() != 1 || d.Key(0) != "val/c" || !slices.Equal(d.Labels()[segmentation.Name].Classes, []string{"0", "1", "2"}) {
 		t.Errorf("the val part: %v, %v", d, err)
 	}
 }
@@ -77,7 +82,7 @@ func TestAnnotations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := d.Sample(0); err != nil || len(s.Objects) != 1 || s.Objects[0].Box != (data.Box{X1: 10, Y1: 10}) || !slices.Equal(d.Labels().Detection, []string{"dog"}) {
+	if s, err := d.Sample(0); err != nil || len(detection.Of(s)) != 1 || detection.Of(s)[0].Box != (data.Box{X1: 10, Y1: 10}) || !slices.Equal(d.Labels()[detection.Name].Classes, []string{"dog"}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	files["images/a.jpg"] = "png 10×10"

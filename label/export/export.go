@@ -19,6 +19,11 @@ import (
 	"must/data/imagefile"
 	"must/data/npy"
 	"must/label/shards"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A Source is what is exported.
@@ -109,10 +114,10 @@ func (s Source) file(key string) string {
 // told reports whether the objects of a record are known, so that an image without any has none. Where only those
 // of some classes are, no format can say so.
 func (s Source) told(r shards.Record) bool {
-	if r.Objects == nil || len(r.Objects) == 0 && r.Unknown != nil {
+	if detection.Of(r.Sample) == nil || len(detection.Of(r.Sample)) == 0 && detection.Unknown(r.Sample) != nil {
 		return false
 	}
-	if r.Unknown != nil && s.Partial != nil {
+	if detection.Unknown(r.Sample) != nil && s.Partial != nil {
 		s.Partial(r.Key)
 	}
 	return true
@@ -206,11 +211,11 @@ func fill(dir string, fn func(*folder) error) error {
 // classes.txt. A pixel's index is its class, 255 is ignore. With Source.Images maps are in masks/ and the images in
 // images/. The format masks reads either.
 func Maps(s Source, dir string) error {
-	if err := s.need(data.Segmentation, "PNG maps"); err != nil {
+	if err := s.need(segmentation.Name, "PNG maps"); err != nil {
 		return err
 	}
 	return fill(dir, func(f *folder) error {
-		if err := f.write("classes.txt", lines(s.Labels.Segmentation)); err != nil {
+		if err := f.write("classes.txt", lines(s.Labels[segmentation.Name].Classes)); err != nil {
 			return err
 		}
 		below := ""
@@ -221,11 +226,11 @@ func Maps(s Source, dir string) error {
 			if err != nil {
 				return err
 			}
-			if r.Semantic == nil {
+			if segmentation.Of(r.Sample) == nil {
 				continue
 			}
 			var b bytes.Buffer
-			if err := shards.EncodeMap(&b, r.Semantic); err != nil {
+			if err := shards.EncodeMap(&b, segmentation.Of(r.Sample)); err != nil {
 				return fmt.Errorf("map of %s: %w", r.Key, err)
 			}
 			if err := f.write(below+r.Key+".png", b.Bytes()); err != nil {
@@ -239,12 +244,12 @@ func Maps(s Source, dir string) error {
 // Arrays writes float32 arrays: classification/KEY.npy [K], depth/KEY.npy [H, W] with NaN for
 // invalid, normals/KEY.npy [H, W, 3] with zeros for invalid; classification/classes.txt has the names.
 func Arrays(s Source, dir string) error {
-	if !s.Labels.Has(data.Classification) && !s.Labels.Has(data.Depth) && !s.Labels.Has(data.Normals) {
+	if !s.Labels.Has(classification.Name) && !s.Labels.Has(depth.Name) && !s.Labels.Has(normals.Name) {
 		return errors.New("export as .npy: the labels have no classification, depth or normals")
 	}
 	return fill(dir, func(f *folder) error {
-		if s.Labels.Has(data.Classification) {
-			if err := f.write("classification/classes.txt", lines(s.Labels.Classification)); err != nil {
+		if s.Labels.Has(classification.Name) {
+			if err := f.write("classification/classes.txt", lines(s.Labels[classification.Name].Classes)); err != nil {
 				return err
 			}
 		}
@@ -264,24 +269,24 @@ func (f *folder) writeArrays(r shards.Record) error {
 	array := func(task string, values []float32, shape ...int) error {
 		return f.write(task+"/"+r.Key+".npy", npy.Append(nil, npy.Float32, shape, values))
 	}
-	if r.Class != nil {
-		if err := array(data.Classification, r.Class, len(r.Class)); err != nil {
+	if classification.Of(r.Sample) != nil {
+		if err := array(classification.Name, classification.Of(r.Sample), len(classification.Of(r.Sample))); err != nil {
 			return err
 		}
 	}
-	if r.Depth != nil {
-		if err := array(data.Depth, r.Depth.Pix, r.H, r.W); err != nil {
+	if depth.Of(r.Sample) != nil {
+		if err := array(depth.Name, depth.Of(r.Sample).Pix, r.H, r.W); err != nil {
 			return err
 		}
 	}
-	if r.Normals == nil {
+	if normals.Of(r.Sample) == nil {
 		return nil
 	}
-	v := make([]float32, 0, 3*len(r.Normals.Pix))
-	for _, n := range r.Normals.Pix {
+	v := make([]float32, 0, 3*len(normals.Of(r.Sample).Pix))
+	for _, n := range normals.Of(r.Sample).Pix {
 		v = append(v, n[:]...)
 	}
-	return array(data.Normals, v, r.H, r.W, 3)
+	return array(normals.Name, v, r.H, r.W, 3)
 }
 
 func lines(names []string) []byte { return []byte(strings.Join(names, "\n") + "\n") }

@@ -8,6 +8,7 @@ import (
 	"must/data"
 	"must/data/yolo"
 	"must/label/shards"
+	"must/task/detection"
 )
 
 type yoloConfig struct {
@@ -23,10 +24,10 @@ type yoloConfig struct {
 // programs look for them: of a key with a folder images in it, beside that folder. The images belong into images/ beside
 // labels/, under their keys; with Source.Images they are written there.
 func YOLO(s Source, dir string) error {
-	if err := s.need(data.Detection, "YOLO"); err != nil {
+	if err := s.need(detection.Name, "YOLO"); err != nil {
 		return err
 	}
-	config, err := yaml.Marshal(yoloConfig{".", "images", "images", s.Labels.Detection})
+	config, err := yaml.Marshal(yoloConfig{".", "images", "images", s.Labels[detection.Name].Classes})
 	if err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func YOLO(s Source, dir string) error {
 			if len(text) == 0 && lost > 0 { // an empty file would say that there are none
 				continue
 			}
-			if lost > 0 && r.Unknown == nil && s.Partial != nil {
+			if lost > 0 && detection.Unknown(r.Sample) == nil && s.Partial != nil {
 				s.Partial(r.Key)
 			}
 			if err := f.write(yolo.LabelFile("images/"+r.Key+".png"), text); err != nil {
@@ -59,7 +60,7 @@ func YOLO(s Source, dir string) error {
 // yoloLines returns the lines of an image, and how many objects have none.
 func yoloLines(r shards.Record) (b []byte, lost int) {
 	w, h := float64(r.W), float64(r.H)
-	for _, o := range r.Objects {
+	for _, o := range detection.Of(r.Sample) {
 		box := o.Box.Clip(r.W, r.H)
 		if o.Crowd || box.Area() == 0 {
 			lost++
