@@ -129,9 +129,10 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Depth, err = frame.Grid(f, g); err != nil {
+	if g, err = frame.Grid(f, g); err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: d.path(p.depth), Err: err}
 	}
+	depthlabel.Set(s, g)
 	return s, nil
 }
 

@@ -191,8 +191,9 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Semantic, err = frame.Grid(f, g); err != nil {
+	if g, err = frame.Grid(f, g); err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: d.path(d.maps[i]), Err: err}
 	}
+	segmentation.Set(s, g)
 	return s, nil
 }

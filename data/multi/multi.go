@@ -32,7 +32,7 @@ import (
 	"must/data/voc"
 	"must/data/yolo"
 	"must/task/classification"
-	"must/task/depth"
+	depthlabel "must/task/depth"
 	"must/task/detection"
 	"must/task/normals"
 	"must/task/segmentation"
@@ -126,7 +126,7 @@ func (d *dataset) Carries(i int, task string) bool {
 	if task == classification.Name {
 		return d.class != nil && d.class[i] >= 0
 	}
-	of := d.files[map[string]string{detection.Name: boxesDir, segmentation.Name: masksDir, depth.Name: depthDir, normals.Name: normalsDir}[task]]
+	of := d.files[map[string]string{detection.Name: boxesDir, segmentation.Name: masksDir, depthlabel.Name: depthDir, normals.Name: normalsDir}[task]]
 	return of != nil && of[i] != ""
 }
 
@@ -206,7 +206,8 @@ func (d *dataset) readBoxes(src data.Source) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.path(boxesDir), err)
 		}
-		d.labels.Detection, d.objects, d.size = b.Classes, b.Objects, b.Size
+		d.labels = d.labels.With(detection.Name, data.Meaning{Classes: b.Classes})
+		d.objects, d.size = b.Objects, b.Size
 	case t == nil:
 		return fmt.Errorf("%s: list the names of the classes, from 0 on, in classes.txt in it", d.path(boxesDir))
 	default:
@@ -217,7 +218,8 @@ func (d *dataset) readBoxes(src data.Source) error {
 		if f.Lost > 0 {
 			d.notes = append(d.notes, fmt.Sprintf("objects without area in their image, dropped (their class is unknown there): %d", f.Lost))
 		}
-		d.labels.Detection, d.labels.Masks, d.objects = t.Names, f.Masks(), f.Objects
+		d.labels = d.labels.With(detection.Name, data.Meaning{Classes: t.Names, Masks: f.Masks()})
+		d.objects = f.Objects
 		d.size = func(string) (int, int) { return 0, 0 }
 	}
 	return nil
@@ -256,13 +258,15 @@ func (d *dataset) readDepth(src data.Source) (err error) {
 			break
 		}
 	}
-	d.labels = d.labels.With(depth.Name, data.Meaning{Units: d.depth.Unit()})
+	d.labels = d.labels.With(depthlabel.Name, data.Meaning{Units: d.depth.Unit()})
 	return nil
 }
 
 func (d *dataset) readNormals(data.Source) error {
 	files, err := d.find(normalsDir, ending(".npy"))
-	d.labels = d.labels.With(normals.Name, data.Meaning{})
+	if files != nil {
+		d.labels = d.labels.With(normals.Name, data.Meaning{})
+	}
 	return err
 }
 
@@ -280,11 +284,13 @@ func (d *dataset) readClasses(src data.Source) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	var names []string
 	for _, line := range all {
-		d.labels = d.labels.With(classification.Name, data.Meaning{Classes: append(d.labels[classification.Name].Classes, line[1])})
+		names = append(names, line[1])
 	}
-	slices.Sort(d.labels[classification.Name].Classes)
-	d.labels = d.labels.With(classification.Name, data.Meaning{Classes: slices.Compact(d.labels[classification.Name].Classes)})
+	slices.Sort(names)
+	names = slices.Compact(names)
+	d.labels = d.labels.With(classification.Name, data.Meaning{Classes: names})
 	d.class = make([]int, len(d.images))
 	at := map[string][]int{}
 	for i, f := range d.images {
@@ -305,9 +311,9 @@ func (d *dataset) readClasses(src data.Source) error {
 		case len(is) > 1:
 			return fmt.Errorf("%s: %q could be %s or %s: give its path in the folder %s", file, line[0], d.images[is[0]], d.images[is[1]], imagesDir)
 		default:
-			class, _ := slices.BinarySearch(d.labels[classification.Name].Classes, line[1])
+			class, _ := slices.BinarySearch(names, line[1])
 			if d.class[is[0]] >= 0 && d.class[is[0]] != class {
-				return fmt.Errorf("%s: %q has two classes, %s and %s", file, line[0], d.labels[classification.Name].Classes[d.class[is[0]]], line[1])
+				return fmt.Errorf("%s: %q has two classes, %s and %s", file, line[0], names[d.class[is[0]]], line[1])
 			}
 			d.class[is[0]] = class
 		}
@@ -386,8 +392,12 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 func (d *dataset) box(p frame.Picture, file string) error {
 	w, h := d.size(file)
 	f, err := p.Frame(d.frame, w, h, &d.counts)
+	if err != nil {
+		return err
+	}
+	objects, unknown, err := d.objects(file, f)
 	if err == nil {
-		p.Objects, p.Unknown, err = d.objects(file, f)
+		p.Put(detection.NewPartial(objects, unknown))
 	}
 	return err
 }
@@ -397,7 +407,9 @@ func (d *dataset) mask(p frame.Picture, file string) error {
 	if err != nil {
 		return err
 	}
-	p.Semantic, err = place(d, p, g)
+	if g, err = place(d, p, g); err == nil {
+		segmentation.Set(p.Sample, g)
+	}
 	return err
 }
 
@@ -406,7 +418,9 @@ func (d *dataset) measure(p frame.Picture, file string) error {
 	if err != nil {
 		return err
 	}
-	p.Depth, err = place(d, p, g)
+	if g, err = place(d, p, g); err == nil {
+		depthlabel.Set(p.Sample, g)
+	}
 	return err
 }
 
