@@ -33,7 +33,7 @@ var tiers = [][]string{
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph"},
 	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
-	{"native"},
+	{"native", "yamlfile"},
 }
 
 // tierOf finds the tier of a package, given by its path in the module, and its entry there.
