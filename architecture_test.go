@@ -32,7 +32,7 @@ var tiers = [][]string{
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
 	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
-	{"native"},
+	{"native", "yamlfile"},
 }
 
 // tierOf finds the tier of a package, given by its path in the module, and its entry there.
