@@ -142,7 +142,7 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 		if x.State == Runs {
 			x.Changes = r.changes(s.Name)
 		}
-		cost, err := s.Cost(r.Env)
+		cost, err := s.Cost(r.work(s.Name))
 		if err == nil {
 			x.Work = cost.Text
 			if unmeasured == nil && (x.State == Runs || x.State == Resumes) {

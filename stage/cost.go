@@ -11,8 +11,8 @@ import (
 
 // A Cost is what a stage has to do.
 type Cost struct {
-	Text string // for people
-	Runs []Run  // what takes long; none: nothing does
+	Text string // for people, all of it
+	Runs []Run  // what takes long and is left; none: nothing is
 }
 
 // A Run is a training run, or only predictions, so many times over.

@@ -177,30 +177,34 @@ func (t *Train) spec(e *Env) (task.Spec, data.Dataset, error) {
 }
 
 // Cost is one training run, scored now and then.
-func (t *Train) Cost(e *Env) (w Cost, err error) {
+func (t *Train) Cost(w *Work) (c Cost, err error) {
 	run := Run{Times: 1, Pretext: t.Pretext, Reads: map[string]float64{}}
 	var set data.Dataset
-	if run.Spec, set, err = t.spec(e); err != nil {
-		return w, err
+	if run.Spec, set, err = t.spec(w.Env); err != nil {
+		return c, err
 	}
-	if run.Config, err = t.config(e); err != nil {
-		return w, err
+	if run.Config, err = t.config(w.Env); err != nil {
+		return c, err
 	}
 	run.Steps = run.Config.TotalSteps(set.Len())
 	for _, n := range t.Data {
-		ds, err := e.Open(n, "train")
+		ds, err := w.Open(n, "train")
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		run.Reads[n] += float64(ds.Len()) / float64(set.Len())
 	}
-	if val := t.val(e); val != nil {
+	steps := run.Steps
+	if log, err := train.ReadLog(filepath.Join(w.Dir, train.LogFile)); err == nil && len(log) > 0 {
+		run.Steps = max(0, steps-log[len(log)-1].Step)
+	}
+	if val := t.val(w.Env); val != nil {
 		run.Predict = val.Len()
 		if c := run.Config; c.EvalEvery > 0 {
 			run.Predict *= max(1, run.Steps*c.Batch/max(1, set.Len())/c.EvalEvery)
 		}
 	}
-	return Cost{fmt.Sprintf("%s of %d on %s", count(run.Steps, "step"), run.Config.Batch, count(set.Len(), "image")), []Run{run}}, nil
+	return Cost{fmt.Sprintf("%s of %d on %s", count(steps, "step"), run.Config.Batch, count(set.Len(), "image")), []Run{run}}, nil
 }
 
 // Run trains: model.safetensors, log.jsonl, results.json, pictures.
