@@ -149,6 +149,7 @@ func (r *Runner) moveAside(plain string) (string, error) {
 
 // Changed lists the stages that have results, but none of these inputs and settings.
 func (r *Runner) Changed() (names []string) {
+	r.resolve()
 	for _, s := range r.Steps {
 		if _, err := os.Stat(r.Folder(s.Name)); err != nil && r.latest(s.Name) != "" {
 			names = append(names, s.Name)

@@ -113,6 +113,7 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 	if err := r.checkOnly(); err != nil {
 		return nil, err
 	}
+	r.resolve()
 	m := &planner{Runner: r, costs: map[string]train.Cost{}, read: map[string]float64{}, external: map[string]float64{}}
 	p := &Plan{Name: r.Name, Out: r.Out, Unmeasured: unmeasured, Load: machine.Load()}
 	for _, name := range recipe.Names(r.Data) {
@@ -199,7 +200,7 @@ func (m *planner) set(name string) SetPlan {
 			err = fmt.Errorf("data set %s, %s part: it has no samples", name, part)
 		}
 		if err != nil {
-			if !optional && out.Fault == nil {
+			if !(optional && errors.Is(err, data.ErrNoPart)) && out.Fault == nil {
 				out.Fault, out.Layout = err, f.About
 			}
 			continue

@@ -186,6 +186,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err := r.checkOnly(); err != nil {
 		return err
 	}
+	r.resolve()
 	lock, err := r.claim()
 	if err != nil {
 		return err

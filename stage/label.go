@@ -72,13 +72,14 @@ func (l *Label) judges(e *Env, teacher string) []string {
 }
 
 // judge opens the first val part that has labels for some of a teacher's tasks; nil where there is none.
-func (l *Label) judge(e *Env, teacher string, tasks []string) (set string, ds data.Dataset) {
+func (l *Label) judge(e *Env, teacher string, tasks []string) (set string, ds data.Dataset, err error) {
 	for _, set := range l.judges(e, teacher) {
-		if ds, err := e.Open(set, "val"); err == nil && slices.ContainsFunc(tasks, ds.Labels().Has) {
-			return set, ds
+		ds, err := e.optional(set, "val")
+		if err != nil || ds != nil && slices.ContainsFunc(tasks, ds.Labels().Has) {
+			return set, ds, err
 		}
 	}
-	return "", nil
+	return "", nil, nil
 }
 
 // Cost is a prediction of every image by every teacher, and of those that judge it.
@@ -118,7 +119,11 @@ func (l *Label) Cost(w *Work) (c Cost, err error) {
 		if w.IsExternal(from) {
 			run.External = from
 		}
-		if _, judge := l.judge(w.Env, from, spec.Tasks); judge != nil {
+		_, judge, err := l.judge(w.Env, from, spec.Tasks)
+		if err != nil {
+			return c, err
+		}
+		if judge != nil {
 			run.Predict += judge.Len()
 		}
 		c.Runs = append(c.Runs, run)
@@ -214,7 +219,10 @@ const QualityFile = "quality.json"
 func (l *Label) assess(ctx context.Context, w *Work, teachers []label.Teacher) error {
 	found := []TeacherQuality{}
 	for i, from := range l.Teachers {
-		set, ds := l.judge(w.Env, from, teachers[i].Tasks)
+		set, ds, err := l.judge(w.Env, from, teachers[i].Tasks)
+		if err != nil {
+			return err
+		}
 		if ds == nil {
 			continue
 		}
@@ -225,7 +233,7 @@ func (l *Label) assess(ctx context.Context, w *Work, teachers []label.Teacher) e
 		found = append(found, TeacherQuality{from, set, q})
 		for _, name := range data.Tasks {
 			if values := q.Scores[name]; values != nil {
-				w.Display.Logf("labels of %s for %s: %s on the validation part", from, name, label.Summarize(values))
+				w.Display.Logf("labels of %s for %s: %s on the %s part", from, name, label.Summarize(values), w.valPart(set))
 			}
 		}
 	}

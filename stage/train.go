@@ -111,16 +111,16 @@ func (t *Train) validates() bool {
 	return t.Pretext == nil && (len(t.Tasks) == 1 || len(t.Data) == 1)
 }
 
-// val opens the val part that tells how far training is; nil where there is none.
-func (t *Train) val(e *Env) data.Dataset {
+// val opens the val part that tells how far training is; nil where there is none, or none with labels.
+func (t *Train) val(e *Env) (data.Dataset, error) {
 	if !t.validates() {
-		return nil
+		return nil, nil
 	}
-	val, err := e.Open(t.Data[0], "val")
-	if err != nil || !val.Labels().Has(t.Tasks[0]) {
-		return nil
+	val, err := e.optional(t.Data[0], "val")
+	if err != nil || val == nil || !val.Labels().Has(t.Tasks[0]) {
+		return nil, err
 	}
-	return val
+	return val, nil
 }
 
 // set joins the train parts, with the labels of teachers if they are there already.
@@ -198,7 +198,11 @@ func (t *Train) Cost(w *Work) (c Cost, err error) {
 	if log, err := train.ReadLog(filepath.Join(w.Dir, train.LogFile)); err == nil && len(log) > 0 {
 		run.Steps = max(0, steps-log[len(log)-1].Step)
 	}
-	if val := t.val(w.Env); val != nil {
+	val, err := t.val(w.Env)
+	if err != nil {
+		return c, err
+	}
+	if val != nil {
 		run.Predict = val.Len()
 		if c := run.Config; c.EvalEvery > 0 {
 			run.Predict *= max(1, run.Steps*c.Batch/max(1, set.Len())/c.EvalEvery)
@@ -224,7 +228,14 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	if c.Weights, err = t.weights(w.Env, c); err != nil {
 		return err
 	}
-	job := train.Job{Name: w.Name, Train: set, Val: t.val(w.Env), Config: c, Dir: w.Dir, Display: w.Display}
+	val, err := t.val(w.Env)
+	if err != nil {
+		return err
+	}
+	if val == nil && t.validates() {
+		w.Display.Logf("%s: not scored: data set %s has neither a val nor a test part with labels for %s; holdout: 0.1 keeps a share of its train part for that", w.Name, t.Data[0], t.Tasks[0])
+	}
+	job := train.Job{Name: w.Name, Train: set, Val: val, Config: c, Dir: w.Dir, Display: w.Display}
 	job.Info = checkpoint.Training{Data: t.Data, Version: recipe.Version}
 	var own pretext.Task
 	job.Net, job.Info.Start, err = w.network(w.Display, t.From, func(*checkpoint.Checkpoint) (net *task.Network, err error) {
@@ -252,7 +263,7 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	}
 	for _, name := range t.Tasks {
 		if v, err := ranking(result.Scores, name); err == nil {
-			w.Display.Logf("%s: %s %s %.3f on the validation part", w.Name, name, v.Name, v.Value)
+			w.Display.Logf("%s: %s %s %.3f on the %s part", w.Name, name, v.Name, v.Value, w.valPart(t.Data[0]))
 		}
 	}
 	switch {
@@ -457,7 +468,7 @@ func (t *Train) reportPictures(w *Work, p *report.Report) error {
 			return err
 		}
 		if sheet != nil {
-			p.Predictions = append(p.Predictions, report.Sheet{Title: w.Name + ": " + name, Text: "Images of the validation part with the truth and the prediction.", File: sheet})
+			p.Predictions = append(p.Predictions, report.Sheet{Title: w.Name + ": " + name, Text: fmt.Sprintf("Images of the %s part with the truth and the prediction.", w.valPart(t.Data[0])), File: sheet})
 		}
 	}
 	return nil

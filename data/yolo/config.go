@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"must/data"
 	"must/data/imagefile"
 	"must/data/text"
 )
@@ -106,7 +107,7 @@ func (d *dataset) configured(file, split string) error {
 		}
 	}
 	if split != "" && !named {
-		return fmt.Errorf("%s: it names no %s part", file, split)
+		return data.NoPart(fmt.Errorf("%s: it names no %s part", file, split))
 	}
 	return nil
 }
