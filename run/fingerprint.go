@@ -186,10 +186,20 @@ func (r *Runner) changes(name string) []Change {
 	if folder == "" {
 		return nil
 	}
+	changes, _ := r.changesFrom(name, folder) // none are told of where they cannot be read
+	return changes
+}
+
+// changesFrom tells in what a stage differs from one of its folders.
+func (r *Runner) changesFrom(name, folder string) ([]Change, error) {
 	changes := []Change{}
 	was, is := Facts{}, r.fingerprint(name).facts
-	if b, err := os.ReadFile(filepath.Join(folder, inputsFile)); err != nil || json.Unmarshal(b, &was) != nil {
-		return changes
+	b, err := os.ReadFile(filepath.Join(folder, inputsFile))
+	if err == nil {
+		err = json.Unmarshal(b, &was)
+	}
+	if err != nil {
+		return changes, err
 	}
 	for _, n := range recipe.Names(is) {
 		if was[n] != is[n] {
@@ -201,7 +211,7 @@ func (r *Runner) changes(name string) []Change {
 			changes = append(changes, Change{n, was[n], ""})
 		}
 	}
-	return whole(changes, was, is)
+	return whole(changes, was, is), nil
 }
 
 // whole tells of a data set, or another entry of the recipe, that is new or gone as one change and not as

@@ -74,7 +74,8 @@ type StagePlan struct {
 	Work       string   // steps, images or trials
 	Seconds    float64  // estimated; 0: nothing to do, or not known
 	Bytes      int64    // estimated peak of memory while it trains; 0: not known
-	Fault      error    // why it cannot run
+	Notes      []string
+	Fault      error // why it cannot run
 }
 
 // Faults counts the sets and stages that cannot be used or run.
@@ -145,7 +146,7 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 		}
 		cost, err := s.Cost(r.work(s.Name))
 		if err == nil {
-			x.Work = cost.Text
+			x.Work, x.Notes = cost.Text, cost.Notes
 			if unmeasured == nil && (x.State == Runs || x.State == Resumes) {
 				x.Seconds, x.Bytes, err = m.estimate(cost)
 			}

@@ -118,7 +118,7 @@ func (e *Env) own(set, part string) (data.Dataset, error) {
 		if tasks := e.Data[set].Tasks; tasks != nil {
 			ds = data.Only(ds, tasks...)
 		}
-		return ds, nil
+		return &limited{Dataset: ds, name: fmt.Sprintf("data set %s, %s part", set, part), share: e.MaxBroken}, nil
 	})
 }
 

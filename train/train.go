@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"must/checkpoint"
@@ -173,6 +174,7 @@ type trainer struct {
 	started time.Time
 	seconds float64 // spent before a resume
 	smooth  float64 // loss as shown
+	blind   int     // steps from the first on without a label
 
 	momentum *torch.Tensor // SGD's, or AdamW's first moment
 	square   *torch.Tensor // AdamW's second moment
@@ -230,8 +232,14 @@ func (t *trainer) train(b *loader.Batch) (err error) {
 		}
 	}
 	if sum == nil { // nothing in this batch is labelled
+		if t.blind == t.step {
+			t.blind++
+		}
 		t.step++
 		rec.Unlabelled = true
+		if t.blind*t.Config.Batch >= t.Train.Len() {
+			return fmt.Errorf("none of the %d images seen carries a label for %s: there is nothing to learn from", t.blind*t.Config.Batch, strings.Join(t.Net.Tasks, " or "))
+		}
 		return t.log.write(rec)
 	}
 	sum.Backward()
