@@ -13,6 +13,7 @@ import (
 	"must/probe"
 	"must/recipe"
 	"must/report"
+	"must/task/classification"
 	"must/torch"
 )
 
@@ -54,13 +55,13 @@ func (p *Probe) Cost(w *Work) (c Cost, err error) {
 		if err != nil {
 			return c, err
 		}
-		if labels = ds.Labels(); !labels.Has(data.Classification) {
+		if labels = ds.Labels(); !labels.Has(classification.Name) {
 			return c, fmt.Errorf("data set %s has no classes", p.Data)
 		}
 		images += ds.Len()
 	}
 	for _, name := range recipe.Names(p.From) {
-		spec := w.Spec([]string{data.Classification}, labels)
+		spec := w.Spec([]string{classification.Name}, labels)
 		if spec.Model, err = p.From[name].architecture(w.Env); err != nil {
 			return c, err
 		}
