@@ -86,7 +86,7 @@ func Open(path string, l data.Labels) (label.Teacher, error) {
 	if err != nil {
 		return label.Teacher{}, err
 	}
-	t, err := External(path, d, dir, l.Classes(d.Task))
+	t, err := External(path, d, dir, l[d.Task].Classes)
 	if err != nil {
 		return label.Teacher{}, err
 	}
