@@ -25,7 +25,7 @@ type Description struct {
 }
 
 // letterbox is the rule by which images get to the input, for people.
-const letterbox = "turn as EXIF says; scale by s = size / longer side, sides rounded half up and at least 1, with Pillow's BILINEAR (antialiased); " +
+const letterbox = "turn as EXIF says; scale by s = size / longer side, sides rounded half up and at least 1, with Pillow's BILINEAR (antialiased), first to the width, then to the height; " +
 	"put into the top left corner of size x size; fill the rest with the colour of fill"
 
 // describe makes the metadata, every value JSON: all in one key for this program, and apart for others.
