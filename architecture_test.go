@@ -17,9 +17,11 @@ import (
 var tiers = [][]string{
 	{"cmd", "scripts"},
 	{"serve", "review"},
+	{"run"},
+	{"stage"},
 	{"recipe"},
 	{"data/formats"},
-	{"pretext"},
+	{"pretext", "teacher", "predictions"},
 	{"train", "label", "report", "probe", "onnx", "export"},
 	{"checkpoint"},
 	{"task"},
@@ -29,7 +31,7 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph"},
-	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "web"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
 	{"native"},
 }
 
