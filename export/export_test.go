@@ -208,7 +208,7 @@ func TestModelPredicts(t *testing.T) {
 				if !slices.Equal(m.Tasks(), tasks) || m.Origin.SHA256 != "abc" || m.View() != n.View() {
 					t.Errorf("%v of %s, %v", m.Tasks(), m.Origin.SHA256, m.View())
 				}
-				images, err := proofImages(nil, 64)
+				images, err := proofImages(nil, 64, leastImages)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -32,7 +32,9 @@ const letterbox = "turn as EXIF says; scale by s = size / longer side, sides rou
 func describe(n *task.Network, o Options) (map[string]string, error) {
 	spec := n.Spec
 	spec.Tasks = o.Tasks
-	spec.Labels = n.Labels.Only(o.Tasks...)
+	if len(o.Tasks) < len(n.Spec.Tasks) {
+		spec.Labels = n.Labels.Only(o.Tasks...)
+	}
 	texts := map[string]string{}
 	var err error
 	put := func(key string, v any) {

@@ -744,7 +744,7 @@ func TestParseModel(t *testing.T) {
 // predict writes what a network sees, as must predict does.
 func predict(t *testing.T, model string, images data.Dataset, out string) {
 	t.Helper()
-	net, err := teacher.Open(model, images.Labels())
+	net, err := teacher.Open(model, images.Labels(), teacher.Engine{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	read, _, err := Open(f, int64(len(b)))
+	read, _, _, err := Open(f, int64(len(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
