@@ -13,6 +13,7 @@ import (
 
 	"must/atomicfile"
 	"must/checkpoint"
+	"must/data"
 	"must/onnx/ort"
 	"must/task"
 	"must/torch"
@@ -121,7 +122,9 @@ func (r *runner) export() error {
 		return err
 	}
 	sweep(filepath.Dir(r.cached))
-	_, err = ONNX(context.Background(), n, r.cached, Options{Argmax: true, Bytes: true, few: true, Origin: Origin{SHA256: r.sum, Training: c.Training}})
+	_, err = ONNX(context.Background(), n, r.cached, Options{
+		Argmax: slices.Contains(n.Spec.Tasks, data.Segmentation), Bytes: true, few: true, Origin: Origin{SHA256: r.sum, Training: c.Training},
+	})
 	return err
 }
 
