@@ -13,9 +13,9 @@ import (
 
 	"must/atomicfile"
 	"must/checkpoint"
-	"must/data"
 	"must/onnx/ort"
 	"must/task"
+	"must/task/segmentation"
 	"must/torch"
 	"must/weights"
 )
@@ -123,7 +123,7 @@ func (r *runner) export() error {
 	}
 	sweep(filepath.Dir(r.cached))
 	_, err = ONNX(context.Background(), n, r.cached, Options{
-		Argmax: slices.Contains(n.Spec.Tasks, data.Segmentation), Bytes: true, few: true, Origin: Origin{SHA256: r.sum, Training: c.Training},
+		Argmax: slices.Contains(n.Spec.Tasks, segmentation.Name), Bytes: true, few: true, Origin: Origin{SHA256: r.sum, Training: c.Training},
 	})
 	return err
 }

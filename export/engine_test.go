@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"must/checkpoint"
-	"must/data"
 	"must/task"
+	"must/task/classification"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -57,7 +58,7 @@ func models(t *testing.T) (files []string) {
 // Both engines have the same settings, so that labels of the one go on with those of the other.
 func TestEngines(t *testing.T) {
 	needsRuntime(t)
-	path, _ := saved(t, data.Classification, data.Segmentation)
+	path, _ := saved(t, classification.Name, segmentation.Name)
 	a, _ := running(t, path, "")
 	b, _ := running(t, path, EngineONNX)
 	if a.SHA256 != b.SHA256 || string(a.Settings()) != string(b.Settings()) || a.View() != b.View() || !slices.Equal(a.Tasks, b.Tasks) {
@@ -94,7 +95,7 @@ func TestEngines(t *testing.T) {
 
 func TestAuto(t *testing.T) {
 	needsRuntime(t)
-	path, _ := saved(t, data.Classification)
+	path, _ := saved(t, classification.Name)
 	r, log := running(t, path, EngineAuto)
 	if !strings.Contains(log, "engine: "+r.Engine+" (4 images in ") {
 		t.Errorf("%s; %s", r.Engine, log)

@@ -15,6 +15,11 @@ import (
 	"must/onnx/graph"
 	"must/onnx/ort"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 	"must/torch/goldentest"
 )
@@ -46,8 +51,8 @@ var backbones = map[string]model.Config{
 
 func labels() data.Labels {
 	return data.Labels{
-		Classification: []string{"a", "b", "c"}, Detection: []string{"x", "y"}, Masks: true,
-		Segmentation: []string{"p", "q", "r", "s"}, Depth: data.Metric, Normals: true,
+		classification.Name: {Classes: []string{"a", "b", "c"}}, detection.Name: {Classes: []string{"x", "y"}, Masks: true},
+		segmentation.Name: {Classes: []string{"p", "q", "r", "s"}}, depth.Name: {Units: data.Metric}, normals.Name: {},
 	}
 }
 
@@ -112,7 +117,7 @@ func TestEveryBackboneAndTask(t *testing.T) {
 	needsRuntime(t)
 	for name, c := range backbones {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(c, 64, labels(), data.Tasks...), func(n *task.Network) {
+			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *task.Network) {
 				p := exported(t, n, Options{Features: n.FeatureNames()})
 				rows := p.Rows[1]
 				if p.Images < 16 || len(rows) != 7+len(n.FeatureNames()) {
@@ -130,20 +135,20 @@ func TestOptions(t *testing.T) {
 	needsRuntime(t)
 	inverse := labels()
 	inverse.Depth, inverse.Masks = data.Inverse, false
-	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks...), func(n *task.Network) {
+	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks()...), func(n *task.Network) {
 		for name, o := range map[string]Options{
 			"bytes":          {Bytes: true, Argmax: true},
-			"raw":            {Raw: true, Tasks: []string{data.Detection}},
-			"half":           {Half: true, Tasks: []string{data.Classification, data.Depth, data.Normals}},
-			"classification": {Tasks: []string{data.Classification}, Features: []string{"pooled"}},
+			"raw":            {Raw: true, Tasks: []string{detection.Name}},
+			"half":           {Half: true, Tasks: []string{classification.Name, depth.Name, normals.Name}},
+			"classification": {Tasks: []string{classification.Name}, Features: []string{"pooled"}},
 		} {
 			t.Run(name, func(t *testing.T) { exported(t, n, o) })
 		}
 		for want, o := range map[string]Options{
 			"task pose: the network has": {Tasks: []string{"pose"}},
 			"feature p9":                 {Features: []string{"p9"}},
-			"argmax is of segmentation":  {Argmax: true, Tasks: []string{data.Depth}},
-			"raw is of detection":        {Raw: true, Tasks: []string{data.Depth}},
+			"argmax is of segmentation":  {Argmax: true, Tasks: []string{depth.Name}},
+			"raw is of detection":        {Raw: true, Tasks: []string{depth.Name}},
 		} {
 			if _, err := ONNX(context.Background(), n, filepath.Join(t.TempDir(), "m.onnx"), o); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %q", err, want)
@@ -159,7 +164,7 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 	if err := p.Err(); err == nil || !strings.Contains(err.Error(), "depth, batch 1: it differs by 0.0002") {
 		t.Error(err)
 	}
-	with(t, spec(backbones["resnet18"], 64, labels(), data.Depth), func(n *task.Network) {
+	with(t, spec(backbones["resnet18"], 64, labels(), depth.Name), func(n *task.Network) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "model.onnx")
 		if err := os.WriteFile(path, []byte("before"), 0o666); err != nil {
@@ -188,9 +193,9 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 // What Open reads predicts as the network does, of several images as of one.
 func TestModelPredicts(t *testing.T) {
 	needsRuntime(t)
-	for name, o := range map[string]Options{"all": {}, "argmax": {Argmax: true, Bytes: true}, "part": {Tasks: []string{data.Detection, data.Segmentation}}} {
+	for name, o := range map[string]Options{"all": {}, "argmax": {Argmax: true, Bytes: true}, "part": {Tasks: []string{detection.Name, segmentation.Name}}} {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(backbones["resnet18"], 64, labels(), data.Tasks...), func(n *task.Network) {
+			with(t, spec(backbones["resnet18"], 64, labels(), data.Tasks()...), func(n *task.Network) {
 				path := filepath.Join(t.TempDir(), "model.onnx")
 				o.Program, o.Origin.SHA256 = "must test", "abc"
 				if _, err := ONNX(context.Background(), n, path, o); err != nil {
@@ -203,7 +208,7 @@ func TestModelPredicts(t *testing.T) {
 				defer m.Free()
 				tasks := o.Tasks
 				if tasks == nil {
-					tasks = data.Tasks
+					tasks = data.Tasks()
 				}
 				if !slices.Equal(m.Tasks(), tasks) || m.Origin.SHA256 != "abc" || m.View() != n.View() {
 					t.Errorf("%v of %s, %v", m.Tasks(), m.Origin.SHA256, m.View())
@@ -222,21 +227,21 @@ func TestModelPredicts(t *testing.T) {
 					t.Fatal(err)
 				}
 				for i, w := range want {
-					near(t, "probability", got[i].Class, w.Class, 1e-5)
-					near(t, "confidence", got[i].Confidence.Pix, w.Confidence.Pix, 1e-4)
+					near(t, "probability", classification.Of(got[i]), classification.Of(w), 1e-5)
+					near(t, "confidence", segmentation.Confidence(got[i]).Pix, segmentation.Confidence(w).Pix, 1e-4)
 					other := 0
-					for k, c := range w.Semantic.Pix {
-						if got[i].Semantic.Pix[k] != c {
+					for k, c := range segmentation.Of(w).Pix {
+						if segmentation.Of(got[i]).Pix[k] != c {
 							other++
 						}
 					}
 					if other > 4 {
 						t.Errorf("image %d: %d pixels are of another class", i, other)
 					}
-					if len(got[i].Objects) != len(w.Objects) {
-						t.Errorf("image %d: %d objects, want %d", i, len(got[i].Objects), len(w.Objects))
+					if len(detection.Of(got[i])) != len(detection.Of(w)) {
+						t.Errorf("image %d: %d objects, want %d", i, len(detection.Of(got[i])), len(detection.Of(w)))
 					}
-					if (got[i].Depth == nil) != !slices.Contains(tasks, data.Depth) {
+					if (depth.Of(got[i]) == nil) != !slices.Contains(tasks, depth.Name) {
 						t.Error("depth that was not asked for, or none")
 					}
 				}
@@ -264,19 +269,19 @@ func TestOpenRefuses(t *testing.T) {
 	write := func(name string, texts map[string]string, side int64) string {
 		g := graph.New()
 		x := g.Input(task.InputName, graph.Float, graph.Batch, 3, side, side)
-		g.Output(g.Op("ReduceMean", graph.Attrs{"axes": []int64{2, 3}, "keepdims": 0}, x), data.Classification, graph.Float, graph.Batch, 3)
+		g.Output(g.Op("ReduceMean", graph.Attrs{"axes": []int64{2, 3}, "keepdims": 0}, x), classification.Name, graph.Float, graph.Batch, 3)
 		path := filepath.Join(dir, name)
 		if err := g.Write(path, "test", "1", texts); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
-	s := spec(backbones["resnet18"], 64, labels(), data.Classification)
+	s := spec(backbones["resnet18"], 64, labels(), classification.Name)
 	said := func(s task.Spec) map[string]string {
 		return map[string]string{metadataKey: fmt.Sprintf(`{"format": 1, "spec": %s}`, s.Settings())}
 	}
 	more := s
-	more.Labels.Classification = []string{"a", "b", "c", "d"}
+	more.Labels = more.Labels.With(classification.Name, data.Meaning{Classes: []string{"a", "b", "c", "d"}})
 	for want, path := range map[string]string{
 		"no export of this program":         write("other.onnx", nil, 64),
 		"export of format 2":                write("newer.onnx", map[string]string{metadataKey: `{"format": 2}`}, 64),
@@ -302,9 +307,9 @@ func TestOpenRefuses(t *testing.T) {
 func TestTorch(t *testing.T) {
 	vit := backbones["vit"]
 	for want, s := range map[string]task.Spec{
-		"torchvision.models.VisionTransformer(image_size=64, patch_size=16, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=96, num_classes=3)": spec(vit, 64, labels(), data.Classification, data.Depth),
-		"torchvision.models.resnet18(num_classes=3)":                  spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), data.Classification),
-		"torchvision.models.resnet18() with fc = torch.nn.Identity()": spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), data.Normals),
+		"torchvision.models.VisionTransformer(image_size=64, patch_size=16, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=96, num_classes=3)": spec(vit, 64, labels(), classification.Name, depth.Name),
+		"torchvision.models.resnet18(num_classes=3)":                  spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), classification.Name),
+		"torchvision.models.resnet18() with fc = torch.nn.Identity()": spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), normals.Name),
 	} {
 		with(t, s, func(n *task.Network) {
 			path := filepath.Join(t.TempDir(), "trunk.pth")
@@ -338,7 +343,7 @@ func TestTorch(t *testing.T) {
 			})
 		})
 	}
-	with(t, spec(backbones["bit"], 64, labels(), data.Depth), func(n *task.Network) {
+	with(t, spec(backbones["bit"], 64, labels(), depth.Name), func(n *task.Network) {
 		if _, err := Torch(n, filepath.Join(t.TempDir(), "b.pth")); err == nil || !strings.Contains(err.Error(), "torchvision has no BiT ResNet-v2-18") {
 			t.Error(err)
 		}

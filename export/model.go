@@ -9,6 +9,7 @@ import (
 	"must/data"
 	"must/onnx/ort"
 	"must/task"
+	"must/task/detection"
 	"must/weights"
 )
 
@@ -62,7 +63,7 @@ func open(path string, o ort.Options) (m *Model, err error) {
 		return m, fmt.Errorf("metadata %s: %w", metadataKey, err)
 	}
 	for _, t := range m.Spec.Tasks {
-		if !(m.Raw && t == data.Detection) {
+		if !(m.Raw && t == detection.Name) {
 			m.tasks = append(m.tasks, t)
 		}
 	}

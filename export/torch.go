@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"must/checkpoint/convert"
-	"must/data"
 	"must/model"
 	"must/task"
+	"must/task/classification"
 	"must/torch"
 	"must/weights"
 	"must/weights/pth"
@@ -18,8 +18,8 @@ import (
 // torchvision's names. It returns how to build the model that loads it strictly.
 func Torch(n *task.Network, path string) (build string, err error) {
 	classes := 0
-	if slices.Contains(n.Spec.Tasks, data.Classification) {
-		classes = len(n.Labels.Classification)
+	if slices.Contains(n.Spec.Tasks, classification.Name) {
+		classes = len(n.Labels[classification.Name].Classes)
 	}
 	if build, err = convert.Torchvision(n.Model, n.Size, classes); err != nil {
 		return "", err

@@ -11,6 +11,11 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/strict"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // check tells what is wrong with the form of a recipe, before anything is opened or spent.
@@ -24,8 +29,8 @@ func (r *Recipe) check() error {
 	}
 	// What the networks will know is not known yet, and does not matter to these settings.
 	some := []string{"some"}
-	labels := data.Labels{Classification: some, Detection: some, Segmentation: some, Depth: data.Metric, Normals: true}
-	if err := r.Spec(data.Tasks, labels).Check(); err != nil {
+	labels := data.Labels{classification.Name: {Classes: some}, detection.Name: {Classes: some}, segmentation.Name: {Classes: some}, depth.Name: {Units: data.Metric}, normals.Name: {}}
+	if err := r.Spec(data.Tasks(), labels).Check(); err != nil {
 		return err
 	}
 	for _, name := range Names(r.Data) {
@@ -131,8 +136,8 @@ func (r *Recipe) CheckSets(names ...string) error {
 // CheckTasks tells which of some names is none of a task.
 func CheckTasks(names ...string) error {
 	for _, n := range names {
-		if !slices.Contains(data.Tasks, n) {
-			return fmt.Errorf("no task %q%s", n, strict.Suggest(n, data.Tasks))
+		if !slices.Contains(data.Tasks(), n) {
+			return fmt.Errorf("no task %q%s", n, strict.Suggest(n, data.Tasks()))
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 
 	"must/data"
 	"must/strict"
+	"must/task/depth"
+	"must/task/segmentation"
 )
 
 // A Space is the classes of a task in this recipe: a list in the file, or those of a data set. Sets
@@ -46,7 +48,7 @@ func (s Space) MarshalYAML() (any, error) {
 func (r *Recipe) checkSpaces() error {
 	for _, task := range Names(r.Spaces) {
 		s := r.Spaces[task]
-		if task == data.Depth {
+		if task == depth.Name {
 			if s == nil || s.Units != data.Inverse {
 				return fmt.Errorf("spaces.depth: it can be %s only, which metric depth is turned into", data.Inverse)
 			}
@@ -61,7 +63,7 @@ func (r *Recipe) checkSpaces() error {
 			return fmt.Errorf("spaces.%s is empty; give it a list of classes, or {from: SET}", task)
 		case s.From != "" && r.Data[s.From] == nil:
 			return fmt.Errorf("spaces.%s: no data set %q%s", task, s.From, strict.Suggest(s.From, Names(r.Data)))
-		case task == data.Segmentation && len(s.Classes) > data.Ignore:
+		case task == segmentation.Name && len(s.Classes) > data.Ignore:
 			return fmt.Errorf("spaces.%s has %d classes; a map holds at most %d", task, len(s.Classes), data.Ignore)
 		}
 		for i, c := range s.Classes {
@@ -78,8 +80,8 @@ func (r *Recipe) checkSpaces() error {
 			}
 		}
 		for _, task := range set.Tasks {
-			if !slices.Contains(data.Tasks, task) {
-				return fmt.Errorf("data.%s.tasks: no task %q%s", name, task, strict.Suggest(task, data.Tasks))
+			if !slices.Contains(data.Tasks(), task) {
+				return fmt.Errorf("data.%s.tasks: no task %q%s", name, task, strict.Suggest(task, data.Tasks()))
 			}
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"must/label/shards"
 	"must/onnx/ort"
 	"must/stage"
+	"must/task/depth"
+	"must/task/detection"
 )
 
 const models = "../onnx/testdata/"
@@ -55,12 +57,12 @@ func TestExternalTeachers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := set.Labels(); l.Depth != data.Inverse || !slices.Equal(l.Detection, []string{"wasp", "bee"}) {
+	if l := set.Labels(); l[depth.Name].Units != data.Inverse || !slices.Equal(l[detection.Name].Classes, []string{"wasp", "bee"}) {
 		t.Errorf("labels are %+v", l)
 	}
 	index := set.Index()
 	d, err := (r.External["midas"]).Hash("")
-	if p := index.Tasks[data.Depth]; err != nil || p.SHA256 != d || p.Teacher != "midas" || p.Settings == "" {
+	if p := index.Tasks[depth.Name]; err != nil || p.SHA256 != d || p.Teacher != "midas" || p.Settings == "" {
 		t.Errorf("the origin of depth is %+v, want a model of %s", p, d)
 	}
 	// Its quality is told by the first set that has the truth, though that is in metres.
@@ -72,7 +74,7 @@ func TestExternalTeachers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 1 || found[0].Teacher != "midas" || found[0].Set != "ranges" || found[0].Scores[data.Depth] == nil {
+	if len(found) != 1 || found[0].Teacher != "midas" || found[0].Set != "ranges" || found[0].Scores[depth.Name] == nil {
 		t.Errorf("quality of labels: %+v", found)
 	}
 

@@ -19,6 +19,9 @@ import (
 	"must/recipe"
 	"must/stage"
 	"must/task"
+	"must/task/classification"
+	"must/task/detection"
+	"must/task/segmentation"
 	"must/torch"
 	"must/train"
 )
@@ -302,8 +305,8 @@ func (m *planner) cost(run stage.Run) (train.Cost, error) {
 	}
 	about := func(n int) int { return bits.Len(uint(max(n, 1) - 1)) } // classes cost little
 	key, err := json.Marshal([]any{
-		s.Tasks, s.Size, s.Model, s.Detection, s.Labels.Masks && slices.Contains(s.Tasks, data.Detection),
-		about(len(s.Labels.Classification)), about(len(s.Labels.Detection)), about(len(s.Labels.Segmentation)),
+		s.Tasks, s.Size, s.Model, s.Detection, s.Labels[detection.Name].Masks && slices.Contains(s.Tasks, detection.Name),
+		about(len(s.Labels[classification.Name].Classes)), about(len(s.Labels[detection.Name].Classes)), about(len(s.Labels[segmentation.Name].Classes)),
 		images, c.BF16, c.Optimizer, c.EMA > 0, run.Pretext,
 	})
 	if err != nil {

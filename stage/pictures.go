@@ -14,6 +14,7 @@ import (
 	"must/data"
 	"must/draw"
 	"must/task"
+	"must/task/detection"
 )
 
 // Pictures of a stage lie in <stage>/pictures, those of a transfer set in <stage>/<set>/pictures, as
@@ -44,7 +45,7 @@ type viewer struct {
 
 // shown are the thresholds for predictions that are no labels: only objects that a detector is more
 // sure of than not.
-var shown = map[string]float64{data.Detection: 0.5}
+var shown = map[string]float64{detection.Name: 0.5}
 
 // pictures draws n images spread over a set: themselves, their truth for the task, and what each
 // network sees.
@@ -105,7 +106,7 @@ func spread(ds data.Dataset, name string, n int) data.Dataset {
 		from, to := i*ds.Len()/n, (i+1)*ds.Len()/n
 		at := from
 		for k := from; k < min(from+tries, to); k++ {
-			if c, err := ds.Sample(k); err == nil && c.Has(name) && (name != data.Detection || len(c.Objects) > 0) {
+			if c, err := ds.Sample(k); err == nil && c.Has(name) && (name != detection.Name || len(detection.Of(c)) > 0) {
 				at = k
 				break
 			}

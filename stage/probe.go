@@ -13,6 +13,7 @@ import (
 	"must/probe"
 	"must/recipe"
 	"must/report"
+	"must/task/classification"
 	"must/torch"
 )
 
@@ -54,13 +55,13 @@ func (p *Probe) Cost(e *Env) (w Cost, err error) {
 		if err != nil {
 			return w, err
 		}
-		if labels = ds.Labels(); !labels.Has(data.Classification) {
+		if labels = ds.Labels(); !labels.Has(classification.Name) {
 			return w, fmt.Errorf("data set %s has no classes", p.Data)
 		}
 		images += ds.Len()
 	}
 	for _, name := range recipe.Names(p.From) {
-		spec := e.Spec([]string{data.Classification}, labels)
+		spec := e.Spec([]string{classification.Name}, labels)
 		if spec.Model, err = p.From[name].architecture(e); err != nil {
 			return w, err
 		}

@@ -36,7 +36,7 @@ func (r repeat) text() (string, error) {
 // facts lists scores as text, the ranking one of every task first.
 func facts(s task.Scores) []report.Fact {
 	var out []report.Fact
-	for _, name := range data.Tasks {
+	for _, name := range data.Tasks() {
 		for _, v := range s[name] {
 			label := v.Name
 			if len(s) > 1 {

@@ -108,7 +108,7 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 		thresholds = l.Thresholds
 	}
 	var rows []Comparison
-	for _, name := range data.Tasks {
+	for _, name := range data.Tasks() {
 		if _, ok := s.Teachers[name]; !ok {
 			continue
 		}

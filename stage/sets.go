@@ -7,6 +7,7 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/label/shards"
+	"must/task/depth"
 )
 
 // sets are the parts of data sets that have been opened, each once, so that it is parsed once and
@@ -50,8 +51,8 @@ func (e *Env) Open(set, part string) (data.Dataset, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.Spaces[data.Depth] != nil {
-			ds = data.Invert(ds)
+		if e.Spaces[depth.Name] != nil {
+			ds = depth.Invert(ds)
 		}
 		return e.labelled(data.Remap(ds, mappings...), set)
 	})

@@ -22,6 +22,7 @@ import (
 	"must/recipe"
 	"must/report"
 	"must/task"
+	"must/task/depth"
 	"must/torch"
 	"must/train"
 )
@@ -282,7 +283,7 @@ func (t *Train) weights(e *Env, c train.Config) (map[string]float64, error) {
 				return nil, err
 			}
 			for _, name := range teacher.Spec.Tasks {
-				if name != data.Depth {
+				if name != depth.Name {
 					w[name] = train.LossWeight(c, teacher.Training)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"must/data"
 	"must/metric"
 	"must/model"
+	depthlabel "must/task/depth"
 	"must/torch"
 )
 
@@ -25,23 +26,23 @@ type depth struct {
 }
 
 func newDepth(b model.Builder, s *Spec) Task {
-	return &depth{newPixelHead(b, s.Model, 1), s.Labels.Depth}
+	return &depth{newPixelHead(b, s.Model, 1), s.Labels[depthlabel.Name].Units}
 }
 
-func (*depth) Name() string { return data.Depth }
+func (*depth) Name() string { return depthlabel.Name }
 
 func (d *depth) Targets(samples []*data.Sample, _ *rand.Rand) any {
 	t := &mapTargets{}
 	for i, s := range samples {
-		if s.Depth == nil {
+		if depthlabel.Of(s) == nil {
 			continue
 		}
 		center, spread := 0., 1.
 		if d.units == data.Inverse {
-			center, spread = robustScale(s.Depth.Pix)
+			center, spread = robustScale(depthlabel.Of(s).Pix)
 		}
 		valid := 0.
-		for _, v := range s.Depth.Pix {
+		for _, v := range depthlabel.Of(s).Pix {
 			x := (float64(v) - center) / spread
 			if d.units == data.Metric {
 				x = math.Log(float64(v))
@@ -54,7 +55,7 @@ func (d *depth) Targets(samples []*data.Sample, _ *rand.Rand) any {
 			valid++
 		}
 		if valid == 0 {
-			n := len(s.Depth.Pix)
+			n := len(depthlabel.Of(s).Pix)
 			t.values, t.valid = t.values[:len(t.values)-n], t.valid[:len(t.valid)-n]
 			continue
 		}

@@ -8,6 +8,8 @@ import (
 	"must/data"
 	"must/model"
 	"must/onnx/graph"
+	detectionlabel "must/task/detection"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
@@ -221,11 +223,11 @@ func (s *Spec) Decode(out Outputs, tasks []string, preds []*data.Sample) error {
 func OutputOf(name string) string {
 	switch name {
 	case outBoxes, outScores, outLabels, outCount, outMasks:
-		return data.Detection
+		return detectionlabel.Name
 	case confidence:
-		return data.Segmentation
+		return segmentationlabel.Name
 	}
-	if slices.Contains(data.Tasks, name) {
+	if slices.Contains(data.Tasks(), name) {
 		return name
 	}
 	return ""

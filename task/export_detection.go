@@ -8,6 +8,7 @@ import (
 	"must/detect"
 	"must/model"
 	"must/onnx/graph"
+	detectionlabel "must/task/detection"
 	"must/torch"
 )
 
@@ -407,7 +408,7 @@ func (d *detection) Decode(out Outputs, size int, preds []*data.Sample) error {
 		}
 	}
 	for i, p := range preds {
-		p.Objects = []data.Object{}
+		detectionlabel.Set(p, []data.Object{})
 		for j := range min(int(count.Values[i]), most) {
 			b := detect.Box(boxes.row(i)[4*j:][:4])
 			o := data.Object{Box: b.Data(), Class: int(labels.row(i)[j]), Score: scores.row(i)[j]}
@@ -417,7 +418,7 @@ func (d *detection) Decode(out Outputs, size int, preds []*data.Sample) error {
 			if d.masks {
 				o.Mask = detect.PasteMask(masks.row(i)[j*side*side:][:side*side], side, b, size, size)
 			}
-			p.Objects = append(p.Objects, o)
+			detectionlabel.Set(p, append(detectionlabel.Of(p), o))
 		}
 	}
 	return nil

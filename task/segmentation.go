@@ -6,6 +6,7 @@ import (
 	"must/data"
 	"must/metric"
 	"must/model"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
@@ -17,11 +18,11 @@ type segmentation struct {
 }
 
 func newSegmentation(b model.Builder, s *Spec) Task {
-	n := len(s.Labels.Segmentation)
+	n := len(s.Labels[segmentationlabel.Name].Classes)
 	return &segmentation{newPixelHead(b, s.Model, int64(n)), n}
 }
 
-func (*segmentation) Name() string { return data.Segmentation }
+func (*segmentation) Name() string { return segmentationlabel.Name }
 
 type segmentTargets struct {
 	labelled []int64
@@ -31,11 +32,11 @@ type segmentTargets struct {
 func (s *segmentation) Targets(samples []*data.Sample, _ *rand.Rand) any {
 	t := &segmentTargets{}
 	for i, sample := range samples {
-		if sample.Semantic == nil {
+		if segmentationlabel.Of(sample) == nil {
 			continue
 		}
 		start, some := len(t.classes), false
-		for _, c := range sample.Semantic.Pix {
+		for _, c := range segmentationlabel.Of(sample).Pix {
 			t.classes = append(t.classes, int64(c))
 			some = some || c != data.Ignore
 		}
@@ -63,12 +64,12 @@ func (s *segmentation) Predict(f *model.Features, preds []*data.Sample) {
 
 // Pseudo ignores pixels whose class is less probable than the threshold.
 func (*segmentation) Pseudo(pred *data.Sample, threshold float64) {
-	for i, c := range pred.Confidence.Pix {
+	for i, c := range segmentationlabel.Confidence(pred).Pix {
 		if float64(c) < threshold {
-			pred.Semantic.Pix[i] = data.Ignore
+			segmentationlabel.Of(pred).Pix[i] = data.Ignore
 		}
 	}
-	pred.Confidence = nil
+	segmentationlabel.SetConfidence(pred, nil)
 }
 
 func (s *segmentation) Metric(l data.Labels) metric.Metric {

@@ -9,6 +9,7 @@ import (
 
 	"must/data"
 	"must/onnx/ort"
+	"must/task/classification"
 	"must/torch"
 )
 
@@ -26,12 +27,12 @@ func TestExternal(t *testing.T) {
 	if _, err := ort.Find(); err != nil {
 		t.Skip("no ONNX Runtime here: `make onnxruntime` fetches one")
 	}
-	teachers, err := OpenAll([]string{models + "class.teacher.yaml"}, data.Labels{Classification: []string{"dog", "bee", "ant", "cat"}}, Engine{})
+	teachers, err := OpenAll([]string{models + "class.teacher.yaml"}, data.Labels{classification.Name: {Classes: []string{"dog", "bee", "ant", "cat"}}}, Engine{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer teachers[0].Net.Free()
-	if got := teachers[0].Net.Knows().Classification[0]; got != "dog" {
+	if got := teachers[0].Net.Knows()[classification.Name].Classes[0]; got != "dog" {
 		t.Errorf("its first class is %s, not the set's", got)
 	}
 	if _, err := OpenAll([]string{models + "gone.teacher.yaml"}, data.Labels{}, Engine{}); err == nil || !strings.Contains(err.Error(), "gone.teacher.yaml") {

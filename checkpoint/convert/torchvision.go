@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"must/data"
 	"must/model"
+	"must/task/classification"
 )
 
 // Torchvision tells how to build torchvision's model of an architecture for images of a size, with a
@@ -52,7 +52,7 @@ func Torchvision(c model.Config, size, classes int) (build string, err error) {
 // has; "" for others, of necks and other heads.
 func TorchvisionName(c model.Config, ours string) string {
 	vit := c.Backbone == model.BackboneViT
-	if name, ok := strings.CutPrefix(ours, "heads."+data.Classification+"."); ok {
+	if name, ok := strings.CutPrefix(ours, "heads."+classification.Name+"."); ok {
 		if vit {
 			return "heads.head." + name
 		}

@@ -21,6 +21,7 @@ import (
 	"must/data/frame"
 	"must/data/imagefile"
 	"must/data/text"
+	"must/task/segmentation"
 )
 
 // Classes are the 150 classes of the benchmark: the first of the synonyms in objectInfo150.txt.
@@ -267,8 +268,10 @@ type dataset struct {
 	counts      frame.Counts
 }
 
-func (d *dataset) Len() int                     { return len(d.files) }
-func (d *dataset) Labels() data.Labels          { return data.Labels{Segmentation: d.legend.Names} }
+func (d *dataset) Len() int { return len(d.files) }
+func (d *dataset) Labels() data.Labels {
+	return data.Labels{segmentation.Name: {Classes: d.legend.Names}}
+}
 func (d *dataset) Key(i int) string             { return d.keys[i] }
 func (d *dataset) Carries(i int, _ string) bool { return d.maps[i] != "" }
 

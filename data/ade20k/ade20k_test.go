@@ -13,6 +13,7 @@ import (
 
 	"must/data"
 	"must/data/datatest"
+	"must/task/segmentation"
 )
 
 // grey is a map of one row.
@@ -43,17 +44,17 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{Segmentation: []string{"wall", "building", "sky"}}) {
+	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{segmentation.Name: {Classes: []string{"wall", "building", "sky"}}}) {
 		t.Errorf("labels %+v", got)
 	}
 	if d.Len() != 2 || d.Key(0) != "training/ADE_train_00000001" {
 		t.Errorf("%d images, first %s", d.Len(), d.Key(0))
 	}
 	s, err := d.Sample(0)
-	if err != nil || !slices.Equal(s.Semantic.Pix, []uint8{data.Ignore, 0, 1, 2}) {
+	if err != nil || !slices.Equal(segmentation.Of(s).Pix, []uint8{data.Ignore, 0, 1, 2}) {
 		t.Errorf("%v, %v", s, err)
 	}
-	if s, err = d.Sample(1); err != nil || s.Image.Rect.Size() != image.Pt(16, 24) || s.Semantic.W != 16 {
+	if s, err = d.Sample(1); err != nil || s.Image.Rect.Size() != image.Pt(16, 24) || segmentation.Of(s).W != 16 {
 		t.Errorf("annotated as stored: %v", err)
 	}
 	for split, want := range map[string]int{"val": 1, "": 3} {
@@ -71,7 +72,7 @@ func TestClasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := d.Sample(0)
-	if err != nil || d.Labels().Segmentation[s.Semantic.Pix[0]] != "flag" {
+	if err != nil || d.Labels()[segmentation.Name].Classes[segmentation.Of(s).Pix[0]] != "flag" {
 		t.Errorf("%v, %v", s, err)
 	}
 	sorted := slices.Sorted(slices.Values(Classes))
@@ -88,14 +89,14 @@ func TestOwnClasses(t *testing.T) {
 	} {
 		dir := datatest.Folder(t, map[string]string{"images/training/a.jpg": "png 3×1", "annotations/training/a.png": grey(3, 0, 1), "images/training/b.jpg": "png 1×1", c.file: c.text})
 		d, err := Open(data.Source{Path: dir})
-		if err != nil || strings.Join(d.Labels().Segmentation, " ") != c.want {
+		if err != nil || strings.Join(d.Labels()[segmentation.Name].Classes, " ") != c.want {
 			t.Errorf("%s: %v, %v", name, d, err)
 			continue
 		}
-		if s, err := d.Sample(0); err != nil || !slices.Equal(s.Semantic.Pix, []uint8{2, data.Ignore, 0}) {
+		if s, err := d.Sample(0); err != nil || !slices.Equal(segmentation.Of(s).Pix, []uint8{2, data.Ignore, 0}) {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
-		if s, err := d.Sample(1); err != nil || s.Semantic != nil || data.Labelled(d, data.Segmentation) != 1 {
+		if s, err := d.Sample(1); err != nil || segmentation.Of(s) != nil || data.Labelled(d, segmentation.Name) != 1 {
 			t.Errorf("%s, without a map: %+v, %v", name, s, err)
 		}
 	}
@@ -117,7 +118,7 @@ func TestBrokenSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels().Segmentation; !slices.Equal(got, []string{"wall", "building", "wall;other wall"}) {
+	if got := d.Labels()[segmentation.Name].Classes; !slices.Equal(got, []string{"wall", "building", "wall;other wall"}) {
 		t.Errorf("classes %q", got)
 	}
 	for i, want := range []string{"pixel (1, 0) has value 4", "2×1 pixels, but its labels are for 3×1", "d.png: not an image", "not colour"} {

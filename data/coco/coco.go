@@ -21,6 +21,7 @@ import (
 	"must/data/imagefile"
 	"must/data/images"
 	"must/metric/rle"
+	"must/task/detection"
 )
 
 // The sets that a Source can name.
@@ -319,7 +320,7 @@ func (d *Dataset) setInstances() {
 	if !d.index.annotated {
 		return
 	}
-	d.labels.Detection = d.index.classes()
+	d.labels = d.labels.With(detection.Name, data.Meaning{Classes: d.index.classes()})
 	for i := range uint32(d.index.annotations.len()) {
 		if d.index.annotations.at(i).length > 0 {
 			d.labels.Masks = true
@@ -352,7 +353,7 @@ func (d *Dataset) setInstances() {
 
 // objects gives a sample its objects.
 func (d *Dataset) objects(at int, s *data.Sample, f frame.Frame) (err error) {
-	s.Objects = []data.Object{}
+	detection.Set(s, []data.Object{})
 	for _, n := range d.index.of(at) {
 		a := d.index.annotations.at(n)
 		o := data.Object{Class: int(a.class), Score: 1, Area: f.Area(a.area), Crowd: a.crowd, Box: a.bounds().Clip(f.W, f.H)}
@@ -368,12 +369,12 @@ func (d *Dataset) objects(at int, s *data.Sample, f frame.Frame) (err error) {
 		}
 		if o.Box.Area() > 0 {
 			o.Box = f.Box(o.Box)
-			s.Objects = append(s.Objects, o)
+			detection.Set(s, append(detection.Of(s), o))
 		} else {
-			s.Unknown = append(s.Unknown, o.Class)
+			detection.SetUnknown(s, append(detection.Unknown(s), o.Class))
 		}
 	}
-	slices.Sort(s.Unknown)
-	s.Unknown = slices.Compact(s.Unknown)
+	slices.Sort(detection.Unknown(s))
+	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
 	return nil
 }

@@ -14,6 +14,8 @@ import (
 	"must/data/frame"
 	"must/data/imagefile"
 	"must/metric/cocojson"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // setPanoptic makes the maps and things of a panoptic file the labels.
@@ -33,10 +35,10 @@ func (d *Dataset) setPanoptic(file string) error {
 			return fmt.Errorf("the file_name %q of annotation %d is no path inside the folder of maps", x.maps[i], i)
 		}
 	}
-	d.labels.Segmentation = x.classes()
+	d.labels = d.labels.With(segmentation.Name, data.Meaning{Classes: x.classes()})
 	for _, c := range x.categories {
 		if c.thing {
-			d.labels.Detection = append(d.labels.Detection, c.name)
+			d.labels = d.labels.With(detection.Name, data.Meaning{Classes: append(d.labels[detection.Name].Classes, c.name)})
 			d.labels.Masks = true
 		}
 	}
@@ -74,7 +76,7 @@ func (d *Dataset) segments(at int, s *data.Sample, f frame.Frame) error {
 	}
 
 	of := make([]int32, size.X*size.Y) // segment of each pixel, -1 for none
-	s.Semantic = data.NewGrid[uint8](size.X, size.Y)
+	segmentation.Set(s, data.NewGrid[uint8](size.X, size.Y))
 	last, lastID := -1, uint32(0)
 	for i := range of {
 		rgb := img.Pix[4*i:][:3]
@@ -86,24 +88,24 @@ func (d *Dataset) segments(at int, s *data.Sample, f frame.Frame) error {
 		}
 		of[i] = int32(last)
 		if last < 0 {
-			s.Semantic.Pix[i] = data.Ignore
+			segmentation.Of(s).Pix[i] = data.Ignore
 			continue
 		}
-		s.Semantic.Pix[i] = uint8(segments[last].class)
+		segmentation.Of(s).Pix[i] = uint8(segments[last].class)
 		p := image.Pt(i%size.X, i/size.X)
 		segments[last].extent = segments[last].extent.Union(image.Rectangle{Min: p, Max: p.Add(image.Pt(1, 1))})
 	}
-	if s.Semantic, err = frame.Grid(f, s.Semantic); err != nil || d.labels.Detection == nil {
+	if s.Semantic, err = frame.Grid(f, segmentation.Of(s)); err != nil || d.labels[detection.Name].Classes == nil {
 		return err
 	}
-	s.Objects = []data.Object{}
+	detection.Set(s, []data.Object{})
 	for n, g := range segments {
 		box := g.annotation.bounds().Clip(size.X, size.Y)
 		switch {
 		case g.thing < 0:
 			continue
 		case box.Area() == 0 || g.extent.Empty():
-			s.Unknown = append(s.Unknown, g.thing)
+			detection.SetUnknown(s, append(detection.Unknown(s), g.thing))
 			continue
 		}
 		m := &data.Mask{Rect: g.extent, Pix: make([]uint8, g.extent.Dx()*g.extent.Dy())}
@@ -113,10 +115,10 @@ func (d *Dataset) segments(at int, s *data.Sample, f frame.Frame) error {
 				m.Pix[i] = 1
 			}
 		}
-		s.Objects = append(s.Objects, data.Object{Box: f.Box(box), Class: g.thing, Score: 1, Mask: f.Mask(m), Area: f.Area(g.area), Crowd: g.crowd})
+		detection.Set(s, append(detection.Of(s), data.Object{Box: f.Box(box), Class: g.thing, Score: 1, Mask: f.Mask(m), Area: f.Area(g.area), Crowd: g.crowd}))
 	}
-	slices.Sort(s.Unknown)
-	s.Unknown = slices.Compact(s.Unknown)
+	slices.Sort(detection.Unknown(s))
+	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"must/data"
 	"must/data/frame"
 	"must/data/imagefile"
+	"must/task/segmentation"
 )
 
 // setStuff makes maps, drawn from the masks of all annotations, the labels.
@@ -17,16 +18,16 @@ func (d *Dataset) setStuff() error {
 		return fmt.Errorf("%d categories are more than the %d that a map can hold", len(d.index.categories), data.Ignore)
 	}
 	d.label = (*Dataset).regions
-	d.labels.Segmentation = d.index.classes()
+	d.labels = d.labels.With(segmentation.Name, data.Meaning{Classes: d.index.classes()})
 	return nil
 }
 
 // regions gives a sample its map. Where regions overlap, the later counts.
 func (d *Dataset) regions(at int, s *data.Sample, f frame.Frame) (err error) {
 	w, h := f.W, f.H
-	s.Semantic = data.NewGrid[uint8](w, h)
-	for i := range s.Semantic.Pix {
-		s.Semantic.Pix[i] = data.Ignore
+	segmentation.Set(s, data.NewGrid[uint8](w, h))
+	for i := range segmentation.Of(s).Pix {
+		segmentation.Of(s).Pix[i] = data.Ignore
 	}
 	for _, n := range d.index.of(at) {
 		a := d.index.annotations.at(n)
@@ -42,11 +43,11 @@ func (d *Dataset) regions(at int, s *data.Sample, f frame.Frame) (err error) {
 		}
 		for i, v := range m.Pix {
 			if v != 0 {
-				s.Semantic.Set(m.Rect.Min.X+i%m.Rect.Dx(), m.Rect.Min.Y+i/m.Rect.Dx(), uint8(a.class))
+				segmentation.Of(s).Set(m.Rect.Min.X+i%m.Rect.Dx(), m.Rect.Min.Y+i/m.Rect.Dx(), uint8(a.class))
 			}
 		}
 	}
-	s.Semantic, err = frame.Grid(f, s.Semantic)
+	s.Semantic, err = frame.Grid(f, segmentation.Of(s))
 	return err
 }
 
@@ -124,7 +125,7 @@ func openMaps(maps string, src data.Source) (data.Dataset, error) {
 // Notes tells of turned pictures.
 func (d *mapped) Notes() []string     { return d.counts.Notes() }
 func (d *mapped) Len() int            { return len(d.files) }
-func (d *mapped) Labels() data.Labels { return data.Labels{Segmentation: StuffThings} }
+func (d *mapped) Labels() data.Labels { return data.Labels{segmentation.Name: {Classes: StuffThings}} }
 func (d *mapped) Key(i int) string    { return strings.TrimSuffix(d.files[i], ".png") }
 
 func (d *mapped) Sample(i int) (*data.Sample, error) {

@@ -28,6 +28,8 @@ import (
 	"must/data/frame"
 	"must/data/imagefile"
 	"must/data/text"
+	"must/task/detection"
+	segmentationlabel "must/task/segmentation"
 )
 
 // Classes are the 20 classes of VOC2007 and VOC2012 in their customary order.
@@ -318,7 +320,7 @@ func (d *Dataset) findLegend(ids []string, void string) error {
 	if d.legend, err = classes.ForMaps(t, files, 0, void, "255"); err != nil {
 		return fmt.Errorf("%s: %w", d.path("SegmentationClass"), err)
 	}
-	d.labels.Segmentation = d.legend.Names
+	d.labels = d.labels.With(segmentationlabel.Name, data.Meaning{Classes: d.legend.Names})
 	return nil
 }
 
@@ -330,7 +332,7 @@ func (d *Dataset) readAll(ids []string) (err error) {
 	if d.labels.Detection, err = d.classNames(); err != nil {
 		return err
 	}
-	if len(d.labels.Detection) == 0 {
+	if len(d.labels[detection.Name].Classes) == 0 {
 		return fmt.Errorf("%s: no annotation in it names an object%s", d.path(d.annotated), d.firstError())
 	}
 	return nil
@@ -602,7 +604,7 @@ func (d *Dataset) readList(file string) error {
 // resolve indexes the classes and counts the boxes that cannot be used as they are.
 func (d *Dataset) resolve() {
 	d.classes = map[string]int{}
-	for i, name := range d.labels.Detection {
+	for i, name := range d.labels[detection.Name].Classes {
 		d.classes[name] = i
 	}
 	for _, it := range d.items {
@@ -657,17 +659,17 @@ func (d *Dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil || a == nil {
 		return s, err
 	}
-	s.Objects = []data.Object{}
+	detection.Set(s, []data.Object{})
 	for _, o := range a.objects {
 		class := d.classes[o.name]
 		box := o.box.Clip(f.W, f.H)
 		if o.boxless || !(box.Area() > 0) {
-			s.Unknown = append(s.Unknown, class)
+			detection.SetUnknown(s, append(detection.Unknown(s), class))
 			continue
 		}
-		s.Objects = append(s.Objects, data.Object{Box: f.Box(box), Class: class, Score: 1, Crowd: o.difficult})
+		detection.Set(s, append(detection.Of(s), data.Object{Box: f.Box(box), Class: class, Score: 1, Crowd: o.difficult}))
 	}
-	slices.Sort(s.Unknown)
-	s.Unknown = slices.Compact(s.Unknown)
+	slices.Sort(detection.Unknown(s))
+	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
 	return s, nil
 }

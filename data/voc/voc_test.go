@@ -14,6 +14,8 @@ import (
 
 	"must/data"
 	"must/data/datatest"
+	"must/task/detection"
+	segmentationlabel "must/task/segmentation"
 )
 
 func object1(name, extra string, box ...any) string {
@@ -51,7 +53,7 @@ func TestDetection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{Detection: Classes}) {
+	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{detection.Name: {Classes: Classes}}) {
 		t.Errorf("labels %+v", got)
 	}
 	if v := d.(*Dataset); d.Len() != 3 || v.Clipped != 1 || v.Dropped != 2 {
@@ -71,8 +73,8 @@ func TestDetection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(s.Objects, objects) {
-			t.Errorf("%s: got %+v, want %+v", s.Key, s.Objects, objects)
+		if !reflect.DeepEqual(detection.Of(s), objects) {
+			t.Errorf("%s: got %+v, want %+v", s.Key, detection.Of(s), objects)
 		}
 	}
 
@@ -108,12 +110,12 @@ func TestForeignClassesAndNoLists(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := d.Labels().Detection; !reflect.DeepEqual(got, []string{"RBC", "dog", "Äpfel"}) {
+		if got := d.Labels()[detection.Name].Classes; !reflect.DeepEqual(got, []string{"RBC", "dog", "Äpfel"}) {
 			t.Errorf("classes %q", got)
 		}
 		n += d.Len()
 		s, err := d.Sample(0)
-		if err != nil || len(s.Objects) != 1 || s.Objects[0].Box != (data.Box{X1: 4, Y1: 4}) {
+		if err != nil || len(detection.Of(s)) != 1 || detection.Of(s)[0].Box != (data.Box{X1: 4, Y1: 4}) {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
@@ -139,7 +141,7 @@ func TestAnnotatedAsStored(t *testing.T) {
 	}
 	for i, want := range []image.Point{{16, 24}, {16, 24}} { // either is shown upright
 		s, err := d.Sample(i)
-		if err != nil || s.Image.Rect.Size() != want || s.Objects[0].Box.Area() != 24*16 {
+		if err != nil || s.Image.Rect.Size() != want || detection.Of(s)[0].Box.Area() != 24*16 {
 			t.Errorf("%v, %v, want %v", s, err, want)
 		}
 	}
@@ -171,11 +173,11 @@ func TestSegmentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels(); len(got.Segmentation) != 21 || got.Segmentation[20] != "tvmonitor" || got.Detection != nil {
+	if got := d.Labels(); len(got[segmentationlabel.Name].Classes) != 21 || got[segmentationlabel.Name].Classes[20] != "tvmonitor" || got[detection.Name].Classes != nil {
 		t.Errorf("labels %+v", got)
 	}
 	s, err := d.Sample(0)
-	if err != nil || !reflect.DeepEqual(s.Semantic.Pix, good.Pix) || s.Objects != nil {
+	if err != nil || !reflect.DeepEqual(segmentationlabel.Of(s).Pix, good.Pix) || detection.Of(s) != nil {
 		t.Errorf("%+v, %v", s, err)
 	}
 	for i, want := range []string{"pixel (1, 0) has value 21", "3×2 pixels, but its labels are for 3×1", "d.png: no such file"} {
@@ -348,17 +350,17 @@ func TestOwnClasses(t *testing.T) {
 			src.Void = "255/255/255"
 		}
 		d, err := Open(src)
-		if err != nil || !reflect.DeepEqual(d.Labels().Segmentation, c.want) {
+		if err != nil || !reflect.DeepEqual(d.Labels()[segmentationlabel.Name].Classes, c.want) {
 			t.Errorf("%s: %v, %v", name, d, err)
 			continue
 		}
 		s, err := d.Sample(0)
-		if err != nil || s.Semantic.Pix[2] != data.Ignore || s.Semantic.Pix[1] == 0 {
+		if err != nil || segmentationlabel.Of(s).Pix[2] != data.Ignore || segmentationlabel.Of(s).Pix[1] == 0 {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
 	}
 	d, err := Open(data.Source{Path: datatest.Folder(t, map[string]string{"JPEGImages/x.jpg": "png 3×1", "Annotations/x.xml": doc(3, 1, object1("dog", "", 1, 1, 2, 1))})})
-	if err != nil || !reflect.DeepEqual(d.Labels().Detection, []string{"dog"}) {
+	if err != nil || !reflect.DeepEqual(d.Labels()[detection.Name].Classes, []string{"dog"}) {
 		t.Errorf("boxes of dogs: %+v, %v", d, err)
 	}
 }
@@ -377,11 +379,11 @@ func TestLostObjectsAreUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := d.Sample(0)
-	if err != nil || !reflect.DeepEqual(s.Unknown, []int{0, 2}) || len(s.Objects) != 1 || s.Objects[0].Box != (data.Box{X0: 1, Y0: 1, X1: 5, Y1: 6}) || s.Objects[0].Class != 1 {
+	if err != nil || !reflect.DeepEqual(detection.Unknown(s), []int{0, 2}) || len(detection.Of(s)) != 1 || detection.Of(s)[0].Box != (data.Box{X0: 1, Y0: 1, X1: 5, Y1: 6}) || detection.Of(s)[0].Class != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if data.Labelled(d, data.Detection) != 1 {
-		t.Errorf("%d labelled, want 1", data.Labelled(d, data.Detection))
+	if data.Labelled(d, detection.Name) != 1 {
+		t.Errorf("%d labelled, want 1", data.Labelled(d, detection.Name))
 	}
 	notes := strings.Join(data.Notes(d), "\n")
 	for _, want := range []string{"without area in their image, dropped (their class is unknown there): 2", "without a bndbox, dropped (their class is unknown there): 1", "images without a label, where it is unknown: 1"} {
@@ -417,7 +419,7 @@ func TestLabelsNameTheirFile(t *testing.T) {
 			got[d.Key(i)] = "error"
 			continue
 		}
-		got[d.Key(i)] = fmt.Sprint(s.Image.Rect.Dx(), s.Objects != nil)
+		got[d.Key(i)] = fmt.Sprint(s.Image.Rect.Dx(), detection.Of(s) != nil)
 	}
 	want := map[string]string{"a": "2 true", "a.jpg": "1 false", "b": "error", "b.jpg": "1 false", "b.png": "2 false", "x/c": "1 false", "y/c": "2 true",
 		"x/d": "1 false", "y/d": "2 false", "e": "error", "g": "2 true"}
@@ -438,9 +440,9 @@ func TestResized(t *testing.T) {
 		switch {
 		case rule == "" && (err == nil || !strings.Contains(err.Error(), "its labels are for 200×100")):
 			t.Errorf("undeclared: %v", err)
-		case rule == "resized" && (err != nil || s.Objects[0].Box != want):
+		case rule == "resized" && (err != nil || detection.Of(s)[0].Box != want):
 			t.Errorf("resized: %+v, %v", s, err)
-		case rule == "shown" && (err != nil || len(s.Objects) != 0 || len(s.Unknown) != 1): // it lies outside
+		case rule == "shown" && (err != nil || len(detection.Of(s)) != 0 || len(detection.Unknown(s)) != 1): // it lies outside
 			t.Errorf("shown: %+v, %v", s, err)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/detection"
 )
 
 // What people decide about labels stands beside the shards, which stay as they were written:
@@ -65,7 +67,7 @@ func (d Decision) check() error {
 		return fmt.Errorf("key %q is not a relative path", d.Key)
 	}
 	for t := range d.Labels {
-		if !slices.Contains(data.Tasks, t) {
+		if !slices.Contains(data.Tasks(), t) {
 			return fmt.Errorf("there is no task %q", t)
 		}
 	}
@@ -268,26 +270,26 @@ func (r Decided) edit(task string, t Task, s *data.Sample) error {
 			return fmt.Errorf("a decision renames to %q, which is no class of the set", d.Class)
 		}
 		switch {
-		case task == data.Classification && d.Do == Rename:
-			clear(s.Class)
-			s.Class[class] = 1
-		case task != data.Detection || d.Object == nil:
-		case *d.Object < 0 || *d.Object >= len(s.Objects):
-			return fmt.Errorf("a decision is on object %d of %d", *d.Object, len(s.Objects))
+		case task == classification.Name && d.Do == Rename:
+			clear(classification.Of(s))
+			classification.Of(s)[class] = 1
+		case task != detection.Name || d.Object == nil:
+		case *d.Object < 0 || *d.Object >= len(detection.Of(s)):
+			return fmt.Errorf("a decision is on object %d of %d", *d.Object, len(detection.Of(s)))
 		case d.Do == Delete:
 			gone[*d.Object] = true
 		case d.Do == Rename:
-			s.Objects[*d.Object].Class = class
+			detection.Of(s)[*d.Object].Class = class
 		}
 	}
 	if len(gone) > 0 {
-		kept := make([]data.Object, 0, len(s.Objects))
-		for i, o := range s.Objects {
+		kept := make([]data.Object, 0, len(detection.Of(s)))
+		for i, o := range detection.Of(s) {
 			if !gone[i] {
 				kept = append(kept, o)
 			}
 		}
-		s.Objects = kept
+		detection.Set(s, kept)
 	}
 	return nil
 }

@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
 )
 
 // reviewed makes a set of 30 images and opens it for review.
@@ -69,9 +72,9 @@ func all(t *testing.T, dir string, ds images) map[string]*data.Sample {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, task := range data.Tasks {
-			if s.Has(task) != got[s.Key].Has(task) || len(s.Objects) != len(got[s.Key].Objects) {
-				t.Errorf("%s: merged it has %s %t with %d objects, by itself %t with %d", s.Key, task, s.Has(task), len(s.Objects), got[s.Key].Has(task), len(got[s.Key].Objects))
+		for _, task := range data.Tasks() {
+			if s.Has(task) != got[s.Key].Has(task) || len(detection.Of(s)) != len(detection.Of(got[s.Key])) {
+				t.Errorf("%s: merged it has %s %t with %d objects, by itself %t with %d", s.Key, task, s.Has(task), len(detection.Of(s)), got[s.Key].Has(task), len(detection.Of(got[s.Key])))
 			}
 		}
 	}
@@ -84,24 +87,24 @@ func TestDecisionsAreObeyed(t *testing.T) {
 	before := all(t, dir, ds)
 	zero, one := 0, 1
 	decide(t, r, 2, Decision{Do: Drop})
-	decide(t, r, 3, Decision{Do: DropTask, Labels: ofTask(data.Depth)})
+	decide(t, r, 3, Decision{Do: DropTask, Labels: ofTask(depth.Name)})
 	decide(t, r, 3, Decision{Do: Keep}) // the rest
-	decide(t, r, 5, Decision{Do: Delete, Object: &zero, Labels: ofTask(data.Detection)})
-	decide(t, r, 5, Decision{Do: Rename, Object: &one, Class: "é", Labels: ofTask(data.Detection)})
-	decide(t, r, 6, Decision{Do: Rename, Class: "b", Labels: ofTask(data.Classification)})
+	decide(t, r, 5, Decision{Do: Delete, Object: &zero, Labels: ofTask(detection.Name)})
+	decide(t, r, 5, Decision{Do: Rename, Object: &one, Class: "é", Labels: ofTask(detection.Name)})
+	decide(t, r, 6, Decision{Do: Rename, Class: "b", Labels: ofTask(classification.Name)})
 	other := predict(8, &data.Sample{Key: ds.Key(0), Image: mustSample(t, ds, 0).Image})
-	other.Objects = other.Objects[:1]
-	with, err := r.Encode(0, data.Detection, other)
+	detection.Set(other, detection.Of(other)[:1])
+	with, err := r.Encode(0, detection.Name, other)
 	if err != nil {
 		t.Fatal(err)
 	}
-	decide(t, r, 0, Decision{Do: Replace, Labels: ofTask(data.Detection), With: map[string][]byte{data.Detection: with}})
+	decide(t, r, 0, Decision{Do: Replace, Labels: ofTask(detection.Name), With: map[string][]byte{detection.Name: with}})
 	decide(t, r, 4, Decision{Do: Drop})
 	decide(t, r, 4, Decision{Do: Undo})
-	if err := r.Decide(1, Decision{Do: Delete, Object: &one, Labels: ofTask(data.Detection)}); err == nil {
+	if err := r.Decide(1, Decision{Do: Delete, Object: &one, Labels: ofTask(detection.Name)}); err == nil {
 		t.Error("an object that is not there can be deleted")
 	}
-	if err := r.Decide(5, Decision{Do: Rename, Object: &one, Class: "zebra", Labels: ofTask(data.Detection)}); err == nil {
+	if err := r.Decide(5, Decision{Do: Rename, Object: &one, Class: "zebra", Labels: ofTask(detection.Name)}); err == nil {
 		t.Error("a class that is not there is taken")
 	}
 	if err := r.Decide(7, Decision{Do: Keep}); err == nil {
@@ -112,19 +115,19 @@ func TestDecisionsAreObeyed(t *testing.T) {
 	}
 
 	got := all(t, dir, ds)
-	for _, task := range data.Tasks {
-		if got[ds.Key(2)].Has(task) || !got[ds.Key(4)].Has(task) || got[ds.Key(3)].Has(task) == (task == data.Depth) {
+	for _, task := range data.Tasks() {
+		if got[ds.Key(2)].Has(task) || !got[ds.Key(4)].Has(task) || got[ds.Key(3)].Has(task) == (task == depth.Name) {
 			t.Errorf("%s: dropped has it: %t, undone: %t, of which depth is dropped: %t", task, got[ds.Key(2)].Has(task), got[ds.Key(4)].Has(task), got[ds.Key(3)].Has(task))
 		}
 	}
-	was, is := before[ds.Key(5)].Objects, got[ds.Key(5)].Objects
+	was, is := detection.Of(before[ds.Key(5)]), detection.Of(got[ds.Key(5)])
 	if len(was) != 2 || len(is) != 1 || is[0].Class != 1 || is[0].Score != was[1].Score {
 		t.Errorf("objects %+v of %+v", is, was)
 	}
-	if c := got[ds.Key(6)].Class; !slices.Equal(c, []float32{0, 1, 0}) {
+	if c := classification.Of(got[ds.Key(6)]); !slices.Equal(c, []float32{0, 1, 0}) {
 		t.Errorf("class %v", c)
 	}
-	if is := got[ds.Key(0)].Objects; len(before[ds.Key(0)].Objects) != 0 || len(is) != 1 || is[0].Score != other.Objects[0].Score {
+	if is := detection.Of(got[ds.Key(0)]); len(detection.Of(before[ds.Key(0)])) != 0 || len(is) != 1 || is[0].Score != detection.Of(other)[0].Score {
 		t.Errorf("replaced objects %+v", is)
 	}
 	r.Decisions(func(d *Decisions) {
@@ -219,7 +222,7 @@ func TestDecisionsOnOtherLabelsDoNotHold(t *testing.T) {
 				err = s.Skip(d.Key(i), err)
 			} else {
 				p := predict(i, sample)
-				p.Class[0] = 2 // all but this is as it was
+				classification.Of(p)[0] = 2 // all but this is as it was
 				err = s.Add(p)
 			}
 			if err != nil {
@@ -237,8 +240,8 @@ func TestDecisionsOnOtherLabelsDoNotHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := all(t, other, ds)[ds.Key(2)]
-	if !s.Has(data.Classification) || s.Has(data.Detection) {
-		t.Errorf("of a decision on both, the new classes are dropped: %t, the old objects: %t", !s.Has(data.Classification), !s.Has(data.Detection))
+	if !s.Has(classification.Name) || s.Has(detection.Name) {
+		t.Errorf("of a decision on both, the new classes are dropped: %t, the old objects: %t", !s.Has(classification.Name), !s.Has(detection.Name))
 	}
 	set, err := Open(other)
 	if err != nil {
@@ -267,7 +270,7 @@ func TestReviewsMerge(t *testing.T) {
 		}
 		r := review(t, c)
 		decide(t, r, 2, Decision{Do: Keep}) // both
-		decide(t, r, 5, Decision{Do: Delete, Object: []*int{&zero, &one}[k], Labels: ofTask(data.Detection)})
+		decide(t, r, 5, Decision{Do: Delete, Object: []*int{&zero, &one}[k], Labels: ofTask(detection.Name)})
 		decide(t, r, 8+k, Decision{Do: Drop}) // each another
 		if k == 0 {
 			decide(t, r, 11, Decision{Do: Keep})
@@ -305,8 +308,8 @@ func TestReviewsMerge(t *testing.T) {
 			continue
 		}
 		dropped := i == 8 || i == 9 || i == 11
-		if a.Has(data.Depth) == dropped || b.Has(data.Depth) == dropped || len(a.Objects) != len(b.Objects) || i == 5 && len(a.Objects) != 0 {
-			t.Errorf("image %d: labelled %t and %t, %d and %d objects", i, a.Has(data.Depth), b.Has(data.Depth), len(a.Objects), len(b.Objects))
+		if a.Has(depth.Name) == dropped || b.Has(depth.Name) == dropped || len(detection.Of(a)) != len(detection.Of(b)) || i == 5 && len(detection.Of(a)) != 0 {
+			t.Errorf("image %d: labelled %t and %t, %d and %d objects", i, a.Has(depth.Name), b.Has(depth.Name), len(detection.Of(a)), len(detection.Of(b)))
 		}
 	}
 }
