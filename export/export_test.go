@@ -134,7 +134,8 @@ func TestEveryBackboneAndTask(t *testing.T) {
 func TestOptions(t *testing.T) {
 	needsRuntime(t)
 	inverse := labels()
-	inverse.Depth, inverse.Masks = data.Inverse, false
+	inverse = inverse.With(depth.Name, data.Meaning{Units: data.Inverse}).
+		With(detection.Name, data.Meaning{Classes: inverse[detection.Name].Classes})
 	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks()...), func(n *task.Network) {
 		for name, o := range map[string]Options{
 			"bytes":          {Bytes: true, Argmax: true},

@@ -114,9 +114,8 @@ func (r *Recipe) Architecture(changes *Changes) (model.Config, error) {
 
 // Spec describes a network of this recipe.
 func (r *Recipe) Spec(tasks []string, labels data.Labels) task.Spec {
-	labels.Unknown = nil // of its set, not of a network
 	return task.Spec{
-		Model: r.Model, Detection: r.Detection, Tasks: tasks, Labels: labels, Size: r.Size,
+		Model: r.Model, Detection: r.Detection, Tasks: tasks, Labels: labels.Plain(), Size: r.Size,
 		Mean: task.ImageNetMean, Std: task.ImageNetStd,
 	}
 }

@@ -57,8 +57,8 @@ func (r *Recipe) checkSpaces() error {
 		switch {
 		case s != nil && s.Units != "":
 			return fmt.Errorf("spaces.%s is %q; give it a list of classes, or {from: SET}", task, s.Units)
-		case !slices.Contains(data.ClassTasks, task):
-			return fmt.Errorf("spaces: no task %q with classes%s", task, strict.Suggest(task, data.ClassTasks))
+		case !slices.Contains(data.ClassTasks(), task):
+			return fmt.Errorf("spaces: no task %q with classes%s", task, strict.Suggest(task, data.ClassTasks()))
 		case s == nil || s.From == "" && len(s.Classes) == 0:
 			return fmt.Errorf("spaces.%s is empty; give it a list of classes, or {from: SET}", task)
 		case s.From != "" && r.Data[s.From] == nil:

@@ -58,7 +58,7 @@ func TestSpaces(t *testing.T) {
 	if l := boxes.Labels(); !slices.Equal(l[detection.Name].Classes, []string{"Ball", "box", "car", "vessel"}) || !slices.Equal(l[detection.Name].Unknown, []int{0, 1}) {
 		t.Errorf("labels of boxes: %+v", l)
 	}
-	if l := must(r.Open("stuff", "train")).Labels(); l.Has(detection.Name) || l.Unknown != nil {
+	if l := must(r.Open("stuff", "train")).Labels(); l.Has(detection.Name) || l[segmentation.Name].Unknown != nil {
 		t.Errorf("labels of stuff: %+v", l)
 	}
 	rooms := must(r.Open("rooms", "train"))
@@ -98,7 +98,7 @@ func TestSpaces(t *testing.T) {
 		t.Errorf("%d pixels of rooms are unknown after mapping, %d before", ignored(rooms), ignored(own))
 	}
 	// A transfer set keeps its own classes.
-	if l := must(r.OpenOwn("boxes", "train")).Labels(); slices.Contains(l[detection.Name].Classes, "vessel") || l.Unknown != nil {
+	if l := must(r.OpenOwn("boxes", "train")).Labels(); slices.Contains(l[detection.Name].Classes, "vessel") || l[detection.Name].Unknown != nil {
 		t.Errorf("transfer would learn %+v", l)
 	}
 	// Another mapping, another result.
@@ -155,7 +155,7 @@ stages:
 	defer torch.Do(net.Free)
 	rooms := must(r.OpenOwn("rooms", "test"))
 	scores, err := task.Evaluate(t.Context(), net, rooms, task.PredictOptions{})
-	if err != nil || rooms.Labels().Protocol != "nyu" || len(scores[depth.Name]) == 0 {
+	if err != nil || rooms.Labels()[depth.Name].Protocol != "nyu" || len(scores[depth.Name]) == 0 {
 		t.Errorf("%v, %v", scores, err)
 	}
 	_, err = read(strings.Replace(text, "depth: inverse", "depth: metric", 1))

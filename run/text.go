@@ -77,7 +77,7 @@ func (x SetPlan) text(b *strings.Builder) {
 		parts = append(parts, fmt.Sprintf("%s %s", p.Name, stage.Thousands(p.Samples)))
 	}
 	for _, t := range data.Tasks() {
-		if n := len(x.Labels.Classes(t)); n > 0 {
+		if n := len(x.Labels[t].Classes); n > 0 {
 			labels = append(labels, fmt.Sprintf("%s (%d)", t, n))
 		} else if x.Labels.Has(t) {
 			labels = append(labels, t)

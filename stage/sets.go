@@ -126,7 +126,7 @@ func (e *Env) classes(task string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spaces.%s: %w", task, err)
 	}
-	names := ds.Labels().Classes(task)
+	names := ds.Labels()[task].Classes
 	if names == nil {
 		return nil, fmt.Errorf("spaces.%s: data set %s has no labels for it", task, s.From)
 	}
@@ -137,8 +137,8 @@ func (e *Env) classes(task string) ([]string, error) {
 // both know.
 func (e *Env) Mappings(set string, l data.Labels) ([]data.Mapping, error) {
 	var mappings []data.Mapping
-	for _, task := range data.ClassTasks {
-		from := l.Classes(task)
+	for _, task := range data.ClassTasks() {
+		from := l[task].Classes
 		to, err := e.classes(task)
 		if err != nil {
 			return nil, err

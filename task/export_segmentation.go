@@ -62,11 +62,11 @@ func (s *segmentation) Decode(out Outputs, size int, preds []*data.Sample) error
 		return err
 	}
 	for i, p := range preds {
-		segmentationlabel.SetConfidence(p, &data.Grid[float32]{W: size, H: size, Pix: tops.row(i)})
-		segmentationlabel.Set(p, data.NewGrid[uint8](size, size))
+		m := data.NewGrid[uint8](size, size)
 		for k, c := range classes.row(i) {
-			segmentationlabel.Of(p).Pix[k] = uint8(c)
+			m.Pix[k] = uint8(c)
 		}
+		p.Put(segmentationlabel.NewPrediction(m, &data.Grid[float32]{W: size, H: size, Pix: tops.row(i)}))
 	}
 	return nil
 }
@@ -79,15 +79,15 @@ func (s *segmentation) decodeAll(out Outputs, size int, preds []*data.Sample) er
 	}
 	n := size * size
 	for i, p := range preds {
-		segmentationlabel.SetConfidence(p, data.NewGrid[float32](size, size))
-		segmentationlabel.Set(p, data.NewGrid[uint8](size, size))
+		m, top := data.NewGrid[uint8](size, size), data.NewGrid[float32](size, size)
 		for c := range s.classes {
 			for k, v := range all.row(i)[c*n:][:n] {
-				if v > segmentationlabel.Confidence(p).Pix[k] {
-					segmentationlabel.Confidence(p).Pix[k], segmentationlabel.Of(p).Pix[k] = v, uint8(c)
+				if v > top.Pix[k] {
+					top.Pix[k], m.Pix[k] = v, uint8(c)
 				}
 			}
 		}
+		p.Put(segmentationlabel.NewPrediction(m, top))
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func Open(path string, l data.Labels, e Engine) (label.Teacher, error) {
 	if err != nil {
 		return label.Teacher{}, err
 	}
-	return External(path, d, dir, l.Classes(d.Task))
+	return External(path, d, dir, l[d.Task].Classes)
 }
 
 // OpenAll opens several, or none where one of them cannot be.

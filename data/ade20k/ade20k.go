@@ -306,8 +306,10 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Semantic, err = frame.Grid(f, g); err != nil {
+	m, err := frame.Grid(f, g)
+	if err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: mapFile, Err: err}
 	}
+	segmentation.Set(s, m)
 	return s, nil
 }

@@ -320,13 +320,14 @@ func (d *Dataset) setInstances() {
 	if !d.index.annotated {
 		return
 	}
-	d.labels = d.labels.With(detection.Name, data.Meaning{Classes: d.index.classes()})
+	m := data.Meaning{Classes: d.index.classes()}
 	for i := range uint32(d.index.annotations.len()) {
 		if d.index.annotations.at(i).length > 0 {
-			d.labels.Masks = true
+			m.Masks = true
 			break
 		}
 	}
+	d.labels = d.labels.With(detection.Name, m)
 	for _, at := range d.picked {
 		w, h := int(d.index.images[at].w), int(d.index.images[at].h)
 		if w == 0 || h == 0 {

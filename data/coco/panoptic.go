@@ -36,11 +36,14 @@ func (d *Dataset) setPanoptic(file string) error {
 		}
 	}
 	d.labels = d.labels.With(segmentation.Name, data.Meaning{Classes: x.classes()})
+	things := data.Meaning{Masks: true}
 	for _, c := range x.categories {
 		if c.thing {
-			d.labels = d.labels.With(detection.Name, data.Meaning{Classes: append(d.labels[detection.Name].Classes, c.name)})
-			d.labels.Masks = true
+			things.Classes = append(things.Classes, c.name)
 		}
+	}
+	if things.Classes != nil {
+		d.labels = d.labels.With(detection.Name, things)
 	}
 	stem := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 	for _, dir := range []string{filepath.Dir(file), filepath.Dir(filepath.Dir(file))} {
@@ -95,7 +98,9 @@ func (d *Dataset) segments(at int, s *data.Sample, f frame.Frame) error {
 		p := image.Pt(i%size.X, i/size.X)
 		segments[last].extent = segments[last].extent.Union(image.Rectangle{Min: p, Max: p.Add(image.Pt(1, 1))})
 	}
-	if s.Semantic, err = frame.Grid(f, segmentation.Of(s)); err != nil || d.labels[detection.Name].Classes == nil {
+	m, err := frame.Grid(f, segmentation.Of(s))
+	segmentation.Set(s, m)
+	if err != nil || d.labels[detection.Name].Classes == nil {
 		return err
 	}
 	detection.Set(s, []data.Object{})

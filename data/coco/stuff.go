@@ -47,7 +47,8 @@ func (d *Dataset) regions(at int, s *data.Sample, f frame.Frame) (err error) {
 			}
 		}
 	}
-	s.Semantic, err = frame.Grid(f, segmentation.Of(s))
+	m, err := frame.Grid(f, segmentation.Of(s))
+	segmentation.Set(s, m)
 	return err
 }
 
@@ -157,8 +158,10 @@ func (d *mapped) Sample(i int) (*data.Sample, error) {
 		}
 		g.Pix[p] = class
 	}
-	if s.Semantic, err = frame.Grid(f, g); err != nil {
+	m, err := frame.Grid(f, g)
+	if err != nil {
 		return nil, &data.SampleError{Key: key, File: mapFile, Err: err}
 	}
+	segmentation.Set(s, m)
 	return s, nil
 }

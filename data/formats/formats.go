@@ -177,6 +177,9 @@ func (s scored) Carries(i int, task string) bool { return data.Carries(s.Dataset
 
 func (s scored) Labels() data.Labels {
 	l := s.Dataset.Labels()
-	l.Protocol = s.protocol
+	for task, m := range l {
+		m.Protocol = s.protocol
+		l = l.With(task, m)
+	}
 	return l
 }

@@ -327,12 +327,14 @@ func (d *Dataset) findLegend(ids []string, void string) error {
 func (d *Dataset) mapFile(id string) string { return d.path("SegmentationClass", id+".png") }
 
 // readAll parses all annotations and names the classes.
-func (d *Dataset) readAll(ids []string) (err error) {
+func (d *Dataset) readAll(ids []string) error {
 	d.parseAll(ids)
-	if d.labels.Detection, err = d.classNames(); err != nil {
+	classes, err := d.classNames()
+	if err != nil {
 		return err
 	}
-	if len(d.labels[detection.Name].Classes) == 0 {
+	d.labels = d.labels.With(detection.Name, data.Meaning{Classes: classes})
+	if len(classes) == 0 {
 		return fmt.Errorf("%s: no annotation in it names an object%s", d.path(d.annotated), d.firstError())
 	}
 	return nil
@@ -646,9 +648,11 @@ func (d *Dataset) Sample(i int) (*data.Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.Semantic, err = frame.Grid(f, g); err != nil {
+		m, err := frame.Grid(f, g)
+		if err != nil {
 			return nil, &data.SampleError{Key: it.key, File: mapFile, Err: err}
 		}
+		segmentationlabel.Set(s, m)
 		return s, nil
 	}
 	w, h := 0, 0
