@@ -86,6 +86,10 @@ func (r *runner) torch() (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := torch.Do(n.Set.Fuse); err != nil {
+		torch.Do(n.Free)
+		return nil, err
+	}
 	return &Running{n, c.SHA256, n.Spec.Tasks, EngineTorch}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"must/checkpoint"
+	"must/data"
 	"must/task"
 	"must/task/classification"
 	"must/task/segmentation"
@@ -115,5 +116,35 @@ func TestAuto(t *testing.T) {
 	}
 	if _, err := Run(path, "fast", nil); err == nil || !strings.Contains(err.Error(), `engine is "fast"`) {
 		t.Error(err)
+	}
+}
+
+// Layers that are fused give what they gave apart.
+func TestFuse(t *testing.T) {
+	for name, c := range backbones {
+		t.Run(name, func(t *testing.T) {
+			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *task.Network) {
+				images, err := proofImages(nil, 64, 4)
+				if err != nil {
+					t.Fatal(err)
+				}
+				pix := bring(n.View(), images)
+				err = torch.DoErr(func() error {
+					before := torch.Live()
+					want := n.Outputs(pix.Pix, pix.N, task.GraphOptions{})
+					n.Set.Fuse()
+					p := &Proof{Tolerance: tolerance, Batches: []int{4}, Rows: map[int][]task.Difference{
+						4: n.Compare(want, n.Outputs(pix.Pix, pix.N, task.GraphOptions{}), task.GraphOptions{}, tolerance)}}
+					if torch.Live() <= before {
+						t.Error("nothing is kept")
+					}
+					t.Logf("\n%v", p)
+					return p.Err()
+				})
+				if err != nil {
+					t.Error(strings.Replace(err.Error(), "ONNX Runtime does", "fused layers do", 1))
+				}
+			})
+		})
 	}
 }
