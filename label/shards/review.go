@@ -224,9 +224,14 @@ func (r *Review) Sample(i int, tasks ...string) (*data.Sample, error) {
 	return s, nil
 }
 
-// Deleted returns which objects of the list of an image are decided away, and the classes others are
+// Edit applies to a label the deletions and new names.
+func (t *Table) Edit(d Decided, task string, s *data.Sample) error {
+	return d.edit(task, t.index.Tasks[task], s)
+}
+
+// Edits returns which objects of the list of an image are decided away, and the classes others are
 // renamed to.
-func (d Decided) Deleted() (gone map[int]bool, renamed map[int]string) {
+func (d Decided) Edits() (gone map[int]bool, renamed map[int]string) {
 	gone, renamed = map[int]bool{}, map[int]string{}
 	for _, e := range d.edits {
 		switch {
