@@ -27,6 +27,8 @@ import (
 	"must/task/depth"
 	"must/torch"
 	"must/train"
+
+	"github.com/dustin/go-humanize"
 )
 
 // Train trains a network on the union of the train parts of its sets.
@@ -163,7 +165,7 @@ func (t *Train) labelled(set data.Dataset, taught ...string) (map[string]int, er
 func (t *Train) carry(images int, labelled map[string]int) string {
 	var parts []string
 	for _, task := range t.Tasks {
-		parts = append(parts, fmt.Sprintf("%s %s", task, Thousands(labelled[task])))
+		parts = append(parts, fmt.Sprintf("%s %s", task, humanize.Comma(int64(labelled[task]))))
 	}
 	return fmt.Sprintf("labels of %s: %s", count(images, "image"), strings.Join(parts, ", "))
 }
