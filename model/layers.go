@@ -82,11 +82,17 @@ func like(p *Param, x *torch.Tensor) *torch.Tensor {
 	return p.T
 }
 
-// A Norm is batch normalisation over [N, C, H, W].
-type Norm struct{ w, b, mean, variance *Param }
+// A Norm is batch normalisation over [N, C, H, W], or where the model has none, group normalisation.
+type Norm struct {
+	w, b, mean, variance *Param
+	group                *GroupNorm // in place of all these
+}
 
-// NewNorm declares a batch norm whose gain starts at the given value.
+// NewNorm declares a norm whose gain starts at the given value: a batch norm but below [Builder.GroupNorms].
 func NewNorm(b Builder, c int64, gain float32) *Norm {
+	if b.groups {
+		return &Norm{group: newGroupNorm(b, c, gain)}
+	}
 	return &Norm{
 		w: b.Bias("weight", Constant(gain), c), b: b.Bias("bias", Constant(0), c),
 		mean: b.Buffer("running_mean", Constant(0), c), variance: b.Buffer("running_var", Constant(1), c),
@@ -95,6 +101,9 @@ func NewNorm(b Builder, c int64, gain float32) *Norm {
 
 // Forward normalises x; in training the running statistics follow by 0.1.
 func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
+	if n.group != nil {
+		return n.group.normalise(x)
+	}
 	// One value per channel has no variance; the running statistics stand in for it.
 	s := x.Shape()
 	train := m.Train && s[0]*s[2]*s[3] > 1
@@ -111,8 +120,10 @@ type GroupNorm struct {
 
 // NewGroupNorm declares the norm of c channels in 32 groups. Narrow layers have the most groups that
 // divide their channels and hold two of them or more, since one channel of one pixel has no variance.
-func NewGroupNorm(b Builder, c int64) *GroupNorm {
-	n := &GroupNorm{w: b.Bias("weight", Constant(1), c), b: b.Bias("bias", Constant(0), c), groups: min(32, max(1, c/2))}
+func NewGroupNorm(b Builder, c int64) *GroupNorm { return newGroupNorm(b, c, 1) }
+
+func newGroupNorm(b Builder, c int64, gain float32) *GroupNorm {
+	n := &GroupNorm{w: b.Bias("weight", Constant(gain), c), b: b.Bias("bias", Constant(0), c), groups: min(32, max(1, c/2))}
 	for c%n.groups != 0 {
 		n.groups--
 	}
@@ -120,8 +131,10 @@ func NewGroupNorm(b Builder, c int64) *GroupNorm {
 }
 
 // Forward normalises x and applies the ReLU.
-func (n *GroupNorm) Forward(x *torch.Tensor) *torch.Tensor {
-	return x.GroupNorm(n.groups, like(n.w, x), like(n.b, x), 1e-5).ReluInPlace()
+func (n *GroupNorm) Forward(x *torch.Tensor) *torch.Tensor { return n.normalise(x).ReluInPlace() }
+
+func (n *GroupNorm) normalise(x *torch.Tensor) *torch.Tensor {
+	return x.GroupNorm(n.groups, like(n.w, x), like(n.b, x), 1e-5)
 }
 
 // A LayerNorm is layer normalisation (Ba et al. 2016).
@@ -147,7 +160,7 @@ func (n *LayerNorm) Map(x *torch.Tensor) *torch.Tensor {
 	return n.Forward(x.Permute(0, 2, 3, 1)).Permute(0, 3, 1, 2)
 }
 
-// A ConvNorm is convolution, batch norm and ReLU.
+// A ConvNorm is convolution, norm and ReLU.
 type ConvNorm struct {
 	conv *Conv
 	norm *Norm
@@ -185,6 +198,9 @@ func (t Tower) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 		return x
 	})
 }
+
+// BatchNorm reports whether what one image comes to depends on the others of the batch.
+func (t Tower) BatchNorm() bool { return len(t) > 0 && t[0].norm.group == nil }
 
 // A Linear layer maps [N, in] to [N, out], or [N, L, in] to [N, L, out].
 type Linear struct{ w, b *Param }
