@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -126,6 +128,13 @@ func (l *Loader) Skipped() Skipped {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Skipped{l.skipped.Count, append([]error(nil), l.skipped.First...)}
+}
+
+// Broken returns the indices of the broken samples met so far.
+func (l *Loader) Broken() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.broken))
 }
 
 // Steps yields the batches from ≤ step < to of an endless stream over the dataset: batch k holds
