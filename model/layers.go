@@ -1,6 +1,7 @@
 package model
 
 import (
+	"math"
 	"strconv"
 
 	"must/torch"
@@ -10,6 +11,10 @@ import (
 type Mode struct {
 	Train bool // batch statistics, and running ones follow
 	BF16  bool // activations in bfloat16; parameters, statistics and losses stay float32
+
+	// Across: the statistics of batch norms are those of all processes' images, by [torch.Tensor.Across]. It is
+	// for the backbone, which every process runs; heads run only where there are labels for them.
+	Across bool
 }
 
 // A Conv is a 2-D convolution, [N, in, H, W] → [N, out, H/stride, W/stride].
@@ -104,6 +109,9 @@ func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 	if n.group != nil {
 		return n.group.normalise(x)
 	}
+	if m.Train && m.Across {
+		return n.across(x)
+	}
 	// One value per channel has no variance; the running statistics stand in for it.
 	s := x.Shape()
 	train := m.Train && s[0]*s[2]*s[3] > 1
@@ -111,6 +119,24 @@ func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 }
 
 const normEpsilon = 1e-5
+
+// across is Forward in training with the images of all processes.
+func (n *Norm) across(x *torch.Tensor) *torch.Tensor {
+	s, c := x.Shape(), x.Size(1)
+	wide := x.As(torch.Float)
+	channel := func(v *torch.Tensor) *torch.Tensor { return v.View(1, c, 1, 1) }
+	sums := torch.Cat(0, wide.Sum(0, 2, 3), torch.Full(torch.Float, float64(s[0]*s[2]*s[3]), 1)).Across()
+	count := sums.Narrow(0, c, 1)
+	mean := sums.Narrow(0, 0, c).Div(count)
+	distance := wide.Sub(channel(mean))
+	variance := distance.Mul(distance).Sum(0, 2, 3).Across().Div(count)
+	torch.NoGrad(func() {
+		n.mean.T.Lerp(mean, torch.Scalar(0.1))
+		n.variance.T.Lerp(variance.Mul(count).Div(count.AddScalar(-1).Clamp(1, math.MaxFloat32)), torch.Scalar(0.1))
+	})
+	gain := n.w.T.Div(variance.AddScalar(normEpsilon).Sqrt())
+	return distance.Mul(channel(gain)).Add(channel(n.b.T)).As(x.DType())
+}
 
 // A GroupNorm is group normalisation over [N, C, H, W] (Wu & He 2018) and ReLU.
 type GroupNorm struct {

@@ -19,7 +19,7 @@ type Config struct {
 	Batch  int     `yaml:"batch" json:"batch"` // images per step, of all processes together
 
 	Accumulate int  `yaml:"accumulate,omitempty" json:"accumulate,omitempty"` // pieces that a process computes its part of a batch in, one after another, where memory is short; 0: one
-	SyncNorm   bool `yaml:"sync_norm,omitempty" json:"sync_norm,omitempty"`   // batch norms of several processes see the whole batch, not each process its part
+	SyncNorm   bool `yaml:"sync_norm,omitempty" json:"sync_norm,omitempty"`   // batch norms of the backbone see the images of all processes, not each its own
 
 	Optimizer   string  `yaml:"optimizer" json:"optimizer"`   // sgd, adamw or lars
 	LR          float64 `yaml:"lr" json:"lr"`                 // after warm-up

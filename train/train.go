@@ -76,6 +76,10 @@ const (
 // goes on from there.
 var ErrStopped = errors.New("stopped; the same command goes on from here")
 
+// ErrAllStopped is ErrStopped where all processes of a world stopped after the same step, because one of them
+// was asked to.
+var ErrAllStopped = fmt.Errorf("all processes %w", ErrStopped)
+
 // Run trains until the configured number of steps, from the state in the folder if there is one.
 func Run(ctx context.Context, j Job) (*Result, error) {
 	if err := j.Config.Check(); err != nil {
@@ -194,12 +198,14 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 		}
 	}
 	if t.stopped {
-		if t.World.Leads() {
-			if err := torch.DoErr(t.save); err != nil {
-				return nil, err
-			}
+		if _, err := t.lead(context.WithoutCancel(ctx), func() error { return torch.DoErr(t.save) }); err != nil {
+			return nil, err
 		}
-		return nil, fmt.Errorf("%s: step %d of %d: %w", j.Name, t.step, total, ErrStopped)
+		stopped := ErrStopped
+		if t.several() {
+			stopped = ErrAllStopped
+		}
+		return nil, fmt.Errorf("%s: step %d of %d: %w", j.Name, t.step, total, stopped)
 	}
 	if _, err := t.lead(context.WithoutCancel(ctx), func() error { return torch.DoErr(t.finish) }); err != nil {
 		return nil, err
@@ -237,6 +243,11 @@ func (t *trainer) begin() error {
 	}
 	if t.Config.EMA > 0 {
 		t.average, t.averageS = set.Flat.Data.Detach().Clone().Keep(), set.Stats.Data.Clone().Keep()
+	}
+	if t.Config.SyncNorm && t.several() {
+		if err := torch.SumAcross(t.World.AllReduce); err != nil {
+			return fmt.Errorf("train.sync_norm: %w", err)
+		}
 	}
 	if t.World.Leads() {
 		if err := t.load(); err != nil {
@@ -301,6 +312,9 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 			}
 		})
 	}
+	if err := torch.AcrossError(); err != nil {
+		return err
+	}
 	own := shown
 	if t.several() {
 		own = shown.Clone()
@@ -362,7 +376,7 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 
 // losses runs a piece of a batch through the network.
 func (t *trainer) losses(b *loader.Batch) []task.TaskLoss {
-	m := model.Mode{Train: true, BF16: t.Config.BF16}
+	m := model.Mode{Train: true, BF16: t.Config.BF16, Across: t.Config.SyncNorm && t.several()}
 	rng := rand.New(rand.NewPCG(t.Config.Seed, uint64(t.step)+1<<40))
 	if t.Pretext != nil {
 		return t.Pretext.Losses(b, m, rng)

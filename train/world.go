@@ -42,6 +42,9 @@ func (t *trainer) share() error {
 	if !t.several() {
 		return nil
 	}
+	if err := t.World.Barrier(); err != nil { // some build their network sooner
+		return err
+	}
 	step := torch.From([]int64{int64(t.step)}, 1)
 	if err := t.copyFirst(step); err != nil {
 		return err
