@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 
 	"must/data"
+	"must/task/detection"
 )
 
 // Fill is the colour of padding: the ImageNet mean, which normalisation turns into about zero.
@@ -88,7 +89,7 @@ func (c Config) Train(s *data.Sample, rng *rand.Rand) *data.Sample {
 		y: axis{n: size.Y, scaled: h, offset: place(c.Size, h, uY), canvas: c.Size},
 	}
 	out := v.move(s)
-	out.Objects = visible(s.Objects, v)
+	detection.Set(out, visible(detection.Of(s), v))
 	jitter.apply(out.Image, v.content())
 	return out
 }
@@ -105,7 +106,7 @@ func (c Config) Eval(s *data.Sample) (*data.Sample, Frame) {
 		y: axis{n: size.Y, scaled: h, canvas: c.Size},
 	}
 	out := v.move(s)
-	out.Objects = v.objects(s.Objects)
+	detection.Set(out, v.objects(detection.Of(s)))
 	return out, Frame{Size: c.Size, W: w, H: h, SourceW: size.X, SourceH: size.Y}
 }
 
@@ -117,7 +118,7 @@ func Flip(s *data.Sample) *data.Sample {
 		y: axis{n: size.Y, scaled: size.Y, canvas: size.Y},
 	}
 	out := v.move(s)
-	out.Objects = v.objects(s.Objects)
+	detection.Set(out, v.objects(detection.Of(s)))
 	return out
 }
 

@@ -10,6 +10,11 @@ import (
 	"testing"
 
 	"must/data"
+	"must/task/classification"
+	depthlabel "must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 var nan = float32(math.NaN())
@@ -19,17 +24,16 @@ var nan = float32(math.NaN())
 // image.
 func scene(w, h, n int, rng *rand.Rand) *data.Sample {
 	s := &data.Sample{
-		Key: "k", Class: []float32{1, 0}, Objects: []data.Object{},
-		Image:    image.NewRGBA(image.Rect(0, 0, w, h)),
-		Semantic: data.NewGrid[uint8](w, h), Depth: data.NewGrid[float32](w, h), Normals: data.NewGrid[[3]float32](w, h),
+		Key: "k", Known: data.Know(classification.New([]float32{1, 0}), detection.New([]data.Object{}), segmentation.New(data.NewGrid[uint8](w, h)), depthlabel.New(data.NewGrid[float32](w, h)), normals.New(data.NewGrid[[3]float32](w, h))),
+		Image: image.NewRGBA(image.Rect(0, 0, w, h)),
 	}
 	paint := func(r image.Rectangle, class int, depth float32, normal [3]float32) {
 		for y := r.Min.Y; y < r.Max.Y; y++ {
 			for x := r.Min.X; x < r.Max.X; x++ {
 				copy(s.Image.Pix[s.Image.PixOffset(x, y):], []uint8{uint8(40 * class), 0, 0, 255})
-				s.Semantic.Set(x, y, uint8(class))
-				s.Depth.Set(x, y, depth)
-				s.Normals.Set(x, y, normal)
+				segmentation.Of(s).Set(x, y, uint8(class))
+				depthlabel.Of(s).Set(x, y, depth)
+				normals.Of(s).Set(x, y, normal)
 			}
 		}
 	}
@@ -43,10 +47,10 @@ func scene(w, h, n int, rng *rand.Rand) *data.Sample {
 		for k := range mask.Pix {
 			mask.Pix[k] = 1
 		}
-		s.Objects = append(s.Objects, data.Object{
+		detection.Set(s, append(detection.Of(s), data.Object{
 			Box:   data.Box{X0: float64(r.Min.X), Y0: float64(r.Min.Y), X1: float64(r.Max.X), Y1: float64(r.Max.Y)},
 			Class: i + 1, Score: 1, Mask: mask, Area: float64(len(mask.Pix)),
-		})
+		}))
 	}
 	return s
 }
@@ -54,11 +58,11 @@ func scene(w, h, n int, rng *rand.Rand) *data.Sample {
 // agree checks that all labels still say the same thing, and that the image does away from edges.
 func agree(t *testing.T, s *data.Sample, flipped bool) {
 	t.Helper()
-	w, h := s.Semantic.W, s.Semantic.H
+	w, h := segmentation.Of(s).W, segmentation.Of(s).H
 	counts := map[int]int{}
 	for y := range h {
 		for x := range w {
-			class, depth, normal := s.Semantic.At(x, y), s.Depth.At(x, y), s.Normals.At(x, y)
+			class, depth, normal := segmentation.Of(s).At(x, y), depthlabel.Of(s).At(x, y), normals.Of(s).At(x, y)
 			if class == data.Ignore {
 				if depth == depth || normal != ([3]float32{}) {
 					t.Fatalf("(%d, %d): padding has depth %v, normal %v", x, y, depth, normal)
@@ -78,22 +82,22 @@ func agree(t *testing.T, s *data.Sample, flipped bool) {
 			}
 			inside := x > 1 && y > 1 && x < w-2 && y < h-2
 			for _, d := range [][2]int{{-2, 0}, {2, 0}, {0, -2}, {0, 2}, {-2, -2}, {2, 2}, {2, -2}, {-2, 2}} {
-				inside = inside && s.Semantic.At(x+d[0], y+d[1]) == class
+				inside = inside && segmentation.Of(s).At(x+d[0], y+d[1]) == class
 			}
 			if got := s.Image.RGBAAt(x, y); inside && (got.R != 40*class || got.A != 255) {
 				t.Fatalf("(%d, %d): class %d has colour %v", x, y, class, got)
 			}
 		}
 	}
-	for _, o := range s.Objects {
+	for _, o := range detection.Of(s) {
 		n := 0
 		for y := range h {
 			for x := range w {
 				if o.Mask.At(x, y) {
 					n++
 				}
-				if o.Mask.At(x, y) != (int(s.Semantic.At(x, y)) == o.Class) {
-					t.Fatalf("(%d, %d): mask of class %d is %v, semantic %d", x, y, o.Class, o.Mask.At(x, y), s.Semantic.At(x, y))
+				if o.Mask.At(x, y) != (int(segmentation.Of(s).At(x, y)) == o.Class) {
+					t.Fatalf("(%d, %d): mask of class %d is %v, semantic %d", x, y, o.Class, o.Mask.At(x, y), segmentation.Of(s).At(x, y))
 				}
 			}
 		}
@@ -122,7 +126,7 @@ func TestTrainMovesLabelsWithPixels(t *testing.T) {
 			t.Fatalf("image is %v", got.Image.Rect)
 		}
 		agree(t, got, flipped)
-		for _, o := range got.Objects {
+		for _, o := range detection.Of(got) {
 			if o.Box != o.Box.Clip(48, 48) || o.Box.W() < 1 || o.Box.H() < 1 {
 				t.Fatalf("box %v", o.Box)
 			}
@@ -133,12 +137,12 @@ func TestTrainMovesLabelsWithPixels(t *testing.T) {
 func TestFlipTwiceIsIdentity(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	s := scene(31, 17, 3, rng)
-	s.Objects[0].Mask.Pix[0] = 0
-	s.Objects[1].Mask = nil
-	s.Objects[2].Crowd = true
-	s.Depth.Pix[5], s.Semantic.Pix[7], s.Normals.Pix[9] = 77, data.Ignore, [3]float32{}
-	s.Confidence = data.NewGrid[float32](31, 17)
-	s.Confidence.Pix[3] = .5
+	detection.Of(s)[0].Mask.Pix[0] = 0
+	detection.Of(s)[1].Mask = nil
+	detection.Of(s)[2].Crowd = true
+	depthlabel.Of(s).Pix[5], segmentation.Of(s).Pix[7], normals.Of(s).Pix[9] = 77, data.Ignore, [3]float32{}
+	segmentation.SetConfidence(s, data.NewGrid[float32](31, 17))
+	segmentation.Confidence(s).Pix[3] = .5
 	for i := range s.Image.Pix {
 		if i%4 != 3 {
 			s.Image.Pix[i] = uint8(rng.Uint32())
@@ -164,13 +168,13 @@ func TestTrainIsDeterministicAndBlindToLabels(t *testing.T) {
 	r1, r2, r3 := rand.New(rand.NewPCG(7, 8)), rand.New(rand.NewPCG(7, 8)), rand.New(rand.NewPCG(7, 8))
 	for range 20 {
 		a, b, other := c.Train(s, r1), c.Train(s, r2), c.Train(bare, r3)
-		if !reflect.DeepEqual(a.Image, b.Image) || !reflect.DeepEqual(a.Objects, b.Objects) || !reflect.DeepEqual(a.Semantic, b.Semantic) {
+		if !reflect.DeepEqual(a.Image, b.Image) || !reflect.DeepEqual(detection.Of(a), detection.Of(b)) || !reflect.DeepEqual(segmentation.Of(a), segmentation.Of(b)) {
 			t.Fatal("the same seed gives two views")
 		}
 		if !reflect.DeepEqual(a.Image, other.Image) {
 			t.Fatal("the view depends on the labels")
 		}
-		if other.Objects != nil || other.Semantic != nil || other.Depth != nil || other.Normals != nil || other.Class != nil {
+		if detection.Of(other) != nil || segmentation.Of(other) != nil || depthlabel.Of(other) != nil || normals.Of(other) != nil || classification.Of(other) != nil {
 			t.Fatal("an unknown label became known")
 		}
 	}
@@ -183,7 +187,7 @@ func TestTrainIsDeterministicAndBlindToLabels(t *testing.T) {
 
 func TestTrainObjects(t *testing.T) {
 	img := image.NewRGBA(image.Rect(0, 0, 100, 100))
-	s := &data.Sample{Image: img, Objects: []data.Object{
+	s := &data.Sample{Image: img, Known: data.Know(detection.New([]data.Object{
 		{Box: data.Box{X0: 48, Y0: 0, X1: 52, Y1: 100}, Class: 1, Area: 400},             // always visible in part
 		{Box: data.Box{X0: -20, Y0: 49, X1: 120, Y1: 51}, Class: 2},                      // reaches out of the image
 		{Box: data.Box{X0: 0, Y0: 0, X1: 100, Y1: 100}, Class: 3, Crowd: true},           // 1/16 visible
@@ -193,12 +197,12 @@ func TestTrainObjects(t *testing.T) {
 		{Box: data.Box{X0: 40, Y0: 40, X1: 60, Y1: 60}, Class: 7, Mask: &data.Mask{}},    // nothing of its mask
 		{Box: data.Box{X0: 200, Y0: 200, X1: 300, Y1: 300}, Class: 8, Crowd: true},       // elsewhere
 		{Box: data.Box{X0: 45, Y0: 45, X1: 55, Y1: 55}, Class: 9, Area: 50, Crowd: true}, // may be cut
-	}}
+	}))}
 	c := Config{Size: 100, ScaleMin: 4, ScaleMax: 4}
 	rng := rand.New(rand.NewPCG(1, 1))
 	seen := map[int]int{}
 	for range 100 {
-		for _, o := range c.Train(s, rng).Objects {
+		for _, o := range detection.Of(c.Train(s, rng)) {
 			seen[o.Class]++
 			if o.Class == 1 && math.Abs(o.Area-o.Box.Area()) > 1e-9 {
 				t.Fatalf("area %v of box %v", o.Area, o.Box)
@@ -213,7 +217,7 @@ func TestTrainObjects(t *testing.T) {
 			t.Errorf("class %d stays %d times", class, seen[class])
 		}
 	}
-	if got := c.Train(&data.Sample{Image: img, Objects: []data.Object{}}, rng); got.Objects == nil {
+	if got := c.Train(&data.Sample{Image: img, Known: data.Know(detection.New([]data.Object{}))}, rng); detection.Of(got) == nil {
 		t.Error("no objects became unknown objects")
 	}
 }
@@ -225,16 +229,16 @@ func TestEvalAndRestore(t *testing.T) {
 		s := scene(w, h, 2, rng)
 		got, f := Config{Size: 64}.Eval(s)
 		agree(t, got, false)
-		if max(f.W, f.H) != 64 || f.SourceW != w || f.SourceH != h || len(got.Objects) != 2 {
-			t.Errorf("%v: frame %+v, %d objects", size, f, len(got.Objects))
+		if max(f.W, f.H) != 64 || f.SourceW != w || f.SourceH != h || len(detection.Of(got)) != 2 {
+			t.Errorf("%v: frame %+v, %d objects", size, f, len(detection.Of(got)))
 		}
 		if p := got.Image.RGBAAt(63, 63); (f.W < 64 || f.H < 64) && p.R != Fill[0] {
 			t.Errorf("%v: padding is %v", size, p)
 		}
-		got.Confidence = data.NewGrid[float32](64, 64)
+		segmentation.SetConfidence(got, data.NewGrid[float32](64, 64))
 		back := f.Restore(got, w, h)
-		for i, o := range back.Objects {
-			want := s.Objects[i].Box
+		for i, o := range detection.Of(back) {
+			want := detection.Of(s)[i].Box
 			for _, d := range []float64{o.Box.X0 - want.X0, o.Box.Y0 - want.Y0, o.Box.X1 - want.X1, o.Box.Y1 - want.Y1} {
 				if math.Abs(d) > 1e-9 {
 					t.Fatalf("%v: box %v came back as %v", size, want, o.Box)
@@ -242,14 +246,14 @@ func TestEvalAndRestore(t *testing.T) {
 			}
 		}
 		wrong := 0
-		for i, class := range back.Semantic.Pix {
-			if class != s.Semantic.Pix[i] {
+		for i, class := range segmentation.Of(back).Pix {
+			if class != segmentation.Of(s).Pix[i] {
 				wrong++
 			}
-			if class == data.Ignore || back.Depth.Pix[i] != back.Depth.Pix[i] {
+			if class == data.Ignore || depthlabel.Of(back).Pix[i] != depthlabel.Of(back).Pix[i] {
 				t.Fatalf("%v: padding came back", size)
 			}
-			n := back.Normals.Pix[i]
+			n := normals.Of(back).Pix[i]
 			if l := n[0]*n[0] + n[1]*n[1] + n[2]*n[2]; math.Abs(float64(l)-1) > 1e-5 {
 				t.Fatalf("%v: normal %v", size, n)
 			}
@@ -257,7 +261,7 @@ func TestEvalAndRestore(t *testing.T) {
 		if max(w, h) <= 64 && wrong > 0 || wrong > w*h/20 {
 			t.Errorf("%v: %d pixels changed class", size, wrong)
 		}
-		if max(w, h) == 64 && !reflect.DeepEqual(back.Depth, s.Depth) {
+		if max(w, h) == 64 && !reflect.DeepEqual(depthlabel.Of(back), depthlabel.Of(s)) {
 			t.Errorf("%v: depth changed", size)
 		}
 	}
@@ -266,31 +270,31 @@ func TestEvalAndRestore(t *testing.T) {
 func TestRestoreCoarseMap(t *testing.T) {
 	// A map of a quarter of the frame: 16×16 for 64, of which 16×8 show the image.
 	f := Frame{Size: 64, W: 64, H: 32, SourceW: 128, SourceH: 64}
-	pred := &data.Sample{Semantic: data.NewGrid[uint8](16, 16), Depth: data.NewGrid[float32](16, 16), Normals: data.NewGrid[[3]float32](16, 16)}
+	pred := &data.Sample{Known: data.Know(segmentation.New(data.NewGrid[uint8](16, 16)), depthlabel.New(data.NewGrid[float32](16, 16)), normals.New(data.NewGrid[[3]float32](16, 16)))}
 	for y := range 16 {
 		for x := range 16 {
-			pred.Semantic.Set(x, y, uint8(y*16+x))
-			pred.Depth.Set(x, y, float32(x))
+			segmentation.Of(pred).Set(x, y, uint8(y*16+x))
+			depthlabel.Of(pred).Set(x, y, float32(x))
 			if y >= 8 {
-				pred.Depth.Set(x, y, 1000)
+				depthlabel.Of(pred).Set(x, y, 1000)
 			}
 		}
 	}
-	pred.Depth.Set(3, 3, nan)
+	depthlabel.Of(pred).Set(3, 3, nan)
 	out := f.Restore(pred, 128, 64)
-	if got := out.Semantic.At(127, 63); got != 7*16+15 {
+	if got := segmentation.Of(out).At(127, 63); got != 7*16+15 {
 		t.Errorf("last pixel is of map pixel %d", got)
 	}
-	if got := out.Depth.At(68, 63); got != 8.0625 { // 68.5/8 - .5
+	if got := depthlabel.Of(out).At(68, 63); got != 8.0625 { // 68.5/8 - .5
 		t.Errorf("depth %v", got)
 	}
-	if got := out.Depth.At(27, 27); got == got {
+	if got := depthlabel.Of(out).At(27, 27); got == got {
 		t.Errorf("an invalid depth became %v", got)
 	}
-	if got := out.Depth.At(20, 28); got < 1 || got > 3 {
+	if got := depthlabel.Of(out).At(20, 28); got < 1 || got > 3 {
 		t.Errorf("depth beside an invalid one is %v", got)
 	}
-	if got := out.Normals.At(5, 5); got != ([3]float32{}) {
+	if got := normals.Of(out).At(5, 5); got != ([3]float32{}) {
 		t.Errorf("an invalid normal became %v", got)
 	}
 }
@@ -396,13 +400,13 @@ func TestColorJitter(t *testing.T) {
 func TestExtremeShapes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for _, size := range [][2]int{{1, 1}, {1, 3000}, {3000, 1}, {2, 2}} {
-		s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, size[0], size[1])), Depth: data.NewGrid[float32](size[0], size[1])}
+		s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, size[0], size[1])), Known: data.Know(depthlabel.New(data.NewGrid[float32](size[0], size[1])))}
 		for range 5 {
 			DefaultConfig().Train(s, rng)
 		}
 		got, f := DefaultConfig().Eval(s)
-		if back := f.Restore(got, size[0], size[1]); len(back.Depth.Pix) != size[0]*size[1] {
-			t.Errorf("%v: %d depths", size, len(back.Depth.Pix))
+		if back := f.Restore(got, size[0], size[1]); len(depthlabel.Of(back).Pix) != size[0]*size[1] {
+			t.Errorf("%v: %d depths", size, len(depthlabel.Of(back).Pix))
 		}
 	}
 }

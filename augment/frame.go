@@ -6,6 +6,11 @@ import (
 	"math"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A Frame is where Eval put an image: scaled to W×H in the top left corner of Size×Size.
@@ -45,19 +50,19 @@ func frame(img *image.RGBA, canvasW, canvasH, w, h int) (*image.RGBA, Frame) {
 // interpolated bilinearly between valid values, normals renormalised, and are invalid where the
 // nearest value is. Objects in the padding alone are left out, as is Image; Class is untouched.
 func (f Frame) Restore(pred *data.Sample, w, h int) *data.Sample {
-	out := &data.Sample{Key: pred.Key, Class: pred.Class, Unknown: pred.Unknown}
-	out.Semantic = restoreNearest(f, pred.Semantic, w, h)
-	out.Confidence = restoreNearest(f, pred.Confidence, w, h)
-	out.Depth = restoreDepth(f, pred.Depth, w, h)
-	out.Normals = restoreNormals(f, pred.Normals, w, h)
-	if pred.Objects == nil {
+	out := &data.Sample{Key: pred.Key, Known: data.Know(classification.New(classification.Of(pred)))}
+	segmentation.Set(out, restoreNearest(f, segmentation.Of(pred), w, h))
+	segmentation.SetConfidence(out, restoreNearest(f, segmentation.Confidence(pred), w, h))
+	depth.Set(out, restoreDepth(f, depth.Of(pred), w, h))
+	normals.Set(out, restoreNormals(f, normals.Of(pred), w, h))
+	if detection.Of(pred) == nil {
 		return out
 	}
 
-	out.Objects = make([]data.Object, 0, len(pred.Objects))
+	detection.Set(out, make([]data.Object, 0, len(detection.Of(pred))))
 	kx, ky := float64(w)/float64(f.W), float64(h)/float64(f.H)
 	xs, ys := nearestBack(f.Size, f.Size, f.W, w), nearestBack(f.height(), f.height(), f.H, h)
-	for _, o := range pred.Objects {
+	for _, o := range detection.Of(pred) {
 		b := o.Box
 		o.Box = data.Box{X0: b.X0 * kx, Y0: b.Y0 * ky, X1: b.X1 * kx, Y1: b.Y1 * ky}.Clip(w, h)
 		if !(o.Box.Area() > 0) {
@@ -67,7 +72,7 @@ func (f Frame) Restore(pred *data.Sample, w, h int) *data.Sample {
 		if o.Mask != nil {
 			o.Mask = moveMask(o.Mask, xs, ys)
 		}
-		out.Objects = append(out.Objects, o)
+		detection.Set(out, append(detection.Of(out), o))
 	}
 	return out
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"must/data"
+	depthlabel "must/task/depth"
+	"must/task/detection"
 )
 
 // TestFramesThatAreNotSquare brings images to oblong frames and predictions back.
@@ -28,13 +30,13 @@ func TestFramesThatAreNotSquare(t *testing.T) {
 		for i := range mask.Pix {
 			mask.Pix[i] = 1
 		}
-		got := f.Restore(&data.Sample{Depth: depth, Objects: []data.Object{{Box: box, Mask: mask}}, Unknown: []int{2}}, 60, 20)
-		o := got.Objects[0]
-		if want := (data.Box{X0: 6, Y0: 10, X1: 30, Y1: 20}); o.Box != want || o.Mask.Rect != image.Rect(6, 10, 30, 20) || len(got.Unknown) != 1 {
-			t.Errorf("%s: box %v, mask %v, unknown %v", name, o.Box, o.Mask.Rect, got.Unknown)
+		got := f.Restore(&data.Sample{Known: data.Know(detection.NewPartial([]data.Object{{Box: box, Mask: mask}}, []int{2}), depthlabel.New(depth))}, 60, 20)
+		o := detection.Of(got)[0]
+		if want := (data.Box{X0: 6, Y0: 10, X1: 30, Y1: 20}); o.Box != want || o.Mask.Rect != image.Rect(6, 10, 30, 20) || len(detection.Unknown(got)) != 1 {
+			t.Errorf("%s: box %v, mask %v, unknown %v", name, o.Box, o.Mask.Rect, detection.Unknown(got))
 		}
 		last := float64(c.used.Y)/2 - 1 // the last row of the map that shows the image
-		if at := float64(got.Depth.At(30, 19)); math.Abs(at-last) > 0.3 {
+		if at := float64(depthlabel.Of(got).At(30, 19)); math.Abs(at-last) > 0.3 {
 			t.Errorf("%s: depth at the bottom is %v, want about %v", name, at, last)
 		}
 	}

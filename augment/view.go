@@ -5,6 +5,10 @@ import (
 	"math"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // An axis maps one dimension of an image onto a canvas: n source pixels are scaled to scaled ones,
@@ -66,19 +70,19 @@ func (v view) content() image.Rectangle {
 
 // move returns s without its objects, moved onto the canvas.
 func (v view) move(s *data.Sample) *data.Sample {
-	out := &data.Sample{Key: s.Key, Class: s.Class, Unknown: s.Unknown, Image: resample(s.Image, v)}
-	if s.Semantic == nil && s.Confidence == nil && s.Depth == nil && s.Normals == nil {
+	out := &data.Sample{Key: s.Key, Known: data.Know(classification.New(classification.Of(s))), Image: resample(s.Image, v)}
+	if segmentation.Of(s) == nil && segmentation.Confidence(s) == nil && depth.Of(s) == nil && normals.Of(s) == nil {
 		return out
 	}
 	xs, ys := v.x.nearest(), v.y.nearest()
-	out.Semantic = gather(s.Semantic, xs, ys, data.Ignore)
-	out.Confidence = gather(s.Confidence, xs, ys, 0)
-	out.Depth = gather(s.Depth, xs, ys, float32(math.NaN()))
-	out.Normals = gather(s.Normals, xs, ys, [3]float32{})
-	if out.Normals != nil && v.x.flip {
-		for i := range out.Normals.Pix {
+	segmentation.Set(out, gather(segmentation.Of(s), xs, ys, data.Ignore))
+	segmentation.SetConfidence(out, gather(segmentation.Confidence(s), xs, ys, 0))
+	depth.Set(out, gather(depth.Of(s), xs, ys, float32(math.NaN())))
+	normals.Set(out, gather(normals.Of(s), xs, ys, [3]float32{}))
+	if normals.Of(out) != nil && v.x.flip {
+		for i := range normals.Of(out).Pix {
 			// 0 - x, not -x: an invalid normal stays zero without a sign.
-			out.Normals.Pix[i][0] = 0 - out.Normals.Pix[i][0]
+			normals.Of(out).Pix[i][0] = 0 - normals.Of(out).Pix[i][0]
 		}
 	}
 	return out

@@ -11,6 +11,7 @@ import (
 	"must/checkpoint/convert"
 	"must/data"
 	"must/task"
+	"must/task/classification"
 	"must/torch"
 	"must/weights"
 )
@@ -263,8 +264,8 @@ func (c *Checkpoint) Import(classes []string, change func(s *task.Spec)) (n *tas
 		return nil, nil, fmt.Errorf("%s knows %d classes, the list has %d", c.external.Path, count, len(classes))
 	}
 	s := c.Spec
-	if s.Tasks = []string{name}; name == data.Classification {
-		s.Labels.Classification = classes
+	if s.Tasks = []string{name}; name == classification.Name {
+		s.Labels = s.Labels.With(classification.Name, data.Meaning{Classes: classes})
 	} else {
 		s.Labels.Detection, s.Labels.Masks = classes, c.external.Masks()
 	}

@@ -12,6 +12,11 @@ import (
 	"must/data"
 	"must/model"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 	"must/torch/goldentest"
 	"must/weights"
@@ -19,8 +24,8 @@ import (
 
 func labels() data.Labels {
 	return data.Labels{
-		Classification: []string{"a", "b", "c"}, Detection: []string{"x", "y"}, Masks: true,
-		Segmentation: []string{"p", "q", "r", "s"}, Depth: data.Metric, Normals: true,
+		classification.Name: {Classes: []string{"a", "b", "c"}}, detection.Name: {Classes: []string{"x", "y"}, Masks: true},
+		segmentation.Name: {Classes: []string{"p", "q", "r", "s"}}, depth.Name: {Units: data.Metric}, normals.Name: {},
 	}
 }
 
@@ -61,7 +66,7 @@ func with(t *testing.T, s task.Spec, f func(n *task.Network)) {
 func TestCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "model.safetensors")
-	s := spec(64, labels(), data.Tasks...)
+	s := spec(64, labels(), data.Tasks()...)
 	info := Training{Batch: 16, LR: 0.02, Steps: 100, Seed: 3, Data: []string{"crowds"}, Version: "test"}
 	with(t, s, func(n *task.Network) {
 		if err := Save(path, n, n.Set.State(), info); err != nil {
@@ -82,7 +87,7 @@ func TestCheckpoint(t *testing.T) {
 		for i, v := range goldentest.Noise("images", len(images)) {
 			images[i] = uint8((v + 1) * 128)
 		}
-		if a, b := n.Predict(images, 1)[0], net.Predict(images, 1)[0]; !slices.Equal(a.Class, b.Class) || !slices.Equal(a.Depth.Pix, b.Depth.Pix) || len(a.Objects) != len(b.Objects) {
+		if a, b := n.Predict(images, 1)[0], net.Predict(images, 1)[0]; !slices.Equal(classification.Of(a), classification.Of(b)) || !slices.Equal(depth.Of(a).Pix, depth.Of(b).Pix) || len(detection.Of(a)) != len(detection.Of(b)) {
 			t.Error("the loaded network predicts other things")
 		}
 	})
@@ -158,7 +163,7 @@ func TestCheckpoint(t *testing.T) {
 // What a checkpoint and a network have in common is copied; the rest is named and keeps fresh values.
 func TestFill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "model.safetensors")
-	with(t, spec(64, labels(), data.Segmentation, data.Depth), func(n *task.Network) {
+	with(t, spec(64, labels(), segmentation.Name, depth.Name), func(n *task.Network) {
 		if err := Save(path, n, n.Set.State(), Training{}); err != nil {
 			t.Fatal(err)
 		}
@@ -168,10 +173,10 @@ func TestFill(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := labels()
-	other.Segmentation = append(other.Segmentation, "new")
+	other = other.With(segmentation.Name, data.Meaning{Classes: append(other[segmentation.Name].Classes, "new")})
 	for _, heads := range []bool{false, true} {
 		do(t, func() {
-			n, err := task.New(spec(96, other, data.Segmentation, data.Depth, data.Normals), 5)
+			n, err := task.New(spec(96, other, segmentation.Name, depth.Name, normals.Name), 5)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +206,7 @@ func TestFill(t *testing.T) {
 		func(m *model.Config) { m.Depth = 34 }, func(m *model.Config) { m.Width = 0.25 }, func(m *model.Config) { m.FPN = 16 },
 	} {
 		do(t, func() {
-			s := spec(64, labels(), data.Depth)
+			s := spec(64, labels(), depth.Name)
 			change(&s.Model)
 			n, err := task.New(s, 1)
 			if err != nil {

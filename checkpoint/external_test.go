@@ -15,6 +15,9 @@ import (
 	"must/data"
 	"must/model"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
 	"must/torch"
 	"must/torch/goldentest"
 	"must/weights"
@@ -144,14 +147,14 @@ func TestExternalClassifiers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if name, n := c.external.Classes(); name != data.Classification || n != 10 {
+			if name, n := c.external.Classes(); name != classification.Name || n != 10 {
 				t.Errorf("%d classes for %s", n, name)
 			}
 			if c.Spec.Model.Depth != g.Depth {
 				t.Errorf("depth %d, want %d", c.Spec.Model.Depth, g.Depth)
 			}
 			change := func(s *task.Spec) {
-				s.Tasks, s.Labels = []string{data.Classification}, data.Labels{Classification: classes(10)}
+				s.Tasks, s.Labels = []string{classification.Name}, data.Labels{classification.Name: {Classes: classes(10)}}
 				if s.Model.Backbone == model.BackboneViT {
 					s.Model.Heads, s.Model.Grid = 4, g.Grid
 				}
@@ -165,7 +168,7 @@ func TestExternalClassifiers(t *testing.T) {
 				}
 				var got, want []float32
 				for i, p := range n.Predict(externalPixels(), externalImages) {
-					got = append(got, p.Class...)
+					got = append(got, classification.Of(p)...)
 					want = append(want, softmax(g.Outputs["logits"][10*i:][:10])...)
 				}
 				goldentest.Near(t, "probabilities", got, want, 1e-3)
@@ -189,7 +192,7 @@ func TestExternalMaskRCNN(t *testing.T) {
 					t.Errorf("recognised as %v", s.Model)
 				}
 				s.Model.Head, s.Model.BoxFC = 16, 32
-				s.Tasks, s.Labels = []string{data.Detection}, data.Labels{Detection: classes(4), Masks: true}
+				s.Tasks, s.Labels = []string{detection.Name}, data.Labels{detection.Name: {Classes: classes(4), Masks: true}}
 			}
 			started(t, path, change, func(n *task.Network, s *convert.Report) {
 				fresh, unused := []string{"neck.p6.bias", "neck.p6.weight", "neck.p7.bias", "neck.p7.weight"}, []string{}
@@ -271,7 +274,7 @@ func TestExternalTrunk(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(t, func() {
-		s := spec(64, labels(), data.Classification, data.Depth)
+		s := spec(64, labels(), classification.Name, depth.Name)
 		s.Model.Width = c.Spec.Model.Width
 		n, err := task.New(s, 1)
 		if err != nil {
@@ -293,7 +296,7 @@ func TestExternalTrunk(t *testing.T) {
 			!strings.Contains(text, "heads.classification, heads.depth.linear, heads.depth.tower, neck.lateral2") || !strings.Contains(text, "2 of the file unused: fc.bias, fc.weight (the classifier)") {
 			t.Error(text)
 		}
-		other := spec(64, labels(), data.Depth) // of another width
+		other := spec(64, labels(), depth.Name) // of another width
 		m, err := task.New(other, 1)
 		if err != nil {
 			t.Fatal(err)
@@ -345,7 +348,7 @@ func TestExternalRefuses(t *testing.T) {
 		start, err := ReadPretrained(c.g.writeNames(t))
 		if err == nil {
 			do(t, func() {
-				s := spec(64, labels(), data.Classification)
+				s := spec(64, labels(), classification.Name)
 				s.Model = start.Spec.Model
 				n, e := task.New(s, 1)
 				if e != nil {
@@ -370,7 +373,7 @@ func TestExternalPartial(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(t, func() {
-		s := spec(64, labels(), data.Classification)
+		s := spec(64, labels(), classification.Name)
 		s.Model.Width = c.Spec.Model.Width
 		n, err := task.New(s, 1)
 		if err != nil {

@@ -15,6 +15,11 @@ import (
 	"golang.org/x/image/draw"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // Options say how a picture is made. The zero value is good for most.
@@ -42,16 +47,16 @@ func Overlay(s *data.Sample, l data.Labels, task string, o Options) *image.RGBA 
 	c := newCanvas(s, o)
 	switch {
 	case !s.Has(task):
-	case task == data.Classification:
-		c.class(s.Class, l.Classification)
-	case task == data.Detection:
-		c.objects(s.Objects, l.Detection)
-	case task == data.Segmentation:
-		c.semantic(s.Semantic, l.Segmentation)
-	case task == data.Depth:
-		c.depth(s.Depth, l.Depth, o)
-	case task == data.Normals:
-		c.normals(s.Normals)
+	case task == classification.Name:
+		c.class(classification.Of(s), l[classification.Name].Classes)
+	case task == detection.Name:
+		c.objects(detection.Of(s), l[detection.Name].Classes)
+	case task == segmentation.Name:
+		c.semantic(segmentation.Of(s), l[segmentation.Name].Classes)
+	case task == depth.Name:
+		c.depth(depth.Of(s), l[depth.Name].Units, o)
+	case task == normals.Name:
+		c.normals(normals.Of(s))
 	}
 	return c.RGBA
 }

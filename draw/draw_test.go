@@ -11,6 +11,11 @@ import (
 
 	"must/data"
 	"must/data/scenes"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 func scene(t *testing.T, set string) (data.Dataset, *data.Sample) {
@@ -41,8 +46,8 @@ func differ(a, b *image.RGBA) int {
 
 func TestEveryTaskIsDrawn(t *testing.T) {
 	for set, task := range map[string]string{
-		"objects": data.Classification, "crowds": data.Detection, "stuff": data.Segmentation,
-		"ranges": data.Depth, "room-normals": data.Normals,
+		"objects": classification.Name, "crowds": detection.Name, "stuff": segmentation.Name,
+		"ranges": depth.Name, "room-normals": normals.Name,
 	} {
 		ds, s := scene(t, set)
 		before := *s.Image
@@ -57,7 +62,7 @@ func TestEveryTaskIsDrawn(t *testing.T) {
 		if !reflect.DeepEqual(*s.Image, before) {
 			t.Errorf("%s: the sample's image was drawn on", task)
 		}
-		for _, other := range data.Tasks {
+		for _, other := range data.Tasks() {
 			if !s.Has(other) && differ(plain, Overlay(s, ds.Labels(), other, Options{})) != 0 {
 				t.Errorf("%s: something is drawn for %s, of which nothing is known", set, other)
 			}
@@ -70,8 +75,8 @@ func TestBoxesLieWhereTheyShould(t *testing.T) {
 	for i := range s.Image.Pix {
 		s.Image.Pix[i] = 255
 	}
-	s.Objects = []data.Object{{Box: data.Box{X0: 10, Y0: 8, X1: 30, Y1: 18}, Class: 3, Score: 0.5}}
-	c := Overlay(s, data.Labels{}, data.Detection, Options{Side: 400})
+	detection.Set(s, []data.Object{{Box: data.Box{X0: 10, Y0: 8, X1: 30, Y1: 18}, Class: 3, Score: 0.5}})
+	c := Overlay(s, data.Labels{}, detection.Name, Options{Side: 400})
 	if c.Rect != image.Rect(0, 0, 400, 200) {
 		t.Fatalf("picture of %v", c.Rect)
 	}
@@ -91,24 +96,22 @@ func TestOddLabels(t *testing.T) {
 	s := &data.Sample{
 		Key:   strings.Repeat("long/", 60),
 		Image: image.NewRGBA(image.Rect(0, 0, 1, 1)),
-		Class: []float32{nan, 0.2, 0},
-		Objects: []data.Object{
+		Known: data.Know(classification.New([]float32{nan, 0.2, 0}), detection.New([]data.Object{
 			{Box: data.Box{X0: -50, Y0: -50, X1: 90, Y1: 90}, Class: -4, Score: nan},
 			{Box: data.Box{X0: 1, Y0: 1, X1: 0, Y1: 0}, Class: 900, Crowd: true},
 			{Mask: &data.Mask{Rect: image.Rect(-1, -1, 2, 2), Pix: make([]uint8, 9)}},
-		},
-		Semantic: &data.Grid[uint8]{W: 1, H: 1, Pix: []uint8{254}},
-		Depth:    &data.Grid[float32]{W: 1, H: 1, Pix: []float32{nan}},
-		Normals:  data.NewGrid[[3]float32](1, 1),
+		}), segmentation.New(&data.Grid[uint8]{W: 1, H: 1, Pix: []uint8{254}}), depth.New(&data.Grid[float32]{W: 1, H: 1, Pix: []float32{nan}}), normals.New(data.NewGrid[[3]float32](1, 1))),
 	}
 	for _, side := range []int{1, 17, 300} {
 		for _, unit := range []string{data.Metric, data.Inverse} {
-			Panel(s, data.Labels{Depth: unit, Segmentation: []string{"one"}}, Options{Side: side, Title: s.Key})
+			Panel(s, data.Labels{depth.Name: {Units: unit}, segmentation.Name: {Classes: []string{"one"}}}, Options{Side: side, Title: s.Key})
 		}
 	}
 	s.Image = image.NewRGBA(image.Rect(0, 0, 3000, 1))
-	s.Semantic, s.Depth, s.Normals = nil, nil, nil
-	if r := Overlay(s, data.Labels{}, data.Detection, Options{}).Rect; r != image.Rect(0, 0, 256, 1) {
+	segmentation.Set(s, nil)
+	depth.Set(s, nil)
+	normals.Set(s, nil)
+	if r := Overlay(s, data.Labels{}, detection.Name, Options{}).Rect; r != image.Rect(0, 0, 256, 1) {
 		t.Errorf("a 3000×1 image is drawn at %v", r)
 	}
 }
@@ -127,9 +130,9 @@ func TestPalette(t *testing.T) {
 }
 
 func TestNearIsRed(t *testing.T) {
-	s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 2, 1)), Depth: &data.Grid[float32]{W: 2, H: 1, Pix: []float32{1, 10}}}
+	s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 2, 1)), Known: data.Know(depth.New(&data.Grid[float32]{W: 2, H: 1, Pix: []float32{1, 10}}))}
 	redLeft := func(unit string) bool {
-		c := Overlay(s, data.Labels{Depth: unit}, data.Depth, Options{Near: 1, Far: 10})
+		c := Overlay(s, data.Labels{depth.Name: {Units: unit}}, depth.Name, Options{Near: 1, Far: 10})
 		l, r := c.RGBAAt(64, 20), c.RGBAAt(192, 20)
 		return l.R > r.R
 	}

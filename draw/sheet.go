@@ -7,6 +7,11 @@ import (
 	stddraw "image/draw"
 
 	"must/data"
+	"must/task/classification"
+	depthlabel "must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A Tile is one picture of a grid, with a line of text over it.
@@ -100,14 +105,14 @@ func (l legend) layout(w *writer, width int) (places []image.Point, height int) 
 
 // titles name the pictures of a panel.
 var titles = map[string]string{
-	data.Classification: "class", data.Detection: "objects", data.Segmentation: "segmentation",
-	data.Depth: "depth", data.Normals: "normals",
+	classification.Name: "class", detection.Name: "objects", segmentation.Name: "segmentation",
+	depthlabel.Name: "depth", normals.Name: "normals",
 }
 
 // Panel shows the image of s beside a picture of each label that it has.
 func Panel(s *data.Sample, l data.Labels, o Options) *image.RGBA {
 	tiles := []Tile{{"image", Image(s, o)}}
-	for _, task := range data.Tasks {
+	for _, task := range data.Tasks() {
 		if s.Has(task) {
 			tiles = append(tiles, Tile{titles[task], Overlay(s, l, task, o)})
 		}
@@ -128,7 +133,7 @@ func ContactSheet(ds data.Dataset, n int, o Options) (*image.RGBA, error) {
 	var failed error
 	read := 0
 	maps := 0
-	for _, task := range []string{data.Segmentation, data.Depth, data.Normals} {
+	for _, task := range []string{segmentation.Name, depthlabel.Name, normals.Name} {
 		if l.Has(task) {
 			maps++
 		}
@@ -145,14 +150,14 @@ func ContactSheet(ds data.Dataset, n int, o Options) (*image.RGBA, error) {
 		}
 		read++
 		c := newCanvas(s, o)
-		if s.Objects != nil {
-			c.objects(s.Objects, l.Detection)
+		if detection.Of(s) != nil {
+			c.objects(detection.Of(s), l[detection.Name].Classes)
 		}
-		if s.Class != nil {
-			c.class(s.Class, l.Classification)
+		if classification.Of(s) != nil {
+			c.class(classification.Of(s), l[classification.Name].Classes)
 		}
 		tiles = append(tiles, Tile{s.Key, c.RGBA})
-		for _, task := range []string{data.Segmentation, data.Depth, data.Normals} {
+		for _, task := range []string{segmentation.Name, depthlabel.Name, normals.Name} {
 			if l.Has(task) {
 				tiles = append(tiles, Tile{titles[task], Overlay(s, l, task, o)})
 			}
@@ -163,7 +168,7 @@ func ContactSheet(ds data.Dataset, n int, o Options) (*image.RGBA, error) {
 	}
 	strip := 1 + maps
 	columns := max(1, 6/strip) * strip
-	return grid(o.Title, summary(ds), columns, tiles, l.Segmentation), nil
+	return grid(o.Title, summary(ds), columns, tiles, l[segmentation.Name].Classes), nil
 }
 
 // blank is the tile of a sample that cannot be read.
@@ -177,22 +182,22 @@ func blank(side int) image.Image {
 func summary(ds data.Dataset) string {
 	l := ds.Labels()
 	out := fmt.Sprintf("%d images", ds.Len())
-	if n := len(l.Classification); n > 0 {
+	if n := len(l[classification.Name].Classes); n > 0 {
 		out += fmt.Sprintf(" · %d classes", n)
 	}
-	if n := len(l.Detection); n > 0 {
+	if n := len(l[detection.Name].Classes); n > 0 {
 		out += fmt.Sprintf(" · boxes of %d classes", n)
-		if l.Masks {
+		if l[detection.Name].Masks {
 			out += " with masks"
 		}
 	}
-	if n := len(l.Segmentation); n > 0 {
+	if n := len(l[segmentation.Name].Classes); n > 0 {
 		out += fmt.Sprintf(" · semantic map of %d classes", n)
 	}
-	if l.Depth != "" {
-		out += " · " + l.Depth + " depth"
+	if l[depthlabel.Name].Units != "" {
+		out += " · " + l[depthlabel.Name].Units + " depth"
 	}
-	if l.Normals {
+	if l.Has(normals.Name) {
 		out += " · surface normals"
 	}
 	if out == fmt.Sprintf("%d images", ds.Len()) {

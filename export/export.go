@@ -14,6 +14,8 @@ import (
 	"must/data"
 	"must/onnx/graph"
 	"must/task"
+	"must/task/detection"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -57,10 +59,10 @@ func (o *Options) check(n *task.Network) error {
 			return fmt.Errorf("feature %s: the network has %s", f, strings.Join(names, ", "))
 		}
 	}
-	if o.Argmax && !slices.Contains(o.Tasks, data.Segmentation) {
+	if o.Argmax && !slices.Contains(o.Tasks, segmentation.Name) {
 		return fmt.Errorf("argmax is of segmentation, and the tasks are %s", strings.Join(o.Tasks, ", "))
 	}
-	if o.Raw && !slices.Contains(o.Tasks, data.Detection) {
+	if o.Raw && !slices.Contains(o.Tasks, detection.Name) {
 		return fmt.Errorf("raw is of detection, and the tasks are %s", strings.Join(o.Tasks, ", "))
 	}
 	if o.Threads == 0 {

@@ -13,6 +13,11 @@ import (
 	"must/model"
 	"must/onnx/ort"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 	"must/torch/goldentest"
 )
@@ -44,8 +49,8 @@ var backbones = map[string]model.Config{
 
 func labels() data.Labels {
 	return data.Labels{
-		Classification: []string{"a", "b", "c"}, Detection: []string{"x", "y"}, Masks: true,
-		Segmentation: []string{"p", "q", "r", "s"}, Depth: data.Metric, Normals: true,
+		classification.Name: {Classes: []string{"a", "b", "c"}}, detection.Name: {Classes: []string{"x", "y"}, Masks: true},
+		segmentation.Name: {Classes: []string{"p", "q", "r", "s"}}, depth.Name: {Units: data.Metric}, normals.Name: {},
 	}
 }
 
@@ -110,7 +115,7 @@ func TestEveryBackboneAndTask(t *testing.T) {
 	needsRuntime(t)
 	for name, c := range backbones {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(c, 64, labels(), data.Tasks...), func(n *task.Network) {
+			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *task.Network) {
 				p := exported(t, n, Options{Features: n.FeatureNames()})
 				rows := p.Rows[1]
 				if p.Images < 16 || len(rows) != 7+len(n.FeatureNames()) {
@@ -128,20 +133,20 @@ func TestOptions(t *testing.T) {
 	needsRuntime(t)
 	inverse := labels()
 	inverse.Depth, inverse.Masks = data.Inverse, false
-	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks...), func(n *task.Network) {
+	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks()...), func(n *task.Network) {
 		for name, o := range map[string]Options{
 			"bytes":          {Bytes: true, Argmax: true},
-			"raw":            {Raw: true, Tasks: []string{data.Detection}},
-			"half":           {Half: true, Tasks: []string{data.Classification, data.Depth, data.Normals}},
-			"classification": {Tasks: []string{data.Classification}, Features: []string{"pooled"}},
+			"raw":            {Raw: true, Tasks: []string{detection.Name}},
+			"half":           {Half: true, Tasks: []string{classification.Name, depth.Name, normals.Name}},
+			"classification": {Tasks: []string{classification.Name}, Features: []string{"pooled"}},
 		} {
 			t.Run(name, func(t *testing.T) { exported(t, n, o) })
 		}
 		for want, o := range map[string]Options{
 			"task pose: the network has": {Tasks: []string{"pose"}},
 			"feature p9":                 {Features: []string{"p9"}},
-			"argmax is of segmentation":  {Argmax: true, Tasks: []string{data.Depth}},
-			"raw is of detection":        {Raw: true, Tasks: []string{data.Depth}},
+			"argmax is of segmentation":  {Argmax: true, Tasks: []string{depth.Name}},
+			"raw is of detection":        {Raw: true, Tasks: []string{depth.Name}},
 		} {
 			if _, err := ONNX(context.Background(), n, filepath.Join(t.TempDir(), "m.onnx"), o); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %q", err, want)
@@ -157,7 +162,7 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 	if err := p.Err(); err == nil || !strings.Contains(err.Error(), "depth, batch 1: it differs by 0.0002") {
 		t.Error(err)
 	}
-	with(t, spec(backbones["resnet18"], 64, labels(), data.Depth), func(n *task.Network) {
+	with(t, spec(backbones["resnet18"], 64, labels(), depth.Name), func(n *task.Network) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "model.onnx")
 		if err := os.WriteFile(path, []byte("before"), 0o666); err != nil {

@@ -8,6 +8,11 @@ import (
 	"must/data"
 	"must/detect"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // metadataKey holds a [Description] in the metadata of a model.
@@ -57,17 +62,17 @@ func describe(n *task.Network, o Options) (map[string]string, error) {
 	thresholds := map[string]float64{}
 	for _, t := range spec.Tasks {
 		switch t {
-		case data.Classification:
-			put("classification.classes", l.Classification)
-		case data.Detection:
-			put("detection.classes", l.Detection)
+		case classification.Name:
+			put("classification.classes", l[classification.Name].Classes)
+		case detection.Name:
+			put("detection.classes", l[detection.Name].Classes)
 			thresholds["detection.score"] = float64(detect.DefaultRoIs().Score)
 			thresholds["detection.nms"] = detect.DefaultRoIs().NMS
-		case data.Segmentation:
-			put("segmentation.classes", l.Segmentation)
-		case data.Depth:
-			texts["depth.units"] = map[string]string{data.Metric: "metres along the optical axis", data.Inverse: "inverse depth of unknown scale and shift"}[l.Depth]
-		case data.Normals:
+		case segmentation.Name:
+			put("segmentation.classes", l[segmentation.Name].Classes)
+		case depth.Name:
+			texts["depth.units"] = map[string]string{data.Metric: "metres along the optical axis", data.Inverse: "inverse depth of unknown scale and shift"}[l[depth.Name].Units]
+		case normals.Name:
 			texts["normals.units"] = "unit vectors: x right, y down, z away from the camera"
 		}
 	}

@@ -18,6 +18,11 @@ import (
 	"must/label/shards"
 	"must/progress"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A Teacher is a network, or a model of others, that labels one task, or several.
@@ -42,7 +47,7 @@ type Options struct {
 
 // DefaultThresholds are the published ones.
 func DefaultThresholds() map[string]float64 {
-	return map[string]float64{data.Detection: 0.5, data.Segmentation: 0.5}
+	return map[string]float64{detection.Name: 0.5, segmentation.Name: 0.5}
 }
 
 // A Summary counts what was done.
@@ -57,7 +62,7 @@ func Missing(have data.Labels, teachers []Teacher) []string {
 	var tasks []string
 	for _, t := range teachers {
 		for _, name := range t.Tasks {
-			if !have.Has(name) || have.Unknown[name] != nil {
+			if !have.Has(name) || have[name].Unknown != nil {
 				tasks = append(tasks, name)
 			}
 		}
@@ -181,21 +186,21 @@ func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
 	l := t.Net.Knows()
 	d := shards.Task{Teacher: t.Path, SHA256: t.Hash, Threshold: o.Thresholds[name]}
 	settings := t.Net.Settings()
-	if u := have.Unknown[name]; u != nil {
+	if u := have[name].Unknown; u != nil {
 		settings = fmt.Append(settings, u)
 	}
 	sum := sha256.Sum256(settings)
 	d.Settings = hex.EncodeToString(sum[:8])
 	switch name {
-	case data.Classification:
-		d.Classes, d.DType = l.Classification, npy.Float32
-	case data.Detection:
-		d.Classes, d.Masks = l.Detection, l.Masks
-	case data.Segmentation:
-		d.Classes = l.Segmentation
-	case data.Depth:
-		d.Units, d.DType = l.Depth, npy.Float16
-	case data.Normals:
+	case classification.Name:
+		d.Classes, d.DType = l[classification.Name].Classes, npy.Float32
+	case detection.Name:
+		d.Classes, d.Masks = l[detection.Name].Classes, l[detection.Name].Masks
+	case segmentation.Name:
+		d.Classes = l[segmentation.Name].Classes
+	case depth.Name:
+		d.Units, d.DType = l[depth.Name].Units, npy.Float16
+	case normals.Name:
 		d.DType = npy.Float16
 	}
 	return d
@@ -275,11 +280,11 @@ func (r *run) count(pred *data.Sample) {
 			continue
 		}
 		switch t {
-		case data.Detection:
-			r.sum.Labels[t] += len(pred.Objects)
-		case data.Segmentation:
+		case detection.Name:
+			r.sum.Labels[t] += len(detection.Of(pred))
+		case segmentation.Name:
 			kept := 0
-			for _, c := range pred.Semantic.Pix {
+			for _, c := range segmentation.Of(pred).Pix {
 				if c != data.Ignore {
 					kept++
 				}

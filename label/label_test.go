@@ -20,6 +20,11 @@ import (
 	"must/label/shards"
 	"must/model"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -55,10 +60,10 @@ func teacher(t *testing.T, size int, seed uint64, l data.Labels, tasks ...string
 func teachers(t *testing.T) []Teacher {
 	crowds := open(t, "crowds", 1).Labels()
 	return []Teacher{
-		teacher(t, 64, 1, data.Labels{Classification: []string{"a", "b", "c"}}, data.Classification),
-		teacher(t, 64, 2, data.Labels{Detection: crowds.Detection}, data.Detection),
-		teacher(t, 48, 3, data.Labels{Segmentation: []string{"p", "q"}}, data.Segmentation),
-		teacher(t, 64, 4, data.Labels{Depth: data.Inverse}, data.Depth),
+		teacher(t, 64, 1, data.Labels{classification.Name: {Classes: []string{"a", "b", "c"}}}, classification.Name),
+		teacher(t, 64, 2, data.Labels{detection.Name: {Classes: crowds[detection.Name].Classes}}, detection.Name),
+		teacher(t, 48, 3, data.Labels{segmentation.Name: {Classes: []string{"p", "q"}}}, segmentation.Name),
+		teacher(t, 64, 4, data.Labels{depth.Name: {Units: data.Inverse}}, depth.Name),
 	}
 }
 
@@ -85,7 +90,7 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 	ds := open(t, "crowds", 10)
 	all := teachers(t)
 	dir := t.TempDir()
-	o := Options{Name: "crowds", Batch: 4, ShardSize: 6, Thresholds: map[string]float64{data.Segmentation: 0.51}}
+	o := Options{Name: "crowds", Batch: 4, ShardSize: 6, Thresholds: map[string]float64{segmentation.Name: 0.51}}
 	sum, err := Run(t.Context(), ds, all, dir, o)
 	if err != nil {
 		t.Fatal(err)
@@ -95,27 +100,27 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 	pixels, ignored, at := 0, 0, 0
 	check := func(i int, s, want *data.Sample) error {
 		r := got[ds.Key(i)]
-		if r.Sample == nil || r.Objects != nil || r.W != s.Image.Rect.Dx() || r.H != s.Image.Rect.Dy() {
+		if r.Sample == nil || detection.Of(r.Sample) != nil || r.W != s.Image.Rect.Dx() || r.H != s.Image.Rect.Dy() {
 			t.Fatalf("sample %d: %+v", i, r)
 		}
-		for k, p := range want.Class {
-			if math.Abs(float64(r.Class[k]-p)) > 1e-5 {
-				t.Errorf("sample %d: classes %v, want %v", i, r.Class, want.Class)
+		for k, p := range classification.Of(want) {
+			if math.Abs(float64(classification.Of(r.Sample)[k]-p)) > 1e-5 {
+				t.Errorf("sample %d: classes %v, want %v", i, classification.Of(r.Sample), classification.Of(want))
 			}
 		}
-		for k, c := range want.Semantic.Pix {
-			if want.Confidence.Pix[k] < 0.51 {
+		for k, c := range segmentation.Of(want).Pix {
+			if segmentation.Confidence(want).Pix[k] < 0.51 {
 				c, ignored = data.Ignore, ignored+1
 			} else {
 				pixels++
 			}
-			if r.Semantic.Pix[k] != c && math.Abs(float64(want.Confidence.Pix[k]-0.51)) > 1e-5 {
-				t.Fatalf("sample %d: pixel %d has class %d, want %d", i, k, r.Semantic.Pix[k], c)
+			if segmentation.Of(r.Sample).Pix[k] != c && math.Abs(float64(segmentation.Confidence(want).Pix[k]-0.51)) > 1e-5 {
+				t.Fatalf("sample %d: pixel %d has class %d, want %d", i, k, segmentation.Of(r.Sample).Pix[k], c)
 			}
 		}
-		for k, d := range want.Depth.Pix {
-			if math.Abs(float64(r.Depth.Pix[k]-d)) > 1e-3*math.Abs(float64(d))+1e-4 { // stored in 16 bits
-				t.Fatalf("sample %d: depth %v, want %v", i, r.Depth.Pix[k], d)
+		for k, d := range depth.Of(want).Pix {
+			if math.Abs(float64(depth.Of(r.Sample).Pix[k]-d)) > 1e-3*math.Abs(float64(d))+1e-4 { // stored in 16 bits
+				t.Fatalf("sample %d: depth %v, want %v", i, depth.Of(r.Sample).Pix[k], d)
 			}
 		}
 		at++
@@ -130,7 +135,7 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 	if pixels == 0 || ignored == 0 {
 		t.Errorf("%d pixels above the threshold, %d below: it is not tested", pixels, ignored)
 	}
-	want := Summary{Images: 10, Labels: map[string]int{data.Classification: 10, data.Segmentation: pixels, data.Depth: 10}}
+	want := Summary{Images: 10, Labels: map[string]int{classification.Name: 10, segmentation.Name: pixels, depth.Name: 10}}
 	if at != 10 || len(got) != 10 || fmt.Sprint(*sum) != fmt.Sprint(want) {
 		t.Errorf("%d labelled, summary %+v, want %+v", len(got), *sum, want)
 	}
@@ -140,10 +145,10 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	tasks := s.Index().Tasks
-	if names := slices.Sorted(maps.Keys(tasks)); !slices.Equal(names, []string{data.Classification, data.Depth, data.Segmentation}) {
+	if names := slices.Sorted(maps.Keys(tasks)); !slices.Equal(names, []string{classification.Name, depth.Name, segmentation.Name}) {
 		t.Errorf("labels of %v", names)
 	}
-	if x := tasks[data.Segmentation]; x.Threshold != 0.51 || x.SHA256 != all[2].Hash || len(x.Classes) != 2 || tasks[data.Depth].Units != data.Inverse {
+	if x := tasks[segmentation.Name]; x.Threshold != 0.51 || x.SHA256 != all[2].Hash || len(x.Classes) != 2 || tasks[depth.Name].Units != data.Inverse {
 		t.Errorf("provenance %+v", tasks)
 	}
 	merged, err := shards.Merge(ds, dir)
@@ -159,7 +164,7 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if fmt.Sprint(m.Objects) != fmt.Sprint(truth.Objects) || m.Class == nil || m.Semantic == nil || m.Depth == nil {
+		if fmt.Sprint(detection.Of(m)) != fmt.Sprint(detection.Of(truth)) || classification.Of(m) == nil || segmentation.Of(m) == nil || depth.Of(m) == nil {
 			t.Errorf("merged sample %+v", m)
 		}
 	}
@@ -171,18 +176,18 @@ func TestDetections(t *testing.T) {
 	_, detector := ds, teachers(t)[1:2]
 	for threshold, want := range map[float64]bool{0.02: true, 1: false} {
 		dir := t.TempDir()
-		sum, err := Run(t.Context(), ds, detector, dir, Options{Thresholds: map[string]float64{data.Detection: threshold}})
+		sum, err := Run(t.Context(), ds, detector, dir, Options{Thresholds: map[string]float64{detection.Name: threshold}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if (sum.Labels[data.Detection] > 0) != want {
-			t.Errorf("threshold %v: %d objects", threshold, sum.Labels[data.Detection])
+		if (sum.Labels[detection.Name] > 0) != want {
+			t.Errorf("threshold %v: %d objects", threshold, sum.Labels[detection.Name])
 		}
 		for key, r := range records(t, dir) {
-			if r.Objects == nil || (len(r.Objects) > 0) != want {
-				t.Errorf("threshold %v: %s has %#v", threshold, key, r.Objects)
+			if detection.Of(r.Sample) == nil || (len(detection.Of(r.Sample)) > 0) != want {
+				t.Errorf("threshold %v: %s has %#v", threshold, key, detection.Of(r.Sample))
 			}
-			for _, o := range r.Objects {
+			for _, o := range detection.Of(r.Sample) {
 				if float64(o.Score) < threshold || o.Box != o.Box.Clip(r.W, r.H) || o.Box.Area() <= 0 {
 					t.Errorf("object %+v", o)
 				}
@@ -198,7 +203,9 @@ type partial struct {
 	read   func(i int)
 }
 
-func (p partial) Labels() data.Labels { return data.Labels{Classification: []string{"a", "b", "c"}} }
+func (p partial) Labels() data.Labels {
+	return data.Labels{classification.Name: {Classes: []string{"a", "b", "c"}}}
+}
 
 func (p partial) Sample(i int) (*data.Sample, error) {
 	if p.read != nil {
@@ -212,7 +219,7 @@ func (p partial) Sample(i int) (*data.Sample, error) {
 		return nil, err
 	}
 	if s = (&data.Sample{Key: s.Key, Image: s.Image}); i%2 == 0 {
-		s.Class = []float32{0, 0, 1}
+		classification.Set(s, []float32{0, 0, 1})
 	}
 	return s, nil
 }
@@ -221,11 +228,11 @@ func (p partial) Sample(i int) (*data.Sample, error) {
 func TestPartlyLabelled(t *testing.T) {
 	ds, dir := partial{Dataset: open(t, "unlabelled", 6)}, t.TempDir()
 	all := teachers(t)
-	sum, err := Run(t.Context(), ds, all[:1], dir, Options{Tasks: []string{data.Classification}})
+	sum, err := Run(t.Context(), ds, all[:1], dir, Options{Tasks: []string{classification.Name}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sum.Labels[data.Classification] != 3 || sum.Images != 6 {
+	if sum.Labels[classification.Name] != 3 || sum.Images != 6 {
 		t.Errorf("summary %+v", sum)
 	}
 	merged, err := shards.Merge(ds, dir)
@@ -237,8 +244,8 @@ func TestPartlyLabelled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if truth := slices.Equal(s.Class, []float32{0, 0, 1}); len(s.Class) != 3 || truth != (i%2 == 0) {
-			t.Errorf("sample %d: classes %v", i, s.Class)
+		if truth := slices.Equal(classification.Of(s), []float32{0, 0, 1}); len(classification.Of(s)) != 3 || truth != (i%2 == 0) {
+			t.Errorf("sample %d: classes %v", i, classification.Of(s))
 		}
 	}
 }
@@ -332,7 +339,7 @@ func TestResumes(t *testing.T) {
 	if err != nil || sum.Images != 0 {
 		t.Errorf("%+v, %v", sum, err)
 	}
-	o.Thresholds = map[string]float64{data.Segmentation: 0.9}
+	o.Thresholds = map[string]float64{segmentation.Name: 0.9}
 	if _, err := Run(t.Context(), base, all, dir, o); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("other thresholds into the same folder: %v", err)
 	}
@@ -387,22 +394,22 @@ func TestMemoryIsFlat(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	all := teachers(t)
 	crowds := open(t, "crowds", 2)
-	other := teacher(t, 64, 9, data.Labels{Classification: []string{"x", "y"}}, data.Classification)
+	other := teacher(t, 64, 9, data.Labels{classification.Name: {Classes: []string{"x", "y"}}}, classification.Name)
 	liar := all[0]
-	liar.Tasks = []string{data.Normals}
+	liar.Tasks = []string{normals.Name}
 	for want, c := range map[string]struct {
 		ds       data.Dataset
 		teachers []Teacher
 		o        Options
 	}{
 		"nothing to label":          {crowds, all[1:2], Options{}},
-		"threshold for depth":       {crowds, all, Options{Thresholds: map[string]float64{data.Depth: 0.5}}},
-		"segmentation is NaN":       {crowds, all, Options{Thresholds: map[string]float64{data.Segmentation: math.NaN()}}},
-		"detection is 1.5":          {crowds, all, Options{Thresholds: map[string]float64{data.Detection: 1.5}}},
-		"no teacher for normals":    {crowds, all, Options{Tasks: []string{data.Normals}}},
+		"threshold for depth":       {crowds, all, Options{Thresholds: map[string]float64{depth.Name: 0.5}}},
+		"segmentation is NaN":       {crowds, all, Options{Thresholds: map[string]float64{segmentation.Name: math.NaN()}}},
+		"detection is 1.5":          {crowds, all, Options{Thresholds: map[string]float64{detection.Name: 1.5}}},
+		"no teacher for normals":    {crowds, all, Options{Tasks: []string{normals.Name}}},
 		"does not know normals":     {crowds, []Teacher{liar}, Options{}},
 		"two teachers":              {crowds, []Teacher{all[0], other}, Options{}},
-		"teacher classification ar": {partial{Dataset: crowds}, []Teacher{other}, Options{Tasks: []string{data.Classification}}},
+		"teacher classification ar": {partial{Dataset: crowds}, []Teacher{other}, Options{Tasks: []string{classification.Name}}},
 	} {
 		dir := filepath.Join(t.TempDir(), "out")
 		if _, err := Run(t.Context(), c.ds, c.teachers, dir, c.o); err == nil || !strings.Contains(err.Error(), want) {

@@ -9,6 +9,9 @@ import (
 	"must/data"
 	"must/metric"
 	"must/task"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // A Quality says how good the labels are that teachers give a set, by its true labels.
@@ -46,7 +49,7 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 	if err != nil {
 		return nil, err
 	}
-	_, uses, err := plan(ds, teachers, o, data.Depth) // in other units it is scored after alignment
+	_, uses, err := plan(ds, teachers, o, depth.Name) // in other units it is scored after alignment
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +97,7 @@ type scorer struct {
 
 func newScorer(net task.Predictor, name string, threshold float64, have data.Labels) *scorer {
 	s := &scorer{rules: task.RulesOf(name, net.Knows()), threshold: threshold}
-	if s.metric = s.rules.Metric(have); name == data.Detection {
+	if s.metric = s.rules.Metric(have); name == detection.Name {
 		s.metric = metric.NewBoxQuality(threshold, 0.5)
 	}
 	return s
@@ -104,10 +107,10 @@ func (s *scorer) add(truth, pred *data.Sample) {
 	if name := s.rules.Name(); !truth.Has(name) || !pred.Has(name) {
 		return
 	}
-	if s.rules.Name() == data.Segmentation {
-		for i, c := range truth.Semantic.Pix {
+	if s.rules.Name() == segmentation.Name {
+		for i, c := range segmentation.Of(truth).Pix {
 			if c != data.Ignore {
-				s.calibration.Add(float64(pred.Confidence.Pix[i]), pred.Semantic.Pix[i] == c)
+				s.calibration.Add(float64(segmentation.Confidence(pred).Pix[i]), segmentation.Of(pred).Pix[i] == c)
 			}
 		}
 	}

@@ -8,16 +8,19 @@ import (
 	"must/data"
 	"must/label/shards"
 	"must/metric"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/segmentation"
 )
 
 // A network's own predictions as truth are met in full; another's are not.
 func TestAssess(t *testing.T) {
-	l := data.Labels{Classification: []string{"a", "b", "c"}, Segmentation: []string{"p", "q"}, Depth: data.Metric}
-	tasks := []string{data.Classification, data.Segmentation, data.Depth}
+	l := data.Labels{classification.Name: {Classes: []string{"a", "b", "c"}}, segmentation.Name: {Classes: []string{"p", "q"}}, depth.Name: {Units: data.Metric}}
+	tasks := []string{classification.Name, segmentation.Name, depth.Name}
 	one, other := teacher(t, 48, 1, l, tasks...), teacher(t, 48, 2, l, tasks...)
 	dir := t.TempDir()
 	photos := open(t, "unlabelled", 5)
-	o := Options{Name: "photos", Thresholds: map[string]float64{data.Segmentation: 0}}
+	o := Options{Name: "photos", Thresholds: map[string]float64{segmentation.Name: 0}}
 	if _, err := Run(context.Background(), photos, []Teacher{one}, dir, o); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +43,7 @@ func TestAssess(t *testing.T) {
 		}
 	}
 	// What is not sure enough is not kept.
-	o.Thresholds = map[string]float64{data.Segmentation: 1}
+	o.Thresholds = map[string]float64{segmentation.Name: 1}
 	q, err := Assess(context.Background(), truth, []Teacher{one}, o)
 	if err != nil || q.Scores.ByName()["segmentation.coverage"] != 0 {
 		t.Errorf("%v, %v", err, q)

@@ -8,6 +8,7 @@ import (
 	"must/data"
 	"must/label/shards"
 	"must/task"
+	"must/task/depth"
 )
 
 // bright is a set of images, each of its own brightness.
@@ -27,7 +28,7 @@ func (b bright) Sample(i int) (*data.Sample, error) {
 // far sees too large a depth in the image of brightness 3.
 type far struct{}
 
-func (far) Knows() data.Labels { return data.Labels{Depth: data.Metric} }
+func (far) Knows() data.Labels { return data.Labels{depth.Name: {Units: data.Metric}} }
 func (far) View() task.View    { return task.View{W: 4, H: 4, Fit: task.Letterbox} }
 func (far) Settings() []byte   { return nil }
 func (far) Free()              {}
@@ -39,7 +40,7 @@ func (far) See(images task.Images, _ ...string) (preds []*data.Sample, err error
 				g.Pix[p] = 1e6 // no float16
 			}
 		}
-		preds = append(preds, &data.Sample{Depth: g})
+		preds = append(preds, &data.Sample{Known: data.Know(depth.New(g))})
 	}
 	return preds, nil
 }
@@ -47,7 +48,7 @@ func (far) See(images task.Images, _ ...string) (preds []*data.Sample, err error
 // A label that cannot be stored is skipped and counted; the others are there.
 func TestUnstorableLabel(t *testing.T) {
 	dir := t.TempDir()
-	sum, err := Run(t.Context(), bright(8), []Teacher{{Net: far{}, Path: "far", Hash: "1", Tasks: []string{data.Depth}}}, dir, Options{Batch: 4})
+	sum, err := Run(t.Context(), bright(8), []Teacher{{Net: far{}, Path: "far", Hash: "1", Tasks: []string{depth.Name}}}, dir, Options{Batch: 4})
 	if err != nil || sum.Images != 7 || sum.Skipped != 1 {
 		t.Fatalf("%+v, %v", sum, err)
 	}

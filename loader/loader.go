@@ -27,11 +27,11 @@ type Batch struct {
 	N, Size int
 	Images  []uint8 // [N, 3, Size, Size] RGB, 0 to 255
 
-	Samples   []*data.Sample  // augmented; labels in the network's frame
-	Originals []*data.Sample  // as the dataset gave them; only with Options.Originals
-	Frames    []augment.Frame // how to get back to the original frame; nil in training
-	Index     []int           // into the dataset
-	Extra     any             // what Options.Collate made
+	Samples   []*data.Sample // augmented; labels in the network's frame
+	Originals []*data.Sample // as the dataset gave them; only with Options.Originals
+	Frames    []data.Frame   // how to get back to the original frame; nil in training
+	Index     []int          // into the dataset
+	Extra     any            // what Options.Collate made
 
 	free chan []uint8
 }
@@ -272,7 +272,7 @@ func (l *Loader) newJob(step, n int) *job {
 	size, views := l.o.Augment.Size, max(1, len(l.o.Views))
 	b := &Batch{N: views * n, Size: size, Samples: make([]*data.Sample, views*n), Index: make([]int, views*n), free: l.free}
 	if !l.o.Train {
-		b.Frames = make([]augment.Frame, n)
+		b.Frames = make([]data.Frame, n)
 	}
 	if l.o.Originals {
 		b.Originals = make([]*data.Sample, n)

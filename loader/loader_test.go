@@ -15,6 +15,9 @@ import (
 
 	"must/augment"
 	"must/data"
+	"must/task/depth"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A fake dataset paints sample i in colour i. bad samples are broken; reading fatal ends it all.
@@ -323,14 +326,14 @@ func (r ready) Sample(i int) (*data.Sample, error) {
 
 // BenchmarkPass is the loader's part of scoring depth and semantic maps; labels are not resampled.
 func BenchmarkPass(b *testing.B) {
-	ds := ready{data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 640, 480)), Depth: data.NewGrid[float32](640, 480), Semantic: data.NewGrid[uint8](640, 480), Normals: data.NewGrid[[3]float32](640, 480)}}
+	ds := ready{data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 640, 480)), Known: data.Know(segmentation.New(data.NewGrid[uint8](640, 480)), depth.New(data.NewGrid[float32](640, 480)), normals.New(data.NewGrid[[3]float32](640, 480)))}}
 	l, err := New(ds, Options{Batch: 16, Augment: augment.Config{Size: 224}, Originals: true})
 	if err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
 		for batch, err := range l.Pass(b.Context(), 0, ds.Len()) {
-			if err != nil || batch.Samples[0].Depth != nil {
+			if err != nil || depth.Of(batch.Samples[0]) != nil {
 				b.Fatal(err, "or a resampled label")
 			}
 			batch.Release()

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"must/data"
+	"must/task/classification"
 )
 
 // mixup blends every image of a batch, and its classes, with another one of it, by a share drawn from
@@ -23,10 +24,10 @@ func mixup(b *Batch, alpha float64, rng *rand.Rand) {
 			to[k] = uint8(share*float64(own[k]) + (1-share)*float64(other[k]) + 0.5)
 		}
 		s := &data.Sample{Key: b.Samples[i].Key, Image: b.Samples[i].Image}
-		if x, y := b.Samples[i].Class, b.Samples[p].Class; x != nil && y != nil {
-			s.Class = make([]float32, len(x))
+		if x, y := classification.Of(b.Samples[i]), classification.Of(b.Samples[p]); x != nil && y != nil {
+			classification.Set(s, make([]float32, len(x)))
 			for c := range x {
-				s.Class[c] = float32(share)*x[c] + float32(1-share)*y[c]
+				classification.Of(s)[c] = float32(share)*x[c] + float32(1-share)*y[c]
 			}
 		}
 		samples[i] = s

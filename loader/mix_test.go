@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/detection"
 )
 
 func TestMixup(t *testing.T) {
@@ -15,7 +17,7 @@ func TestMixup(t *testing.T) {
 		for i := range b.N {
 			class := make([]float32, 4)
 			class[i] = 1
-			b.Samples = append(b.Samples, &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 2, 2)), Class: class, Objects: []data.Object{}})
+			b.Samples = append(b.Samples, &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 2, 2)), Known: data.Know(classification.New(class), detection.New([]data.Object{}))})
 			for k := range 12 {
 				b.Images[i*12+k] = uint8(60 * i)
 			}
@@ -28,17 +30,17 @@ func TestMixup(t *testing.T) {
 	for i, s := range b.Samples {
 		// What the classes say was blended is what the pixels are.
 		var sum, pixel float64
-		for c, p := range s.Class {
+		for c, p := range classification.Of(s) {
 			sum += float64(p)
 			pixel += float64(p) * float64(before.Images[c*12])
 		}
 		if math.Abs(sum-1) > 1e-6 || math.Abs(pixel-float64(b.Images[i*12])) > 0.51 {
-			t.Errorf("image %d has classes %v and pixels of %d", i, s.Class, b.Images[i*12])
+			t.Errorf("image %d has classes %v and pixels of %d", i, classification.Of(s), b.Images[i*12])
 		}
-		if s.Class[i] > 0 && s.Class[i] < 1 {
+		if classification.Of(s)[i] > 0 && classification.Of(s)[i] < 1 {
 			blended++
 		}
-		if s.Objects != nil {
+		if detection.Of(s) != nil {
 			t.Error("objects of a blend of images are still told")
 		}
 	}
@@ -51,9 +53,9 @@ func TestMixup(t *testing.T) {
 		t.Error("the same seed blends otherwise")
 	}
 	unknown := batch()
-	unknown.Samples[0].Class = nil
+	classification.Set(unknown.Samples[0], nil)
 	mixup(unknown, 0.4, rand.New(rand.NewPCG(3, 1)))
-	if unknown.Samples[0].Class != nil {
+	if classification.Of(unknown.Samples[0]) != nil {
 		t.Error("a blend with an image without class has one")
 	}
 }

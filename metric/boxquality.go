@@ -2,6 +2,7 @@ package metric
 
 import (
 	"must/data"
+	"must/task/detection"
 )
 
 // BoxQuality measures the boxes that score at least a threshold, as pseudo labels are: the share of
@@ -21,18 +22,18 @@ func NewBoxQuality(score, iou float64) *BoxQuality { return &BoxQuality{score: s
 
 // Add implements [Metric].
 func (m *BoxQuality) Add(truth, pred *data.Sample) {
-	if truth.Objects == nil {
+	if detection.Of(truth) == nil {
 		return
 	}
 	m.images++
-	found := make([]bool, len(truth.Objects))
+	found := make([]bool, len(detection.Of(truth)))
 	for _, p := range byClass(toldOf(truth, pred)) {
 		if !(float64(p.Score) >= m.score) {
 			continue
 		}
 		best, hit, crowd := m.iou, -1, false
-		for i := range truth.Objects {
-			t := &truth.Objects[i]
+		for i := range detection.Of(truth) {
+			t := &detection.Of(truth)[i]
 			if t.Class != p.Class || found[i] {
 				continue
 			}
@@ -53,7 +54,7 @@ func (m *BoxQuality) Add(truth, pred *data.Sample) {
 			m.calibration.Add(float64(p.Score), false)
 		}
 	}
-	for i, t := range truth.Objects {
+	for i, t := range detection.Of(truth) {
 		if !t.Crowd && !found[i] {
 			m.missed++
 		}

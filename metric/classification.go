@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"must/data"
+	"must/task/classification"
 )
 
 // Classification measures the share of images whose true class is the predicted one (top1) or among
@@ -19,20 +20,20 @@ func NewClassification() *Classification { return &Classification{} }
 // Add implements [Metric]. The true class is the likeliest one of truth.Class. Between classes of
 // equal probability the lower index ranks first, as in argmax.
 func (m *Classification) Add(truth, pred *data.Sample) {
-	if len(truth.Class) == 0 {
+	if len(classification.Of(truth)) == 0 {
 		return
 	}
 	m.images++
-	class := argmax(truth.Class)
-	rank := rankOf(pred.Class, class)
+	class := argmax(classification.Of(truth))
+	rank := rankOf(classification.Of(pred), class)
 	if rank < 1 {
 		m.top1++
 	}
 	if rank < 5 {
 		m.top5++
 	}
-	if rank < len(pred.Class) {
-		m.calibration.Add(float64(pred.Class[argmax(pred.Class)]), rank == 0)
+	if rank < len(classification.Of(pred)) {
+		m.calibration.Add(float64(classification.Of(pred)[argmax(classification.Of(pred))]), rank == 0)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing/iotest"
 
 	"must/data"
+	"must/task/detection"
 )
 
 // readGolden reads a file that a script in testdata made.
@@ -129,7 +130,7 @@ func TestDetectionEqualsPycocotools(t *testing.T) {
 }
 
 func sampleOf(t *testing.T, image *cocoImage, entries []*cocoEntry, masks bool) *data.Sample {
-	s := &data.Sample{Objects: []data.Object{}}
+	s := &data.Sample{Known: data.Know(detection.New([]data.Object{}))}
 	for _, e := range entries {
 		o := data.Object{
 			Box:   data.Box{X0: e.box[0], Y0: e.box[1], X1: e.box[0] + e.box[2], Y1: e.box[1] + e.box[3]},
@@ -142,7 +143,7 @@ func sampleOf(t *testing.T, image *cocoImage, entries []*cocoEntry, masks bool) 
 			}
 			o.Mask = shape.mask.Mask()
 		}
-		s.Objects = append(s.Objects, o)
+		detection.Set(s, append(detection.Of(s), o))
 	}
 	return s
 }

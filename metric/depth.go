@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"must/data"
+	depthlabel "must/task/depth"
 )
 
 // EigenCrop is the part of NYU Depth v2's 640×480 images that Eigen et al. (2014) evaluate on.
@@ -62,7 +63,7 @@ func NewDepth(opt DepthOptions) *Depth {
 // Add implements [Metric]. An image without a valid pixel does not count. A prediction that is not a
 // number counts as Min, an infinite one as Max where there is one.
 func (m *Depth) Add(truth, pred *data.Sample) {
-	if truth.Depth == nil {
+	if depthlabel.Of(truth) == nil {
 		return
 	}
 	t, p := m.pixels(truth, pred)
@@ -93,7 +94,7 @@ func (m *Depth) Values() []Value {
 
 // pixels returns truth and prediction of the pixels that count, each in its own units.
 func (m *Depth) pixels(truth, pred *data.Sample) (t, p []float64) {
-	g, q := truth.Depth, pred.Depth
+	g, q := depthlabel.Of(truth), depthlabel.Of(pred)
 	if q != nil {
 		sameSize(truth, q.W, q.H, g.W, g.H)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"must/data"
+	"must/task/detection"
 )
 
 // Detection measures boxes, and masks where asked, by COCO's average precision and recall as
@@ -29,16 +30,16 @@ func NewDetection(classes int, masks bool) *Detection {
 // one; a crowd without a mask is left out. What is predicted of classes that the truth does not tell
 // of counts neither way.
 func (m *Detection) Add(truth, pred *data.Sample) {
-	if truth.Objects == nil {
+	if detection.Of(truth) == nil {
 		return
 	}
 	found := toldOf(truth, pred)
-	m.boxes.add(truth.Objects, found, boxIoU, func(o *data.Object) float64 { return o.Box.Area() })
+	m.boxes.add(detection.Of(truth), found, boxIoU, func(o *data.Object) float64 { return o.Box.Area() })
 	if m.masks == nil {
 		return
 	}
 	var masked []data.Object
-	for _, o := range truth.Objects {
+	for _, o := range detection.Of(truth) {
 		if o.Mask == nil && !o.Crowd {
 			return
 		}
@@ -51,12 +52,12 @@ func (m *Detection) Add(truth, pred *data.Sample) {
 
 // toldOf returns the predicted objects of classes that the truth tells of.
 func toldOf(truth, pred *data.Sample) []data.Object {
-	if truth.Unknown == nil {
-		return pred.Objects
+	if detection.Unknown(truth) == nil {
+		return detection.Of(pred)
 	}
 	var known []data.Object
-	for _, o := range pred.Objects {
-		if !slices.Contains(truth.Unknown, o.Class) {
+	for _, o := range detection.Of(pred) {
+		if !slices.Contains(detection.Unknown(truth), o.Class) {
 			known = append(known, o)
 		}
 	}

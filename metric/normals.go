@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"must/data"
+	"must/task/normals"
 )
 
 // Normals measures the angle between true and predicted surface normals over the pixels of all
@@ -33,14 +34,14 @@ func NewNormals() *Normals { return &Normals{histogram: make([]int64, normalBins
 // Add implements [Metric]. A pixel whose true normal is zero does not count. Predictions need not be
 // of unit length; a zero one is 90° off, as in the reference program, and NaN 180°.
 func (m *Normals) Add(truth, pred *data.Sample) {
-	if truth.Normals == nil {
+	if normals.Of(truth) == nil {
 		return
 	}
-	p := pred.Normals
+	p := normals.Of(pred)
 	if p != nil {
-		sameSize(truth, p.W, p.H, truth.Normals.W, truth.Normals.H)
+		sameSize(truth, p.W, p.H, normals.Of(truth).W, normals.Of(truth).H)
 	}
-	for i, t := range truth.Normals.Pix {
+	for i, t := range normals.Of(truth).Pix {
 		if t == ([3]float32{}) || t != t {
 			continue
 		}

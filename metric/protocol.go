@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"must/data"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // Protocols are the published ways of scoring a set that differ from a task's usual one:
@@ -21,7 +24,7 @@ var Protocols = []string{"ade20k", "nyu", "voc", "voc07"}
 // CheckProtocol refuses a name that is none of Protocols, or one for a task that the set has no labels
 // for. "" is the usual way.
 func CheckProtocol(name string, l data.Labels) error {
-	task := map[string]string{"": "", "ade20k": data.Segmentation, "nyu": data.Depth, "voc": data.Detection, "voc07": data.Detection}
+	task := map[string]string{"": "", "ade20k": segmentation.Name, "nyu": depth.Name, "voc": detection.Name, "voc07": detection.Name}
 	switch t, ok := task[name]; {
 	case !ok:
 		return fmt.Errorf("metric is %q, want one of %s", name, strings.Join(Protocols, ", "))
@@ -54,11 +57,11 @@ func ForSegmentation(classes int, l data.Labels) Metric {
 // inverse depth, as MiDaS does (Ranftl et al. 2020). Truth of unknown scale and shift has no depth to
 // compare: there the errors are those of inverse depth.
 func ForDepth(units string, l data.Labels) Metric {
-	o := DepthOptions{Truth: l.Depth, Prediction: units}
-	if units == data.Inverse || l.Depth == data.Inverse {
+	o := DepthOptions{Truth: l[depth.Name].Units, Prediction: units}
+	if units == data.Inverse || l[depth.Name].Units == data.Inverse {
 		o.Align = ScaleShift
 	}
-	if units == data.Inverse && l.Depth == data.Inverse {
+	if units == data.Inverse && l[depth.Name].Units == data.Inverse {
 		o.Truth, o.Prediction = "", ""
 	}
 	if l.Protocol == "nyu" {

@@ -6,15 +6,19 @@ import (
 	"testing"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 func TestProtocols(t *testing.T) {
-	l := data.Labels{Detection: []string{"a"}, Segmentation: []string{"a", "b", "c"}, Depth: data.Metric}
+	l := data.Labels{detection.Name: {Classes: []string{"a"}}, segmentation.Name: {Classes: []string{"a", "b", "c"}}, depth.Name: {Units: data.Metric}}
 	for _, p := range Protocols {
 		if err := CheckProtocol(p, l); err != nil {
 			t.Error(err)
 		}
-		if err := CheckProtocol(p, data.Labels{Classification: []string{"a"}}); err == nil || !strings.Contains(err.Error(), "no labels") {
+		if err := CheckProtocol(p, data.Labels{classification.Name: {Classes: []string{"a"}}}); err == nil || !strings.Contains(err.Error(), "no labels") {
 			t.Errorf("%s for classes: %v", p, err)
 		}
 	}
@@ -27,14 +31,14 @@ func TestProtocols(t *testing.T) {
 		return m.Values()[0]
 	}
 	// ADE20K counts a class that is found nowhere as 0.
-	maps := &data.Sample{Semantic: &data.Grid[uint8]{W: 2, H: 1, Pix: []uint8{0, 1}}}
+	maps := &data.Sample{Known: data.Know(segmentation.New(&data.Grid[uint8]{W: 2, H: 1, Pix: []uint8{0, 1}}))}
 	for protocol, want := range map[string]float64{"": 1, "ade20k": 2. / 3} {
 		l.Protocol = protocol
 		if v := first(ForSegmentation(3, l), maps, maps); v.Name != "mIoU" || math.Abs(v.Value-want) > 1e-12 {
 			t.Errorf("%q: %v, want mIoU %v", protocol, v, want)
 		}
 	}
-	objects := &data.Sample{Objects: []data.Object{{Box: data.Box{X1: 4, Y1: 4}, Score: 1}}}
+	objects := &data.Sample{Known: data.Know(detection.New([]data.Object{{Box: data.Box{X1: 4, Y1: 4}, Score: 1}}))}
 	for protocol, want := range map[string]string{"": "AP", "voc": "VOC10_AP", "voc07": "VOC07_AP"} {
 		l.Protocol = protocol
 		if v := first(ForDetection(1, false, l), objects, objects); v.Name != want || math.Abs(v.Value-1) > 1e-12 {
@@ -50,7 +54,7 @@ func TestProtocols(t *testing.T) {
 	truth.Set(30, 20, 11)
 	for protocol, perfect := range map[string]bool{"": false, "nyu": true} {
 		l.Protocol = protocol
-		if v := first(ForDepth(data.Metric, l), &data.Sample{Depth: truth}, &data.Sample{Depth: pred}); (v.Value == 1) != perfect {
+		if v := first(ForDepth(data.Metric, l), &data.Sample{Known: data.Know(depth.New(truth))}, &data.Sample{Known: data.Know(depth.New(pred))}); (v.Value == 1) != perfect {
 			t.Errorf("%q: %v", protocol, v)
 		}
 	}
@@ -59,7 +63,7 @@ func TestProtocols(t *testing.T) {
 		truth.Pix[i] = 1 + float32(i%7)
 		pred.Pix[i] = 2/truth.Pix[i] + 1
 	}
-	if v := first(ForDepth(data.Inverse, l), &data.Sample{Depth: truth}, &data.Sample{Depth: pred}); v.Value != 1 {
+	if v := first(ForDepth(data.Inverse, l), &data.Sample{Known: data.Know(depth.New(truth))}, &data.Sample{Known: data.Know(depth.New(pred))}); v.Value != 1 {
 		t.Errorf("relative depth: %v", v)
 	}
 }

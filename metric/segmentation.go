@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"must/data"
+	"must/task/segmentation"
 )
 
 // Segmentation measures semantic maps by a confusion matrix summed over the whole set. Pixels whose
@@ -26,15 +27,15 @@ func NewSegmentation(classes int) *Segmentation {
 
 // Add implements [Metric]. A predicted data.Ignore is a wrong pixel.
 func (m *Segmentation) Add(truth, pred *data.Sample) {
-	if truth.Semantic == nil {
+	if segmentation.Of(truth) == nil {
 		return
 	}
-	p := pred.Semantic
+	p := segmentation.Of(pred)
 	if p != nil {
-		sameSize(truth, p.W, p.H, truth.Semantic.W, truth.Semantic.H)
+		sameSize(truth, p.W, p.H, segmentation.Of(truth).W, segmentation.Of(truth).H)
 	}
 	n := m.classes
-	for i, t := range truth.Semantic.Pix {
+	for i, t := range segmentation.Of(truth).Pix {
 		if int(t) >= n || t == data.Ignore {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"must/data"
+	"must/task/detection"
 )
 
 // VOC measures boxes by the average precision of the Pascal VOC development kits at IoU 0.5, the
@@ -35,31 +36,31 @@ func NewVOC(classes int) *VOC { return &VOC{classes: make([]vocTally, classes)} 
 
 // Add implements [Metric].
 func (m *VOC) Add(truth, pred *data.Sample) {
-	if truth.Objects == nil {
+	if detection.Of(truth) == nil {
 		return
 	}
 	m.images++
-	for _, t := range truth.Objects {
+	for _, t := range detection.Of(truth) {
 		if !t.Crowd && 0 <= t.Class && t.Class < len(m.classes) {
 			m.classes[t.Class].positives++
 		}
 	}
-	found := make([]bool, len(truth.Objects))
+	found := make([]bool, len(detection.Of(truth)))
 	for _, p := range byClass(toldOf(truth, pred)) {
 		if p.Class < 0 || p.Class >= len(m.classes) {
 			continue
 		}
 		// Unlike COCO's, the protocol looks at the nearest object only, even if it is taken.
 		best, nearest := math.Inf(-1), -1
-		for i := range truth.Objects {
-			if t := &truth.Objects[i]; t.Class == p.Class {
+		for i := range detection.Of(truth) {
+			if t := &detection.Of(truth)[i]; t.Class == p.Class {
 				if iou := vocIoU(p.Box, t.Box); iou > best {
 					best, nearest = iou, i
 				}
 			}
 		}
 		hit := best > 0.5
-		if hit && truth.Objects[nearest].Crowd {
+		if hit && detection.Of(truth)[nearest].Crowd {
 			continue
 		}
 		c := &m.classes[p.Class]

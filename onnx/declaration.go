@@ -18,6 +18,11 @@ import (
 
 	"must/data"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A Declaration says what an ONNX model takes and what its outputs mean.
@@ -176,8 +181,8 @@ type layout struct {
 
 var layouts = map[string]layout{
 	torchvision: {[]string{"boxes", "labels", "scores"}, "masks", "xyxy", false, 0},
-	yolo:        {[]string{data.Detection}, "", "cxcywh", false, 0.5},
-	rows:        {[]string{data.Detection}, "", "xyxy", false, 0},
+	yolo:        {[]string{detection.Name}, "", "cxcywh", false, 0.5},
+	rows:        {[]string{detection.Name}, "", "xyxy", false, 0},
 	detr:        {[]string{"scores", "boxes"}, "", "cxcywh", true, 0},
 }
 
@@ -200,7 +205,7 @@ func (d *Declaration) complete(dir string) error {
 	}
 	if d.Fit == "" {
 		d.Fit = task.Stretched
-		if d.Task == data.Detection {
+		if d.Task == detection.Name {
 			d.Fit = task.Letterbox
 		}
 	}
@@ -234,7 +239,7 @@ func (d *Declaration) complete(dir string) error {
 }
 
 func (d *Declaration) hasClasses() bool {
-	return d.Task == data.Classification || d.Task == data.Detection || d.Task == data.Segmentation
+	return d.Task == classification.Name || d.Task == detection.Name || d.Task == segmentation.Name
 }
 
 // Check tells what is wrong with a declaration, by the key, without opening a file.
@@ -251,29 +256,29 @@ func (d *Declaration) Check() error {
 		}
 		return fmt.Errorf("%s is for %s only, and the task is %s", key, strings.Join(tasks, ", "), d.Task)
 	}
-	classes := []string{data.Classification, data.Detection, data.Segmentation}
-	box := []string{data.Detection}
+	classes := []string{classification.Name, detection.Name, segmentation.Name}
+	box := []string{detection.Name}
 	var faults []error
 	add := func(err ...error) { faults = append(faults, err...) }
 	if d.ONNX == "" {
 		add(errors.New("onnx is missing: it is the file of the model"))
 	}
-	if err := one("task", d.Task, data.Tasks...); err != nil {
+	if err := one("task", d.Task, data.Tasks()...); err != nil {
 		return err
 	}
 	add(only("classes", d.Classes.File != "" || d.Classes.List != nil, classes...), only("map", d.Map != nil, classes...),
-		only("units", d.Units != "", data.Depth), only("scale", d.Scale != 0, data.Depth), only("signs", d.Signs != nil, data.Normals),
+		only("units", d.Units != "", depth.Name), only("scale", d.Scale != 0, depth.Name), only("signs", d.Signs != nil, normals.Name),
 		only("layout", d.Layout != "", box...), only("boxes", d.Boxes != "", box...), only("relative", d.Relative != nil, box...),
 		only("score", d.Score != nil, box...), only("nms", d.NMS != nil, box...), only("max_objects", d.Most != 0, box...),
 		only("labels_offset", d.Offset != 0, classes...))
 	values := map[string][]string{
-		data.Classification: {"", logits, probabilities}, data.Segmentation: {"", logits, probabilities, classIndices},
-		data.Normals: {"", vectors, colours}, data.Depth: {""}, data.Detection: {""},
+		classification.Name: {"", logits, probabilities}, segmentation.Name: {"", logits, probabilities, classIndices},
+		normals.Name: {"", vectors, colours}, depth.Name: {""}, detection.Name: {""},
 	}[d.Task]
 	switch d.Task {
-	case data.Depth:
+	case depth.Name:
 		add(one("units", d.Units, data.Inverse, data.Metric))
-	case data.Detection:
+	case detection.Name:
 		add(one("layout", d.Layout, torchvision, yolo, rows, detr), one("boxes", d.Boxes, "", "xyxy", "yxyx", "xywh", "cxcywh"))
 		if d.Layout == detr {
 			values = []string{"", logits, probabilities}
@@ -372,7 +377,7 @@ func checkNames(names []string, of string) error {
 	if len(names) == 0 {
 		return errors.New("there are none")
 	}
-	if of == data.Segmentation && len(names) > data.Ignore {
+	if of == segmentation.Name && len(names) > data.Ignore {
 		return fmt.Errorf("there are %d; a map holds at most %d", len(names), data.Ignore)
 	}
 	seen := map[string]int{}

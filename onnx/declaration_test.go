@@ -11,6 +11,9 @@ import (
 
 	"must/onnx/ort"
 	"must/task"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // parse reads a declaration in flow style, with what every one needs.
@@ -267,20 +270,20 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		for _, p := range samples {
-			for _, o := range p.Objects {
+			for _, o := range detection.Of(p) {
 				if o.Class < 0 || o.Class > 1 || !(o.Box.X0 >= 0 && o.Box.X1 <= 8 && o.Box.Y0 >= 0 && o.Box.Y1 <= 6 && o.Box.Area() > 0) || !(o.Score >= 0.05 && o.Score <= 1) {
 					t.Errorf("object %+v", o)
 				}
 			}
-			if p.Semantic != nil {
-				for k, c := range p.Semantic.Pix {
-					if c > 1 && c != 255 || !(p.Confidence.Pix[k] >= 0 && p.Confidence.Pix[k] <= 1) {
-						t.Errorf("pixel of class %d, %v", c, p.Confidence.Pix[k])
+			if segmentation.Of(p) != nil {
+				for k, c := range segmentation.Of(p).Pix {
+					if c > 1 && c != 255 || !(segmentation.Confidence(p).Pix[k] >= 0 && segmentation.Confidence(p).Pix[k] <= 1) {
+						t.Errorf("pixel of class %d, %v", c, segmentation.Confidence(p).Pix[k])
 					}
 				}
 			}
-			if p.Depth != nil {
-				for _, v := range p.Depth.Pix {
+			if depth.Of(p) != nil {
+				for _, v := range depth.Of(p).Pix {
 					if v <= 0 || v-v != 0 && v == v {
 						t.Errorf("depth %v", v)
 					}

@@ -9,6 +9,11 @@ import (
 
 	"must/data"
 	"must/onnx/ort"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A frame is the size of the input.
@@ -21,23 +26,23 @@ func (t *Teacher) decode(out []ort.Tensor, f frame, preds []*data.Sample) error 
 		return fmt.Errorf("outputs: %s gave %v: %w", t.plan.outputs[i], out[i].Shape, err)
 	}
 	switch t.d.Task {
-	case data.Classification:
+	case classification.Name:
 		if err := t.classes(out[0], preds); err != nil {
 			return wrong(0, err)
 		}
-	case data.Segmentation:
+	case segmentation.Name:
 		if err := t.segments(out[0], f, preds); err != nil {
 			return wrong(0, err)
 		}
-	case data.Depth:
+	case depth.Name:
 		if err := t.depth(out[0], preds); err != nil {
 			return wrong(0, err)
 		}
-	case data.Normals:
+	case normals.Name:
 		if err := t.normals(out[0], preds); err != nil {
 			return wrong(0, err)
 		}
-	case data.Detection:
+	case detection.Name:
 		found, at, err := t.candidates(out, f, len(preds))
 		if err != nil {
 			return wrong(at, err)
@@ -78,7 +83,7 @@ func (t *Teacher) classes(o ort.Tensor, preds []*data.Sample) error {
 		if t.d.Values != probabilities {
 			softmax(v)
 		}
-		p.Class = t.distribution(v[t.d.Offset:])
+		classification.Set(p, t.distribution(v[t.d.Offset:]))
 	}
 	return nil
 }
@@ -173,13 +178,13 @@ func (t *Teacher) depth(o ort.Tensor, preds []*data.Sample) error {
 	}
 	nan := float32(math.NaN())
 	for i, p := range preds {
-		p.Depth = data.NewGrid[float32](w, h)
+		depth.Set(p, data.NewGrid[float32](w, h))
 		for k, v := range maps[i] {
 			v *= float32(t.d.Scale)
 			if !finite(v) || t.d.Units == data.Metric && v <= 0 {
 				v = nan
 			}
-			p.Depth.Pix[k] = v
+			depth.Of(p).Pix[k] = v
 		}
 	}
 	return nil
@@ -192,8 +197,8 @@ func (t *Teacher) normals(o ort.Tensor, preds []*data.Sample) error {
 		return err
 	}
 	for i, p := range preds {
-		p.Normals = data.NewGrid[[3]float32](w, h)
-		for k := range p.Normals.Pix {
+		normals.Set(p, data.NewGrid[[3]float32](w, h))
+		for k := range normals.Of(p).Pix {
 			var v [3]float64
 			for c := range v {
 				if v[c] = float64(maps[i][c*h*w+k]); t.d.Values == colours {
@@ -203,7 +208,7 @@ func (t *Teacher) normals(o ort.Tensor, preds []*data.Sample) error {
 			}
 			l := math.Sqrt(v[0]*v[0] + v[1]*v[1] + v[2]*v[2])
 			if l > 1e-6 && !math.IsInf(l, 0) {
-				p.Normals.Pix[k] = [3]float32{float32(v[0] / l), float32(v[1] / l), float32(v[2] / l)}
+				normals.Of(p).Pix[k] = [3]float32{float32(v[0] / l), float32(v[1] / l), float32(v[2] / l)}
 			}
 		}
 	}
@@ -237,14 +242,15 @@ func (t *Teacher) segments(o ort.Tensor, f frame, preds []*data.Sample) error {
 			return fmt.Errorf("%w; values is %s", err, values)
 		}
 		for i, p := range preds {
-			p.Semantic, p.Confidence = data.NewGrid[uint8](w, h), data.NewGrid[float32](w, h)
+			segmentation.Set(p, data.NewGrid[uint8](w, h))
+			segmentation.SetConfidence(p, data.NewGrid[float32](w, h))
 			for k, v := range maps[i] {
-				p.Semantic.Pix[k] = data.Ignore
+				segmentation.Of(p).Pix[k] = data.Ignore
 				if v >= 0 && v < float32(len(to)) {
-					p.Semantic.Pix[k] = to[int(v)]
+					segmentation.Of(p).Pix[k] = to[int(v)]
 				}
-				if p.Semantic.Pix[k] != data.Ignore {
-					p.Confidence.Pix[k] = 1
+				if segmentation.Of(p).Pix[k] != data.Ignore {
+					segmentation.Confidence(p).Pix[k] = 1
 				}
 			}
 		}
@@ -272,7 +278,8 @@ func (t *Teacher) segments(o ort.Tensor, f frame, preds []*data.Sample) error {
 		if binary {
 			scores = twoClasses(scores, values)
 		}
-		p.Semantic, p.Confidence = data.NewGrid[uint8](pw, ph), data.NewGrid[float32](pw, ph)
+		segmentation.Set(p, data.NewGrid[uint8](pw, ph))
+		segmentation.SetConfidence(p, data.NewGrid[float32](pw, ph))
 		classify(scores, channels, values == logits && !binary, to, p)
 	}
 	return nil
@@ -293,7 +300,7 @@ func twoClasses(scores []float32, values string) []float32 {
 // classify chooses the best of [channels, h, w] at each pixel. Its confidence is the share of all
 // channels that mean the same class.
 func classify(scores []float32, channels int, exponentiate bool, to []uint8, p *data.Sample) {
-	n := len(p.Semantic.Pix)
+	n := len(segmentation.Of(p).Pix)
 	parallel(n, func(from, until int) {
 		v := make([]float32, channels)
 		for k := from; k < until; k++ {
@@ -313,9 +320,9 @@ func classify(scores []float32, channels int, exponentiate bool, to []uint8, p *
 					same += e
 				}
 			}
-			p.Semantic.Pix[k] = data.Ignore
+			segmentation.Of(p).Pix[k] = data.Ignore
 			if share := float32(same / all); share >= 0 && to[best] != data.Ignore { // not for NaN
-				p.Semantic.Pix[k], p.Confidence.Pix[k] = to[best], min(share, 1)
+				segmentation.Of(p).Pix[k], segmentation.Confidence(p).Pix[k] = to[best], min(share, 1)
 			}
 		}
 	})

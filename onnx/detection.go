@@ -10,6 +10,7 @@ import (
 	"must/data"
 	"must/detect"
 	"must/onnx/ort"
+	"must/task/detection"
 )
 
 // A candidate is an object that an output tells of.
@@ -215,9 +216,9 @@ func (t *Teacher) torchvision(out []ort.Tensor, f frame, found [][]candidate) ([
 // objects makes the detections of an image: the best, those that overlap suppressed where the
 // declaration says so, in the recipe's classes.
 func (t *Teacher) objects(found []candidate, f frame, p *data.Sample) {
-	p.Objects = []data.Object{}
+	detection.Set(p, []data.Object{})
 	if t.mapping != nil {
-		p.Unknown = t.mapping.Unknown()
+		detection.SetUnknown(p, t.mapping.Unknown())
 	}
 	var boxes []detect.Box
 	var scores []float32
@@ -246,14 +247,14 @@ func (t *Teacher) objects(found []candidate, f frame, p *data.Sample) {
 				continue
 			}
 		}
-		if len(p.Objects) == t.d.Most {
+		if len(detection.Of(p)) == t.d.Most {
 			break
 		}
 		o := data.Object{Box: c.box.Data(), Class: c.class, Score: min(c.score, 1)}
 		if c.mask != nil {
 			o.Mask = c.shape(f)
 		}
-		p.Objects = append(p.Objects, o)
+		detection.Set(p, append(detection.Of(p), o))
 	}
 }
 

@@ -16,6 +16,11 @@ import (
 	"must/data"
 	"must/onnx/ort"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // needRuntime skips a test where there is no ONNX Runtime.
@@ -97,30 +102,30 @@ func TestGolden(t *testing.T) {
 			}
 			for i, p := range preds {
 				switch teacher.d.Task {
-				case data.Classification:
-					numbers(t, p.Class, c.Classes[i], 1e-5)
-				case data.Segmentation:
+				case classification.Name:
+					numbers(t, classification.Of(p), c.Classes[i], 1e-5)
+				case segmentation.Name:
 					for k, want := range c.Semantic[i] {
-						if int(p.Semantic.Pix[k]) != want {
-							t.Fatalf("image %d, pixel %d: class %d, want %d", i, k, p.Semantic.Pix[k], want)
+						if int(segmentation.Of(p).Pix[k]) != want {
+							t.Fatalf("image %d, pixel %d: class %d, want %d", i, k, segmentation.Of(p).Pix[k], want)
 						}
 					}
-					numbers(t, p.Confidence.Pix, c.Confidence[i], 1e-5)
-				case data.Depth:
+					numbers(t, segmentation.Confidence(p).Pix, c.Confidence[i], 1e-5)
+				case depth.Name:
 					for k, want := range c.Depth[i] {
-						got := float64(p.Depth.Pix[k])
+						got := float64(depth.Of(p).Pix[k])
 						if want == nil != math.IsNaN(got) || want != nil && !near(got, *want, 1e-5) {
 							t.Fatalf("image %d, pixel %d: %v, want %v", i, k, got, want)
 						}
 					}
-				case data.Normals:
+				case normals.Name:
 					var flat []float32
-					for _, v := range p.Normals.Pix {
+					for _, v := range normals.Of(p).Pix {
 						flat = append(flat, v[:]...)
 					}
 					numbers(t, flat, c.Normals[i], 1e-5)
-				case data.Detection:
-					objects(t, p.Objects, c.Objects[i])
+				case detection.Name:
+					objects(t, detection.Of(p), c.Objects[i])
 				}
 			}
 		})
@@ -174,16 +179,16 @@ func TestAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range all {
-		one, err := teacher.See(task.Images{Pix: images.Pix[i*192:][:192], N: 1, H: 8, W: 8}, data.Classification)
+		one, err := teacher.See(task.Images{Pix: images.Pix[i*192:][:192], N: 1, H: 8, W: 8}, classification.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(one[0].Class, all[i].Class) {
-			t.Errorf("image %d: %v alone, %v in a batch", i, one[0].Class, all[i].Class)
+		if !slices.Equal(classification.Of(one[0]), classification.Of(all[i])) {
+			t.Errorf("image %d: %v alone, %v in a batch", i, classification.Of(one[0]), classification.Of(all[i]))
 		}
 	}
-	none, err := teacher.See(images, data.Depth)
-	if err != nil || none[0].Class != nil {
+	none, err := teacher.See(images, depth.Name)
+	if err != nil || classification.Of(none[0]) != nil {
 		t.Errorf("asked for depth, it sees %v, %v", none[0], err)
 	}
 }
@@ -214,28 +219,28 @@ func TestSpaces(t *testing.T) {
 	// bee .768 and cat .218 become an insect and a pet; ant is unknown.
 	space := []string{"pet", "insect", "robot"}
 	c := open("class.teacher.yaml", space, map[string]string{"bee": "insect", "cat": "pet", "dog": "pet"})
-	if got := c.Knows().Classification; !slices.Equal(got, space) {
+	if got := c.Knows()[classification.Name].Classes; !slices.Equal(got, space) {
 		t.Errorf("it knows %v", got)
 	}
 	sum := 1 - 0.0116449
-	numbers(t, see(c, 8, 8).Class, []float64{(0.2182902 + 0.002134922) / sum, 0.76793 / sum, 0}, 1e-5)
+	numbers(t, classification.Of(see(c, 8, 8)), []float64{(0.2182902 + 0.002134922) / sum, 0.76793 / sum, 0}, 1e-5)
 	// Most of it on classes that the space lacks: unknown.
-	if p := see(open("class.teacher.yaml", []string{"cat"}, nil), 8, 8); p.Class != nil {
-		t.Errorf("an image of a bee is %v in a space without", p.Class)
+	if p := see(open("class.teacher.yaml", []string{"cat"}, nil), 8, 8); classification.Of(p) != nil {
+		t.Errorf("an image of a bee is %v in a space without", classification.Of(p))
 	}
 
 	p := see(open("yolo8.teacher.yaml", []string{"ant", "wasp"}, nil), 16, 16)
-	if len(p.Objects) == 0 || !slices.Equal(p.Unknown, []int{1}) {
-		t.Errorf("%d objects, unknown %v", len(p.Objects), p.Unknown)
+	if len(detection.Of(p)) == 0 || !slices.Equal(detection.Unknown(p), []int{1}) {
+		t.Errorf("%d objects, unknown %v", len(detection.Of(p)), detection.Unknown(p))
 	}
-	for _, o := range p.Objects {
+	for _, o := range detection.Of(p) {
 		if o.Class != 0 {
 			t.Errorf("an object of class %d", o.Class)
 		}
 	}
 
 	p = see(open("segment.teacher.yaml", []string{"wasp", "cat"}, nil), 8, 12)
-	if got := p.Semantic.Pix[:7]; !slices.Equal(got, []uint8{1, 1, 1, 1, 1, 255, 255}) { // ant is none of the space
+	if got := segmentation.Of(p).Pix[:7]; !slices.Equal(got, []uint8{1, 1, 1, 1, 1, 255, 255}) { // ant is none of the space
 		t.Errorf("pixels %v", got)
 	}
 
@@ -313,7 +318,7 @@ func TestRefuses(t *testing.T) {
 		"no output":       {"segment", func(d *Declaration) { d.Outputs = map[string]string{"segmentation": "uot"} }, []string{`no output "uot"`, "aux float32"}},
 		"wrong role":      {"rcnn", func(d *Declaration) { d.Outputs = map[string]string{"boxes": "masks"} }, []string{"masks gave"}},
 		"other layout":    {"yolo8", func(d *Declaration) { d.Layout = detr }, []string{"outputs.scores: say which"}},
-		"other task":      {"yolo8", func(d *Declaration) { *d = Declaration{ONNX: d.ONNX, Task: data.Normals} }, []string{"output0 gave [1 6 64]", "want [1, 3, height, width]"}},
+		"other task":      {"yolo8", func(d *Declaration) { *d = Declaration{ONNX: d.ONNX, Task: normals.Name} }, []string{"output0 gave [1 6 64]", "want [1, 3, height, width]"}},
 		"no such input":   {"detr", func(d *Declaration) { d.Inputs = map[string]string{"picture": image} }, []string{`called "picture"`, "pixel_values float32"}},
 		"input open":      {"detr", func(d *Declaration) { delete(d.Inputs, "sizes") }, []string{"what sizes int64[?, 2] is given"}},
 		"batch":           {"yolo8", func(d *Declaration) { d.Batch = 4 }, []string{"batch is 4"}},

@@ -12,6 +12,11 @@ import (
 	"must/data"
 	"must/onnx/ort"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/weights"
 )
 
@@ -135,16 +140,16 @@ func (t *Teacher) Knows() data.Labels {
 		names = t.mapping.To
 	}
 	switch t.d.Task {
-	case data.Classification:
-		return data.Labels{Classification: names}
-	case data.Detection:
-		return data.Labels{Detection: names, Masks: slices.Contains(t.plan.roles, "masks")}
-	case data.Segmentation:
-		return data.Labels{Segmentation: names}
-	case data.Depth:
-		return data.Labels{Depth: t.d.Units}
+	case classification.Name:
+		return data.Labels{classification.Name: {Classes: names}}
+	case detection.Name:
+		return data.Labels{detection.Name: {Classes: names, Masks: slices.Contains(t.plan.roles, "masks")}}
+	case segmentation.Name:
+		return data.Labels{segmentation.Name: {Classes: names}}
+	case depth.Name:
+		return data.Labels{depth.Name: {Units: t.d.Units}}
 	}
-	return data.Labels{Normals: true}
+	return data.Labels{normals.Name: {}}
 }
 
 // View is what the model takes.

@@ -20,6 +20,7 @@ import (
 	"must/model"
 	"must/progress"
 	"must/task"
+	"must/task/classification"
 	"must/torch"
 )
 
@@ -102,7 +103,7 @@ func Extract(ctx context.Context, net *task.Network, ds data.Dataset, name strin
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	f := &Features{Classes: ds.Labels().Classification}
+	f := &Features{Classes: ds.Labels()[classification.Name].Classes}
 	if f.Classes == nil {
 		return nil, fmt.Errorf("%s: the set has no classes, which a probe learns", name)
 	}
@@ -133,7 +134,7 @@ func Extract(ctx context.Context, net *task.Network, ds data.Dataset, name strin
 			f.Values, f.Class = make([]float32, 0, ds.Len()*f.Dim), make([]int64, 0, ds.Len())
 		}
 		for i, s := range b.Samples {
-			if s.Class == nil {
+			if classification.Of(s) == nil {
 				f.Skipped++
 				continue
 			}
@@ -142,7 +143,7 @@ func Extract(ctx context.Context, net *task.Network, ds data.Dataset, name strin
 				return nil, fmt.Errorf("%s: image %s: the feature is not finite: the network's training has diverged, or its weights are damaged", name, s.Key)
 			}
 			f.Values = append(f.Values, v...)
-			f.Class = append(f.Class, likeliest(s.Class))
+			f.Class = append(f.Class, likeliest(classification.Of(s)))
 		}
 		bar.Add(int64(b.N))
 		b.Release()
@@ -185,8 +186,8 @@ func agree(train, test *Features) error {
 	if len(train.Class) < 2 || len(test.Class) == 0 {
 		return fmt.Errorf("%d images to learn from and %d to score on; there must be at least 2 and 1", len(train.Class), len(test.Class))
 	}
-	a, b := data.Labels{Classification: train.Classes}, data.Labels{Classification: test.Classes}
-	return a.Conflict(b, data.Classification)
+	a, b := data.Labels{classification.Name: {Classes: train.Classes}}, data.Labels{classification.Name: {Classes: test.Classes}}
+	return a.Conflict(b, classification.Name)
 }
 
 // score compares probabilities of [N, classes] with the classes of f.
@@ -195,7 +196,7 @@ func (f *Features) score(name string, probs []float32) []metric.Value {
 	for i, class := range f.Class {
 		truth := make([]float32, k)
 		truth[class] = 1
-		m.Add(&data.Sample{Class: truth}, &data.Sample{Class: probs[i*k:][:k]})
+		m.Add(&data.Sample{Known: data.Know(classification.New(truth))}, &data.Sample{Known: data.Know(classification.New(probs[i*k:][:k]))})
 	}
 	values := m.Values()[:1] // top1, top5 and what no probe is asked for
 	if k > 5 {

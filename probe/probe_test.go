@@ -20,6 +20,8 @@ import (
 	"must/metric"
 	"must/model"
 	"must/task"
+	"must/task/classification"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -311,25 +313,25 @@ func (h holes) Sample(i int) (*data.Sample, error) {
 	}
 	s, err := h.Dataset.Sample(i)
 	if err == nil && i == 2 {
-		s.Class = nil
+		classification.Set(s, nil)
 	}
 	return s, err
 }
 
 func TestExtract(t *testing.T) {
 	ds := open(t, "train", 9)
-	s := spec(ds.Labels(), data.Classification, data.Segmentation)
-	s.Labels.Segmentation = []string{"x", "y"}
+	s := spec(ds.Labels(), classification.Name, segmentation.Name)
+	s.Labels = s.Labels.With(segmentation.Name, data.Meaning{Classes: []string{"x", "y"}})
 	net := build(t, func() (*task.Network, error) { return task.New(s, 1) })
 	whole, err := Extract(t.Context(), net, ds, "", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(whole.Class) != 9 || whole.Dim != 64 || len(whole.Values) != 9*64 || whole.Skipped != 0 || !slices.Equal(whole.Classes, ds.Labels().Classification) {
+	if len(whole.Class) != 9 || whole.Dim != 64 || len(whole.Values) != 9*64 || whole.Skipped != 0 || !slices.Equal(whole.Classes, ds.Labels()[classification.Name].Classes) {
 		t.Fatalf("%d images, %d channels, %d values, %d skipped, classes %v", len(whole.Class), whole.Dim, len(whole.Values), whole.Skipped, whole.Classes)
 	}
 	for i, class := range whole.Class {
-		if s, err := ds.Sample(i); err != nil || s.Class[class] != 1 {
+		if s, err := ds.Sample(i); err != nil || classification.Of(s)[class] != 1 {
 			t.Errorf("image %d is not of class %d (%v)", i, class, err)
 		}
 	}

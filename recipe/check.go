@@ -10,6 +10,11 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/label"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // Check tells what is wrong with a recipe, before anything is opened or spent.
@@ -23,8 +28,8 @@ func (r *Recipe) Check() error {
 	}
 	// What the networks will know is not known yet, and does not matter to these settings.
 	some := []string{"some"}
-	labels := data.Labels{Classification: some, Detection: some, Segmentation: some, Depth: data.Metric, Normals: true}
-	if err := r.spec(data.Tasks, labels).Check(); err != nil {
+	labels := data.Labels{classification.Name: {Classes: some}, detection.Name: {Classes: some}, segmentation.Name: {Classes: some}, depth.Name: {Units: data.Metric}, normals.Name: {}}
+	if err := r.spec(data.Tasks(), labels).Check(); err != nil {
 		return err
 	}
 	for _, name := range keys(r.Data) {
@@ -223,8 +228,8 @@ func (k checker) sets(names ...string) error {
 
 func (k checker) tasks(names ...string) error {
 	for _, n := range names {
-		if !slices.Contains(data.Tasks, n) {
-			return fmt.Errorf("no task %q%s", n, suggest(n, data.Tasks))
+		if !slices.Contains(data.Tasks(), n) {
+			return fmt.Errorf("no task %q%s", n, suggest(n, data.Tasks()))
 		}
 	}
 	return nil

@@ -15,6 +15,9 @@ import (
 	"must/onnx"
 	"must/onnx/ort"
 	"must/progress"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
 )
 
 const models = "../onnx/testdata/"
@@ -66,12 +69,12 @@ func TestForeignTeachers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := set.Labels(); l.Depth != data.Inverse || !slices.Equal(l.Detection, []string{"wasp", "bee"}) {
+	if l := set.Labels(); l[depth.Name].Units != data.Inverse || !slices.Equal(l[detection.Name].Classes, []string{"wasp", "bee"}) {
 		t.Errorf("labels are %+v", l)
 	}
 	index := set.Index()
 	d, err := (r.Foreign["midas"]).Hash("")
-	if p := index.Tasks[data.Depth]; err != nil || p.SHA256 != d || p.Teacher != "midas" || p.Settings == "" {
+	if p := index.Tasks[depth.Name]; err != nil || p.SHA256 != d || p.Teacher != "midas" || p.Settings == "" {
 		t.Errorf("the origin of depth is %+v, want a model of %s", p, d)
 	}
 	// Its quality is told by the first set that has the truth, though that is in metres.
@@ -79,7 +82,7 @@ func TestForeignTeachers(t *testing.T) {
 	if err := readJSON(filepath.Join(out, "labels", QualityFile), &found); err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 1 || found[0].Teacher != "midas" || found[0].Set != "ranges" || found[0].Scores[data.Depth] == nil {
+	if len(found) != 1 || found[0].Teacher != "midas" || found[0].Set != "ranges" || found[0].Scores[depth.Name] == nil {
 		t.Errorf("quality of labels: %+v", found)
 	}
 
@@ -109,7 +112,7 @@ func TestForeignTeachers(t *testing.T) {
 // Other names in the file of classes are other labels.
 func TestForeignKey(t *testing.T) {
 	names := filepath.Join(t.TempDir(), "names.txt")
-	r := &Recipe{Foreign: map[string]*onnx.Declaration{"bugs": {ONNX: models + "class.onnx", Task: data.Classification, Classes: onnx.Names{File: names}}}}
+	r := &Recipe{Foreign: map[string]*onnx.Declaration{"bugs": {ONNX: models + "class.onnx", Task: classification.Name, Classes: onnx.Names{File: names}}}}
 	key := func(text string) string {
 		if err := os.WriteFile(names, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
@@ -129,12 +132,12 @@ func TestPredictByForeigner(t *testing.T) {
 	if _, err := ort.Find(); err != nil {
 		t.Skip("no ONNX Runtime here: `make onnxruntime` fetches one")
 	}
-	teachers, err := OpenTeachers([]string{models + "class.teacher.yaml"}, data.Labels{Classification: []string{"dog", "bee", "ant", "cat"}})
+	teachers, err := OpenTeachers([]string{models + "class.teacher.yaml"}, data.Labels{classification.Name: {Classes: []string{"dog", "bee", "ant", "cat"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer teachers[0].Net.Free()
-	if got := teachers[0].Net.Knows().Classification[0]; got != "dog" {
+	if got := teachers[0].Net.Knows()[classification.Name].Classes[0]; got != "dog" {
 		t.Errorf("its first class is %s, not the set's", got)
 	}
 	if _, err := OpenTeachers([]string{models + "gone.teacher.yaml"}, data.Labels{}); err == nil || !strings.Contains(err.Error(), "gone.teacher.yaml") {

@@ -16,6 +16,8 @@ import (
 	"must/data"
 	"must/draw"
 	"must/task"
+	"must/task/depth"
+	"must/task/detection"
 )
 
 // Pictures of a stage lie in <stage>/pictures, those of a transfer set in <stage>/<set>/pictures, as
@@ -46,7 +48,7 @@ type viewer struct {
 
 // shown are the thresholds for predictions that are no labels: only objects that a detector is more
 // sure of than not.
-var shown = map[string]float64{data.Detection: 0.5}
+var shown = map[string]float64{detection.Name: 0.5}
 
 // pictures draws n images spread over a set: themselves, their truth for the task, and what each
 // network sees.
@@ -124,11 +126,11 @@ func readPicture(dir, task string, i int, what string) image.Image {
 
 // depthRange returns the least and the largest depth of a truth, so that predictions get its colours.
 func depthRange(s *data.Sample) (near, far float64) {
-	if s.Depth == nil {
+	if depth.Of(s) == nil {
 		return 0, 0
 	}
 	near, far = math.Inf(1), math.Inf(-1)
-	for _, v := range s.Depth.Pix {
+	for _, v := range depth.Of(s).Pix {
 		if v == v {
 			near, far = min(near, float64(v)), max(far, float64(v))
 		}
@@ -149,7 +151,7 @@ func spread(ds data.Dataset, name string, n int) data.Dataset {
 		from, to := i*ds.Len()/n, (i+1)*ds.Len()/n
 		at := from
 		for k := from; k < min(from+tries, to); k++ {
-			if c, err := ds.Sample(k); err == nil && c.Has(name) && (name != data.Detection || len(c.Objects) > 0) {
+			if c, err := ds.Sample(k); err == nil && c.Has(name) && (name != detection.Name || len(detection.Of(c)) > 0) {
 				at = k
 				break
 			}

@@ -20,6 +20,11 @@ import (
 	"must/metric/rle"
 	"must/progress"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -140,8 +145,8 @@ func Predict(ctx context.Context, checkpoint string, images data.Dataset, out st
 		display.Logf("skipped: %v", err)
 	}}
 	err = task.Predict(ctx, []task.Use{{Net: net}}, images, o, func(i int, s, pred *data.Sample) error {
-		if labels.Has(data.Detection) {
-			task.RulesOf(data.Detection, labels).Pseudo(pred, threshold)
+		if labels.Has(detection.Name) {
+			task.RulesOf(detection.Name, labels).Pseudo(pred, threshold)
 		}
 		pred.Image = s.Image
 		p := Describe(pred, labels)
@@ -158,32 +163,32 @@ func Predict(ctx context.Context, checkpoint string, images data.Dataset, out st
 func Describe(pred *data.Sample, l data.Labels) *Prediction {
 	size := pred.Image.Rect.Size()
 	p := &Prediction{Width: size.X, Height: size.Y}
-	if pred.Class != nil {
-		p.classes(pred.Class, l.Classification)
+	if classification.Of(pred) != nil {
+		p.classes(classification.Of(pred), l[classification.Name].Classes)
 	}
-	if pred.Objects != nil {
+	if detection.Of(pred) != nil {
 		p.Detection = []Found{}
-		for _, o := range pred.Objects {
-			f := Found{Class: l.Detection[o.Class], Score: o.Score, Box: [4]float64{o.Box.X0, o.Box.Y0, o.Box.W(), o.Box.H()}}
+		for _, o := range detection.Of(pred) {
+			f := Found{Class: l[detection.Name].Classes[o.Class], Score: o.Score, Box: [4]float64{o.Box.X0, o.Box.Y0, o.Box.W(), o.Box.H()}}
 			if o.Mask != nil {
 				f.Mask = &COCOMask{[2]int{size.Y, size.X}, rle.FromMask(o.Mask, size.Y, size.X).String()}
 			}
 			p.Detection = append(p.Detection, f)
 		}
 	}
-	if g := pred.Semantic; g != nil {
-		p.Segmentation = &SegmentationFile{Classes: l.Segmentation, Shares: map[string]float64{}}
+	if g := segmentation.Of(pred); g != nil {
+		p.Segmentation = &SegmentationFile{Classes: l[segmentation.Name].Classes, Shares: map[string]float64{}}
 		for _, class := range g.Pix {
-			if int(class) < len(l.Segmentation) {
-				p.Segmentation.Shares[l.Segmentation[class]] += 1 / float64(len(g.Pix))
+			if int(class) < len(l[segmentation.Name].Classes) {
+				p.Segmentation.Shares[l[segmentation.Name].Classes[class]] += 1 / float64(len(g.Pix))
 			}
 		}
 	}
-	if pred.Depth != nil {
+	if depth.Of(pred) != nil {
 		near, far := depthRange(pred)
-		p.Depth = &DepthFile{Units: l.Depth, Nearest: float32(near), Farthest: float32(far)}
+		p.Depth = &DepthFile{Units: l[depth.Name].Units, Nearest: float32(near), Farthest: float32(far)}
 	}
-	if pred.Normals != nil {
+	if normals.Of(pred) != nil {
 		p.Normals = &MapFile{}
 	}
 	return p
@@ -198,17 +203,17 @@ type PredictedMap struct {
 
 // Maps encodes the maps that a prediction names.
 func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap, err error) {
-	if g := pred.Semantic; g != nil {
+	if g := segmentation.Of(pred); g != nil {
 		var b bytes.Buffer
 		if err := shards.EncodeMap(&b, g); err != nil {
 			return nil, err
 		}
 		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, b.Bytes()})
 	}
-	if g := pred.Depth; g != nil {
+	if g := depth.Of(pred); g != nil {
 		maps = append(maps, PredictedMap{".depth.npy", &p.Depth.File, npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)})
 	}
-	if g := pred.Normals; g != nil {
+	if g := normals.Of(pred); g != nil {
 		values := make([]float32, 0, 3*len(g.Pix))
 		for _, n := range g.Pix {
 			values = append(values, n[:]...)

@@ -199,7 +199,7 @@ func (r *Runner) reportLabels(p *report.Report, s *Stage) error {
 		return err
 	}
 	for _, q := range found {
-		for _, name := range data.Tasks {
+		for _, name := range data.Tasks() {
 			if values := q.Scores[name]; values != nil {
 				p.Labels = append(p.Labels, report.Label{Task: name, Teacher: q.Teacher, Set: q.Set, Images: q.Images, Values: facts(task.Scores{name: values})})
 			}
@@ -228,7 +228,7 @@ func (r repeat) text() (string, error) {
 // facts lists scores as text, the ranking one of every task first.
 func facts(s task.Scores) []report.Fact {
 	var out []report.Fact
-	for _, name := range data.Tasks {
+	for _, name := range data.Tasks() {
 		for _, v := range s[name] {
 			label := v.Name
 			if len(s) > 1 {

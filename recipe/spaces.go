@@ -10,6 +10,10 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/label/shards"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // A Space is the classes of a task in this recipe: a list in the file, or those of a data set. Sets
@@ -45,12 +49,12 @@ func (s Space) MarshalYAML() (any, error) {
 }
 
 // spaceTasks are those whose labels are classes.
-var spaceTasks = []string{data.Classification, data.Detection, data.Segmentation}
+var spaceTasks = []string{classification.Name, detection.Name, segmentation.Name}
 
 func (r *Recipe) checkSpaces() error {
 	for _, task := range keys(r.Spaces) {
 		s := r.Spaces[task]
-		if task == data.Depth {
+		if task == depth.Name {
 			if s == nil || s.Units != data.Inverse {
 				return fmt.Errorf("spaces.depth: it can be %s only, which metric depth is turned into", data.Inverse)
 			}
@@ -65,7 +69,7 @@ func (r *Recipe) checkSpaces() error {
 			return fmt.Errorf("spaces.%s is empty; give it a list of classes, or {from: SET}", task)
 		case s.From != "" && r.Data[s.From] == nil:
 			return fmt.Errorf("spaces.%s: no data set %q%s", task, s.From, suggest(s.From, keys(r.Data)))
-		case task == data.Segmentation && len(s.Classes) > data.Ignore:
+		case task == segmentation.Name && len(s.Classes) > data.Ignore:
 			return fmt.Errorf("spaces.%s has %d classes; a map holds at most %d", task, len(s.Classes), data.Ignore)
 		}
 		for i, c := range s.Classes {
@@ -82,8 +86,8 @@ func (r *Recipe) checkSpaces() error {
 			}
 		}
 		for _, task := range set.Tasks {
-			if !slices.Contains(data.Tasks, task) {
-				return fmt.Errorf("data.%s.tasks: no task %q%s", name, task, suggest(task, data.Tasks))
+			if !slices.Contains(data.Tasks(), task) {
+				return fmt.Errorf("data.%s.tasks: no task %q%s", name, task, suggest(task, data.Tasks()))
 			}
 		}
 	}
@@ -147,8 +151,8 @@ func (r *Runner) open(set, part string) (data.Dataset, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r.Spaces[data.Depth] != nil {
-			ds = data.Invert(ds)
+		if r.Spaces[depth.Name] != nil {
+			ds = depth.Invert(ds)
 		}
 		return r.labelled(data.Remap(ds, mappings...), set)
 	})
@@ -192,12 +196,12 @@ func (r *Runner) classes(task string) ([]string, error) {
 
 func classNames(l data.Labels, task string) []string {
 	switch task {
-	case data.Classification:
-		return l.Classification
-	case data.Detection:
-		return l.Detection
-	case data.Segmentation:
-		return l.Segmentation
+	case classification.Name:
+		return l[classification.Name].Classes
+	case detection.Name:
+		return l[detection.Name].Classes
+	case segmentation.Name:
+		return l[segmentation.Name].Classes
 	}
 	return nil
 }

@@ -16,6 +16,9 @@ import (
 	"must/data"
 	"must/label/shards"
 	"must/task"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -51,10 +54,10 @@ func TestSpaces(t *testing.T) {
 	run(t, r)
 
 	boxes := must(r.open("boxes", "train"))
-	if l := boxes.Labels(); !slices.Equal(l.Detection, []string{"Ball", "box", "car", "vessel"}) || !slices.Equal(l.Unknown[data.Detection], []int{0, 1}) {
+	if l := boxes.Labels(); !slices.Equal(l[detection.Name].Classes, []string{"Ball", "box", "car", "vessel"}) || !slices.Equal(l[detection.Name].Unknown, []int{0, 1}) {
 		t.Errorf("labels of boxes: %+v", l)
 	}
-	if l := must(r.open("stuff", "train")).Labels(); l.Has(data.Detection) || l.Unknown != nil {
+	if l := must(r.open("stuff", "train")).Labels(); l.Has(detection.Name) || l.Unknown != nil {
 		t.Errorf("labels of stuff: %+v", l)
 	}
 	rooms := must(r.open("rooms", "train"))
@@ -66,16 +69,16 @@ func TestSpaces(t *testing.T) {
 		}
 		for i := range merged.Len() {
 			before, after := must(ds.Sample(i)), must(merged.Sample(i))
-			if !after.Has(data.Detection) || !after.Has(data.Segmentation) || after.Unknown != nil {
+			if !after.Has(detection.Name) || !after.Has(segmentation.Name) || detection.Unknown(after) != nil {
 				t.Errorf("%s is not labelled in full: %+v", after.Key, after)
 			}
-			for k, o := range before.Objects { // true objects stay, and no others of their classes come
-				if after.Objects[k].Box != o.Box {
-					t.Errorf("%s: object %d is %+v, was %+v", after.Key, k, after.Objects[k], o)
+			for k, o := range detection.Of(before) { // true objects stay, and no others of their classes come
+				if detection.Of(after)[k].Box != o.Box {
+					t.Errorf("%s: object %d is %+v, was %+v", after.Key, k, detection.Of(after)[k], o)
 				}
 			}
-			for _, o := range after.Objects[len(before.Objects):] {
-				if before.Objects != nil && !slices.Contains(before.Unknown, o.Class) {
+			for _, o := range detection.Of(after)[len(detection.Of(before)):] {
+				if detection.Of(before) != nil && !slices.Contains(detection.Unknown(before), o.Class) {
 					t.Errorf("%s: a pseudo object of class %d, which is known", after.Key, o.Class)
 				}
 			}
@@ -83,18 +86,18 @@ func TestSpaces(t *testing.T) {
 	}
 	// Walls and floors of rooms are known to it; what is not stays unknown until a teacher tells.
 	ignored := func(ds data.Dataset) (n int) {
-		for _, c := range must(ds.Sample(0)).Semantic.Pix {
+		for _, c := range segmentation.Of(must(ds.Sample(0))).Pix {
 			if c == data.Ignore {
 				n++
 			}
 		}
 		return n
 	}
-	if own := must(r.openOwn("rooms", "train")); ignored(rooms) <= ignored(own) || slices.Equal(own.Labels().Segmentation, rooms.Labels().Segmentation) {
+	if own := must(r.openOwn("rooms", "train")); ignored(rooms) <= ignored(own) || slices.Equal(own.Labels()[segmentation.Name].Classes, rooms.Labels()[segmentation.Name].Classes) {
 		t.Errorf("%d pixels of rooms are unknown after mapping, %d before", ignored(rooms), ignored(own))
 	}
 	// A transfer set keeps its own classes.
-	if l := must(r.openOwn("boxes", "train")).Labels(); slices.Contains(l.Detection, "vessel") || l.Unknown != nil {
+	if l := must(r.openOwn("boxes", "train")).Labels(); slices.Contains(l[detection.Name].Classes, "vessel") || l.Unknown != nil {
 		t.Errorf("transfer would learn %+v", l)
 	}
 	// Another mapping, another result.
@@ -138,8 +141,8 @@ stages:
 	r := &Runner{Recipe: parse(t, strings.Replace(text, "PAIRS", pairs, 1)), Out: t.TempDir()}
 	run(t, r)
 	own, inverse := must(must(r.own("ranges", "train")).Sample(0)), must(must(r.open("ranges", "train")).Sample(0))
-	for i, d := range own.Depth.Pix {
-		if v := inverse.Depth.Pix[i]; v != 1/d && d == d {
+	for i, d := range depth.Of(own).Pix {
+		if v := depth.Of(inverse).Pix[i]; v != 1/d && d == d {
 			t.Fatalf("depth %v became %v", d, v)
 		}
 	}
@@ -151,7 +154,7 @@ stages:
 	defer torch.Do(net.Free)
 	rooms := must(r.openOwn("rooms", "test"))
 	scores, err := task.Evaluate(t.Context(), net, rooms, task.PredictOptions{})
-	if err != nil || rooms.Labels().Protocol != "nyu" || len(scores[data.Depth]) == 0 {
+	if err != nil || rooms.Labels().Protocol != "nyu" || len(scores[depth.Name]) == 0 {
 		t.Errorf("%v, %v", scores, err)
 	}
 	metres, err := Parse([]byte(strings.Replace(text, "depth: inverse", "depth: metric", 1)))

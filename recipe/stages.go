@@ -20,6 +20,7 @@ import (
 	"must/pretext"
 	"must/progress"
 	"must/task"
+	"must/task/depth"
 	"must/torch"
 	"must/train"
 )
@@ -272,7 +273,7 @@ func (r *Runner) weights(s *Stage, c train.Config) (map[string]float64, error) {
 				return nil, err
 			}
 			for _, name := range teacher.Spec.Tasks {
-				if name != data.Depth {
+				if name != depth.Name {
 					w[name] = train.LossWeight(c, teacher.Training)
 				}
 			}
@@ -334,7 +335,7 @@ func (r *Runner) quality(ctx context.Context, s *Stage, teachers []label.Teacher
 			return err
 		}
 		found = append(found, TeacherQuality{start, set, q})
-		for _, name := range data.Tasks {
+		for _, name := range data.Tasks() {
 			if values := q.Scores[name]; values != nil {
 				r.Display.Logf("labels of %s for %s: %s on the validation part", start, name, label.Summarize(values))
 			}
@@ -405,7 +406,7 @@ func (r *Runner) score(ctx context.Context, s *Stage, display *progress.Display)
 		thresholds = r.stage(e.Train.Labels).Label.Thresholds
 	}
 	var rows []Comparison
-	for _, name := range data.Tasks {
+	for _, name := range data.Tasks() {
 		start, ok := s.Score.Teachers[name]
 		if !ok {
 			continue

@@ -22,6 +22,9 @@ import (
 	"must/model"
 	"must/pretext"
 	"must/task"
+	"must/task/classification"
+	"must/task/detection"
+	"must/task/segmentation"
 	"must/torch"
 	"must/train"
 )
@@ -411,14 +414,14 @@ func (v *surveyor) probeWork(s *Stage) (w work, err error) {
 		if err != nil {
 			return w, err
 		}
-		if !ds.Labels().Has(data.Classification) {
+		if !ds.Labels().Has(classification.Name) {
 			return w, fmt.Errorf("data set %s has no classes", s.Probe.Data)
 		}
 		images += ds.Len()
 	}
 	for _, name := range keys(s.Probe.From) {
 		ds, _ := v.openOwn(s.Probe.Data, "train")
-		spec := v.Recipe.spec([]string{data.Classification}, ds.Labels())
+		spec := v.Recipe.spec([]string{classification.Name}, ds.Labels())
 		if spec.Model, err = v.startModel(s.Probe.From[name]); err != nil {
 			return w, err
 		}
@@ -592,8 +595,8 @@ func (v *surveyor) cost(t *trial) (train.Cost, error) {
 	}
 	about := func(n int) int { return bits.Len(uint(max(n, 1) - 1)) } // classes cost little
 	key, err := json.Marshal([]any{
-		s.Tasks, s.Size, s.Model, s.Detection, s.Labels.Masks && slices.Contains(s.Tasks, data.Detection),
-		about(len(s.Labels.Classification)), about(len(s.Labels.Detection)), about(len(s.Labels.Segmentation)),
+		s.Tasks, s.Size, s.Model, s.Detection, s.Labels[detection.Name].Masks && slices.Contains(s.Tasks, detection.Name),
+		about(len(s.Labels[classification.Name].Classes)), about(len(s.Labels[detection.Name].Classes)), about(len(s.Labels[segmentation.Name].Classes)),
 		images, c.BF16, c.Optimizer, c.EMA > 0, t.pretext,
 	})
 	if err != nil {
@@ -689,7 +692,7 @@ func (x SetSurvey) text(b *strings.Builder) {
 	for _, p := range x.Parts {
 		parts = append(parts, fmt.Sprintf("%s %s", p.Name, thousands(p.Samples)))
 	}
-	for _, t := range data.Tasks {
+	for _, t := range data.Tasks() {
 		if n := len(classNames(x.Labels, t)); n > 0 {
 			labels = append(labels, fmt.Sprintf("%s (%d)", t, n))
 		} else if x.Labels.Has(t) {

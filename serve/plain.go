@@ -18,6 +18,7 @@ import (
 	"must/data"
 	"must/label/export"
 	"must/label/shards"
+	"must/task/detection"
 	"must/web"
 )
 
@@ -109,7 +110,7 @@ func (s *Server) plainAnswer(w http.ResponseWriter, r *http.Request) error {
 			kind = "image/png"
 			return png.Encode(&body, panel(a.Sample, a.knows, side))
 		case "coco":
-			if !a.Has(data.Detection) {
+			if !a.Has(detection.Name) {
 				return fail(http.StatusBadRequest, "COCO's form has objects only, and this model or request has none; ask for json")
 			}
 			a.Key = name

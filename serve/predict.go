@@ -4,13 +4,17 @@ import (
 	"image"
 	"slices"
 
-	"must/augment"
 	"must/data"
 	"must/draw"
 	"must/label"
 	"must/loader"
 	"must/recipe"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -40,7 +44,7 @@ func (n *network) free() { torch.Do(n.Net.Free) }
 type item struct {
 	pix    []uint8 // [3, h, w]
 	w, h   int
-	frame  augment.Frame
+	frame  data.Frame
 	source image.Point
 }
 
@@ -68,10 +72,10 @@ func (n *network) see(items []item, tasks []string) ([]*data.Sample, error) {
 func (n *network) finish(it item, seen *data.Sample, tasks []string, threshold float64) *data.Sample {
 	pred := &data.Sample{}
 	task.Merge(pred, it.frame.Restore(seen, it.source.X, it.source.Y))
-	if pred.Has(data.Detection) {
-		task.RulesOf(data.Detection, n.knows).Pseudo(pred, threshold)
+	if pred.Has(detection.Name) {
+		task.RulesOf(detection.Name, n.knows).Pseudo(pred, threshold)
 	}
-	for _, t := range data.Tasks {
+	for _, t := range data.Tasks() {
 		if !slices.Contains(tasks, t) {
 			forget(pred, t)
 		}
@@ -82,22 +86,24 @@ func (n *network) finish(it item, seen *data.Sample, tasks []string, threshold f
 // forget removes what is predicted of a task, which another request of the same batch asked for.
 func forget(s *data.Sample, t string) {
 	switch t {
-	case data.Classification:
-		s.Class = nil
-	case data.Detection:
-		s.Objects, s.Unknown = nil, nil
-	case data.Segmentation:
-		s.Semantic, s.Confidence = nil, nil
-	case data.Depth:
-		s.Depth = nil
-	case data.Normals:
-		s.Normals = nil
+	case classification.Name:
+		classification.Set(s, nil)
+	case detection.Name:
+		detection.Set(s, nil)
+		detection.SetUnknown(s, nil)
+	case segmentation.Name:
+		segmentation.Set(s, nil)
+		segmentation.SetConfidence(s, nil)
+	case depth.Name:
+		depth.Set(s, nil)
+	case normals.Name:
+		normals.Set(s, nil)
 	}
 }
 
 // tasks lists what the network knows, in the order in which tasks are always shown.
 func (n *network) tasks() []string {
-	return slices.DeleteFunc(slices.Clone(data.Tasks), func(t string) bool { return !n.knows.Has(t) })
+	return slices.DeleteFunc(slices.Clone(data.Tasks()), func(t string) bool { return !n.knows.Has(t) })
 }
 
 // A Prediction is the JSON that must predict writes too.

@@ -34,6 +34,11 @@ import (
 	backbone "must/model"
 	"must/recipe"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 	"must/web"
 )
@@ -46,10 +51,10 @@ func checkpointFile(t *testing.T, path string, seed uint64) {
 	err := torch.DoErr(func() error {
 		n, err := task.New(task.Spec{
 			Model: backbone.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
-			Tasks: data.Tasks, Size: 64, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+			Tasks: data.Tasks(), Size: 64, Mean: task.ImageNetMean, Std: task.ImageNetStd,
 			Labels: data.Labels{
-				Classification: []string{"a", "b", "c"}, Detection: []string{"cup", "ball"}, Masks: true,
-				Segmentation: []string{"wall", "floor", "sky"}, Depth: data.Metric, Normals: true,
+				classification.Name: {Classes: []string{"a", "b", "c"}}, detection.Name: {Classes: []string{"cup", "ball"}, Masks: true},
+				segmentation.Name: {Classes: []string{"wall", "floor", "sky"}}, depth.Name: {Units: data.Metric}, normals.Name: {},
 			},
 		}, seed)
 		if err != nil {

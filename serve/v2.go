@@ -18,6 +18,11 @@ import (
 	"sync"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/web"
 )
 
@@ -87,25 +92,25 @@ const inputName = "images"
 // outputs lists what a model can answer with. Maps are in the frame of the image, boxes in its pixels.
 func outputs(l data.Labels) (out []tensorInfo) {
 	add := func(name, datatype string, shape ...int) { out = append(out, tensorInfo{name, datatype, shape}) }
-	if l.Has(data.Classification) {
-		add("classification", "FP32", -1, len(l.Classification))
+	if l.Has(classification.Name) {
+		add("classification", "FP32", -1, len(l[classification.Name].Classes))
 	}
-	if l.Has(data.Detection) {
+	if l.Has(detection.Name) {
 		add("boxes", "FP32", -1, -1, 4)
 		add("scores", "FP32", -1, -1)
 		add("labels", "INT64", -1, -1)
 		add("count", "INT64", -1)
-		if l.Masks {
+		if l[detection.Name].Masks {
 			add("masks", "UINT8", -1, -1, -1, -1)
 		}
 	}
-	if l.Has(data.Segmentation) {
+	if l.Has(segmentation.Name) {
 		add("segmentation", "UINT8", -1, -1, -1)
 	}
-	if l.Has(data.Depth) {
+	if l.Has(depth.Name) {
 		add("depth", "FP32", -1, -1, -1)
 	}
-	if l.Has(data.Normals) {
+	if l.Has(normals.Name) {
 		add("normals", "FP32", -1, 3, -1, -1)
 	}
 	add("json", "BYTES", -1)
@@ -449,7 +454,7 @@ func tasksOf(wanted []tensor, g *generation) (tasks []string) {
 		}
 		of := t.Name
 		if slices.Contains([]string{"boxes", "scores", "labels", "count", "masks"}, of) {
-			of = data.Detection
+			of = detection.Name
 		}
 		if !slices.Contains(tasks, of) {
 			tasks = append(tasks, of)
@@ -462,15 +467,15 @@ func tasksOf(wanted []tensor, g *generation) (tasks []string) {
 func (t *tensor) fill(answers []answer) error {
 	most := 0
 	for _, a := range answers {
-		most = max(most, len(a.Objects))
+		most = max(most, len(detection.Of(a.Sample)))
 	}
 	n, size := len(answers), answers[0].size
 	perObject := func(values int, f func(o data.Object) []byte, width int) {
 		for _, a := range answers {
-			for _, o := range a.Objects {
+			for _, o := range detection.Of(a.Sample) {
 				t.bytes = append(t.bytes, f(o)...)
 			}
-			t.bytes = append(t.bytes, make([]byte, (most-len(a.Objects))*values*width)...)
+			t.bytes = append(t.bytes, make([]byte, (most-len(detection.Of(a.Sample)))*values*width)...)
 		}
 	}
 	switch t.Name {
@@ -485,7 +490,7 @@ func (t *tensor) fill(answers []answer) error {
 	case "classification":
 		t.Shape = []int{n, t.Shape[1]}
 		for _, a := range answers {
-			t.bytes = append(t.bytes, float32s(a.Class)...)
+			t.bytes = append(t.bytes, float32s(classification.Of(a.Sample))...)
 		}
 	case "boxes":
 		t.Shape = []int{n, most, 4}
@@ -501,7 +506,7 @@ func (t *tensor) fill(answers []answer) error {
 	case "count":
 		t.Shape = []int{n}
 		for _, a := range answers {
-			t.bytes = binary.LittleEndian.AppendUint64(t.bytes, uint64(len(a.Objects)))
+			t.bytes = binary.LittleEndian.AppendUint64(t.bytes, uint64(len(detection.Of(a.Sample))))
 		}
 	case "masks":
 		t.Shape = []int{n, most, size.Y, size.X}
@@ -522,19 +527,19 @@ func (t *tensor) fill(answers []answer) error {
 	case "segmentation":
 		t.Shape = []int{n, size.Y, size.X}
 		for _, a := range answers {
-			t.bytes = append(t.bytes, a.Semantic.Pix...)
+			t.bytes = append(t.bytes, segmentation.Of(a.Sample).Pix...)
 		}
 	case "depth":
 		t.Shape = []int{n, size.Y, size.X}
 		for _, a := range answers {
-			t.bytes = append(t.bytes, float32s(a.Depth.Pix)...)
+			t.bytes = append(t.bytes, float32s(depth.Of(a.Sample).Pix)...)
 		}
 	case "normals":
 		t.Shape = []int{n, 3, size.Y, size.X}
 		plane := make([]float32, size.X*size.Y)
 		for _, a := range answers {
 			for c := range 3 {
-				for i, v := range a.Normals.Pix {
+				for i, v := range normals.Of(a.Sample).Pix {
 					plane[i] = v[c]
 				}
 				t.bytes = append(t.bytes, float32s(plane)...)

@@ -22,7 +22,7 @@ func TestEveryBackboneTeachesEveryHead(t *testing.T) {
 	images := noiseImages(2, size)
 	samples := viewsOf(images, size)
 	for name, c := range backbones {
-		s := spec(size, labels(), data.Tasks...)
+		s := spec(size, labels(), data.Tasks()...)
 		s.Model = c
 		do(t, func() {
 			n, err := New(s, 1)
@@ -37,7 +37,7 @@ func TestEveryBackboneTeachesEveryHead(t *testing.T) {
 			for step := range steps {
 				torch.Scope(func() {
 					losses := n.Losses(n.Features(images, 2, model.Mode{Train: true}), targets, seeded())
-					if len(losses) != len(data.Tasks) {
+					if len(losses) != len(data.Tasks()) {
 						t.Fatalf("%s: losses of %d tasks", name, len(losses))
 					}
 					for _, l := range losses {

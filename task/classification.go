@@ -6,6 +6,7 @@ import (
 	"must/data"
 	"must/metric"
 	"must/model"
+	classificationlabel "must/task/classification"
 	"must/torch"
 )
 
@@ -17,11 +18,11 @@ type classification struct {
 }
 
 func newClassification(b model.Builder, s *Spec, width int64) Task {
-	n := int64(len(s.Labels.Classification))
+	n := int64(len(s.Labels[classificationlabel.Name].Classes))
 	return &classification{model.NewLinear(b, width, n, model.Normal(0.01)), n}
 }
 
-func (*classification) Name() string { return data.Classification }
+func (*classification) Name() string { return classificationlabel.Name }
 
 type classTargets struct {
 	labelled []int64
@@ -29,12 +30,12 @@ type classTargets struct {
 }
 
 func (c *classification) Targets(samples []*data.Sample, _ *rand.Rand) any {
-	t := &classTargets{labelled: labelled(samples, data.Classification)}
+	t := &classTargets{labelled: labelled(samples, classificationlabel.Name)}
 	if t.labelled == nil {
 		return nil
 	}
 	for _, i := range t.labelled {
-		t.probs = append(t.probs, samples[i].Class...)
+		t.probs = append(t.probs, classificationlabel.Of(samples[i])...)
 	}
 	return t
 }
@@ -50,7 +51,7 @@ func (c *classification) Loss(f *model.Features, targets any, _ *rand.Rand) []Lo
 	return []Loss{{"classification", c.logits(rows(f.Pooled(), t.labelled)).CrossEntropy(want, torch.Mean, -100), float64(len(t.labelled))}}
 }
 
-func (*classification) Parts() []string { return []string{data.Classification} }
+func (*classification) Parts() []string { return []string{classificationlabel.Name} }
 
 func (c *classification) Predict(f *model.Features, preds []*data.Sample) {
 	c.Decode(c.Outputs(f, ExportOptions{}), int(f.Size), preds)

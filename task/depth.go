@@ -9,6 +9,7 @@ import (
 	"must/data"
 	"must/metric"
 	"must/model"
+	depthlabel "must/task/depth"
 	"must/torch"
 )
 
@@ -26,23 +27,23 @@ type depth struct {
 }
 
 func newDepth(b model.Builder, s *Spec) Task {
-	return &depth{newPixelHead(b, s.Model, 1), s.Labels.Depth}
+	return &depth{newPixelHead(b, s.Model, 1), s.Labels[depthlabel.Name].Units}
 }
 
-func (*depth) Name() string { return data.Depth }
+func (*depth) Name() string { return depthlabel.Name }
 
 func (d *depth) Targets(samples []*data.Sample, _ *rand.Rand) any {
 	t := &mapTargets{}
 	for i, s := range samples {
-		if s.Depth == nil {
+		if depthlabel.Of(s) == nil {
 			continue
 		}
 		center, spread := 0., 1.
 		if d.units == data.Inverse {
-			center, spread = robustScale(s.Depth.Pix)
+			center, spread = robustScale(depthlabel.Of(s).Pix)
 		}
 		valid := 0.
-		for _, v := range s.Depth.Pix {
+		for _, v := range depthlabel.Of(s).Pix {
 			x := (float64(v) - center) / spread
 			if d.units == data.Metric {
 				x = math.Log(float64(v))
@@ -55,7 +56,7 @@ func (d *depth) Targets(samples []*data.Sample, _ *rand.Rand) any {
 			valid++
 		}
 		if valid == 0 {
-			n := len(s.Depth.Pix)
+			n := len(depthlabel.Of(s).Pix)
 			t.values, t.valid = t.values[:len(t.values)-n], t.valid[:len(t.valid)-n]
 			continue
 		}
@@ -105,7 +106,7 @@ func (d *depth) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 var edges = []int64{1, 2, 4, 8}
 
 func (d *depth) Parts() []string {
-	names := []string{data.Depth}
+	names := []string{depthlabel.Name}
 	if d.units == data.Inverse {
 		for _, level := range edges {
 			names = append(names, edgeName(level))
@@ -140,7 +141,7 @@ func invariantLoss(got, want, valid *torch.Tensor, count func(level int64) float
 	// so, near for far. The ratio of the spreads in its place turns it round.
 	scale := torch.Where(both.Lt(torch.Scalar(0)), sum(w.Mul(w)).Div(spread).Sqrt(), both.Div(spread))
 	residual := g.Mul(scale).Sub(w) // 0 where invalid
-	losses := []Loss{{data.Depth, residual.Abs().Sum().Div(valid.Sum()), count(1)}}
+	losses := []Loss{{depthlabel.Name, residual.Abs().Sum().Div(valid.Sum()), count(1)}}
 	for _, level := range edges {
 		if got.Size(1) <= level || got.Size(2) <= level {
 			break

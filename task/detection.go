@@ -9,6 +9,7 @@ import (
 	"must/detect"
 	"must/metric"
 	"must/model"
+	detectionlabel "must/task/detection"
 	"must/torch"
 )
 
@@ -69,8 +70,8 @@ type detection struct {
 }
 
 func newDetection(b model.Builder, s *Spec) Task {
-	c, n, ratios := s.Model, int64(len(s.Labels.Detection)), int64(len(detect.AnchorRatios))
-	d := &detection{classes: int(n), masks: s.Labels.Masks, config: s.Detection, size: float64(s.Size)}
+	c, n, ratios := s.Model, int64(len(s.Labels[detectionlabel.Name].Classes)), int64(len(detect.AnchorRatios))
+	d := &detection{classes: int(n), masks: s.Labels[detectionlabel.Name].Masks, config: s.Detection, size: float64(s.Size)}
 	rpn := b.In("rpn")
 	d.rpn[0] = model.NewConv(rpn.In("conv0"), c.FPN, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
 	d.rpn[1] = model.NewConv(rpn.In("conv1"), c.Head, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
@@ -92,7 +93,7 @@ func newDetection(b model.Builder, s *Spec) Task {
 	return d
 }
 
-func (*detection) Name() string { return data.Detection }
+func (*detection) Name() string { return detectionlabel.Name }
 
 // pyramid lists the levels that an input of a size has: P3 to P7.
 func pyramid(size int) []detect.Level { return detect.Levels(size, size, 8, 16, 32, 64, 128) }
@@ -127,16 +128,16 @@ func (d *detection) Targets(samples []*data.Sample, rng *rand.Rand) any {
 	seed := rng.Uint64()
 	for _, s := range samples {
 		size = s.Image.Rect.Dx()
-		truth := detect.NewTruth(s.Objects, size, size)
+		truth := detect.NewTruth(detectionlabel.Of(s), size, size)
 		if truth != nil {
-			truth.Partial = s.Unknown != nil
+			truth.Partial = detectionlabel.Unknown(s) != nil
 		}
 		t.truths = append(t.truths, truth)
-		t.objects = append(t.objects, s.Objects)
+		t.objects = append(t.objects, detectionlabel.Of(s))
 		key := fnv.New64a()
 		key.Write([]byte(s.Key))
 		t.seeds = append(t.seeds, seed^key.Sum64())
-		known = known || s.Objects != nil
+		known = known || detectionlabel.Of(s) != nil
 	}
 	if !known {
 		return nil
@@ -320,12 +321,12 @@ func (d *detection) Predict(f *model.Features, preds []*data.Sample) {
 // Pseudo keeps the objects whose score reaches the threshold: the label is hard.
 func (*detection) Pseudo(pred *data.Sample, threshold float64) {
 	kept := []data.Object{}
-	for _, o := range pred.Objects {
+	for _, o := range detectionlabel.Of(pred) {
 		if float64(o.Score) >= threshold {
 			kept = append(kept, o)
 		}
 	}
-	pred.Objects = kept
+	detectionlabel.Set(pred, kept)
 }
 
 func (d *detection) Metric(l data.Labels) metric.Metric {

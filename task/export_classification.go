@@ -4,24 +4,25 @@ import (
 	"must/data"
 	"must/model"
 	"must/onnx/graph"
+	classificationlabel "must/task/classification"
 )
 
 // Graph gives "classification", the probabilities of the classes, [N, classes].
 func (c *classification) Graph(g *graph.Graph, m *model.Maps, _ ExportOptions) {
 	logits := g.Float(c.linear.Graph(g, m.Pooled(g)))
-	g.Output(g.Op("Softmax", graph.Attrs{"axis": 1}, logits), data.Classification, graph.Float, graph.Batch, c.classes)
+	g.Output(g.Op("Softmax", graph.Attrs{"axis": 1}, logits), classificationlabel.Name, graph.Float, graph.Batch, c.classes)
 }
 
 func (c *classification) Outputs(f *model.Features, _ ExportOptions) Outputs {
-	return Outputs{data.Classification: arrayOf(c.logits(f.Pooled()).Softmax(1))}
+	return Outputs{classificationlabel.Name: arrayOf(c.logits(f.Pooled()).Softmax(1))}
 }
 
 func (*classification) Decode(out Outputs, _ int, preds []*data.Sample) {
 	for i, p := range preds {
-		p.Class = out[data.Classification].row(i)
+		classificationlabel.Set(p, out[classificationlabel.Name].row(i))
 	}
 }
 
 func (*classification) Compare(want, got Outputs, _ float64) []Difference {
-	return []Difference{difference(data.Classification, want, got)}
+	return []Difference{difference(classificationlabel.Name, want, got)}
 }

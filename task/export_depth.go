@@ -4,6 +4,7 @@ import (
 	"must/data"
 	"must/model"
 	"must/onnx/graph"
+	depthlabel "must/task/depth"
 )
 
 // Graph gives "depth" in its unit, [N, S, S].
@@ -12,7 +13,7 @@ func (d *depth) Graph(g *graph.Graph, m *model.Maps, _ ExportOptions) {
 	if d.units == data.Metric {
 		out = g.Op("Exp", nil, out)
 	}
-	g.Output(out, data.Depth, graph.Float, graph.Batch, m.Size, m.Size)
+	g.Output(out, depthlabel.Name, graph.Float, graph.Batch, m.Size, m.Size)
 }
 
 func (d *depth) Outputs(f *model.Features, _ ExportOptions) Outputs {
@@ -20,15 +21,15 @@ func (d *depth) Outputs(f *model.Features, _ ExportOptions) Outputs {
 	if d.units == data.Metric {
 		out = out.Exp()
 	}
-	return Outputs{data.Depth: arrayOf(out)}
+	return Outputs{depthlabel.Name: arrayOf(out)}
 }
 
 func (*depth) Decode(out Outputs, size int, preds []*data.Sample) {
 	for i, p := range preds {
-		p.Depth = &data.Grid[float32]{W: size, H: size, Pix: out[data.Depth].row(i)}
+		depthlabel.Set(p, &data.Grid[float32]{W: size, H: size, Pix: out[depthlabel.Name].row(i)})
 	}
 }
 
 func (*depth) Compare(want, got Outputs, _ float64) []Difference {
-	return []Difference{difference(data.Depth, want, got)}
+	return []Difference{difference(depthlabel.Name, want, got)}
 }

@@ -7,6 +7,7 @@ import (
 	"must/detect"
 	"must/model"
 	"must/onnx/graph"
+	detectionlabel "must/task/detection"
 	"must/torch"
 )
 
@@ -387,7 +388,7 @@ func (d *detection) rawOutputs(proposals [][]detect.Box, probs, delta []float32,
 // Decode makes objects of the outputs, and masks of the size of the image.
 func (d *detection) Decode(out Outputs, size int, preds []*data.Sample) {
 	for i, p := range preds {
-		p.Objects = []data.Object{}
+		detectionlabel.Set(p, []data.Object{})
 		boxes, scores, labels := out[outBoxes].row(i), out[outScores].row(i), out[outLabels].row(i)
 		for j := range int(out[outCount].row(i)[0]) {
 			b := detect.Box(boxes[4*j:][:4])
@@ -396,7 +397,7 @@ func (d *detection) Decode(out Outputs, size int, preds []*data.Sample) {
 				side := 2 * maskSide
 				o.Mask = detect.PasteMask(out[outMasks].row(i)[j*side*side:][:side*side], side, b, size, size)
 			}
-			p.Objects = append(p.Objects, o)
+			detectionlabel.Set(p, append(detectionlabel.Of(p), o))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"must/data"
 	"must/model"
 	"must/onnx/graph"
+	normalslabel "must/task/normals"
 	"must/torch"
 )
 
@@ -16,7 +17,7 @@ func (h *normals) Graph(g *graph.Graph, m *model.Maps, _ ExportOptions) {
 	length := g.Op("ReduceL2", graph.Attrs{"axes": []int64{1}, "keepdims": 1}, v)
 	facing := g.Floats([]float32{0, 0, -1}, 1, 3, 1, 1)
 	out := g.Op("Where", nil, g.Op("Greater", nil, length, g.Scalar(0)), g.Op("Div", nil, v, length), facing)
-	g.Output(out, data.Normals, graph.Float, graph.Batch, 3, m.Size, m.Size)
+	g.Output(out, normalslabel.Name, graph.Float, graph.Batch, 3, m.Size, m.Size)
 }
 
 // lengths are those of the head's vectors before they are made unit vectors, [N, S, S]; no output of a
@@ -39,16 +40,16 @@ func (h *normals) Outputs(f *model.Features, _ ExportOptions) Outputs {
 			v[k], v[n+k], v[2*n+k] = float32(x/l), float32(y/l), float32(z/l)
 		}
 	}
-	return Outputs{data.Normals: {t.Shape(), v}, lengths: long}
+	return Outputs{normalslabel.Name: {t.Shape(), v}, lengths: long}
 }
 
 func (*normals) Decode(out Outputs, size int, preds []*data.Sample) {
 	n := size * size
 	for i, p := range preds {
-		p.Normals = data.NewGrid[[3]float32](size, size)
-		v := out[data.Normals].row(i)
-		for k := range p.Normals.Pix {
-			p.Normals.Pix[k] = [3]float32{v[k], v[n+k], v[2*n+k]}
+		normalslabel.Set(p, data.NewGrid[[3]float32](size, size))
+		v := out[normalslabel.Name].row(i)
+		for k := range normalslabel.Of(p).Pix {
+			normalslabel.Of(p).Pix[k] = [3]float32{v[k], v[n+k], v[2*n+k]}
 		}
 	}
 }
@@ -61,7 +62,7 @@ func (*normals) Compare(want, got Outputs, _ float64) []Difference {
 	for _, l := range long {
 		mean += float64(l) / float64(len(long))
 	}
-	a, b := want[data.Normals], got[data.Normals]
+	a, b := want[normalslabel.Name], got[normalslabel.Name]
 	if len(a.Values) == len(b.Values) {
 		n := len(long) / int(a.Shape[0])
 		weighed := Array{b.Shape, make([]float32, len(b.Values))}
@@ -69,7 +70,7 @@ func (*normals) Compare(want, got Outputs, _ float64) []Difference {
 			weight := min(1, float64(long[i/(3*n)*n+i%n])/max(mean, 1e-30))
 			weighed.Values[i] = a.Values[i] + float32(weight*float64(v-a.Values[i]))
 		}
-		got = Outputs{data.Normals: weighed}
+		got = Outputs{normalslabel.Name: weighed}
 	}
-	return []Difference{difference(data.Normals, want, got)}
+	return []Difference{difference(normalslabel.Name, want, got)}
 }

@@ -7,6 +7,7 @@ import (
 	"must/data"
 	"must/model"
 	"must/onnx/graph"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
@@ -18,14 +19,14 @@ const confidence = "segmentation_confidence"
 func (s *segmentation) Graph(g *graph.Graph, m *model.Maps, o ExportOptions) {
 	logits := s.head.graph(g, m).V
 	if !o.Argmax {
-		g.Output(g.Op("Softmax", graph.Attrs{"axis": 1}, logits), data.Segmentation, graph.Float, graph.Batch, int64(s.classes), m.Size, m.Size)
+		g.Output(g.Op("Softmax", graph.Attrs{"axis": 1}, logits), segmentationlabel.Name, graph.Float, graph.Batch, int64(s.classes), m.Size, m.Size)
 		return
 	}
 	best := g.Op("ArgMax", graph.Attrs{"axis": 1, "keepdims": 0}, logits)
 	// The best's probability is 1 / Σ exp(logit − best logit): no map of all of them is kept.
 	top := g.Op("ReduceMax", graph.Attrs{"axes": []int64{1}, "keepdims": 1}, logits)
 	sum := g.Op("ReduceSum", graph.Attrs{"keepdims": 0}, g.Op("Exp", nil, g.Op("Sub", nil, logits, top)), g.Ints(1))
-	g.Output(g.Cast(best, graph.Uint8), data.Segmentation, graph.Uint8, graph.Batch, m.Size, m.Size)
+	g.Output(g.Cast(best, graph.Uint8), segmentationlabel.Name, graph.Uint8, graph.Batch, m.Size, m.Size)
 	g.Output(g.Op("Reciprocal", nil, sum), confidence, graph.Float, graph.Batch, m.Size, m.Size)
 }
 
@@ -33,7 +34,7 @@ func (s *segmentation) Outputs(f *model.Features, o ExportOptions) Outputs {
 	logits := s.head.forward(f, nil)
 	n, side := logits.Size(0), f.Size
 	if !o.Argmax {
-		return Outputs{data.Segmentation: arrayOf(logits.Softmax(1))}
+		return Outputs{segmentationlabel.Name: arrayOf(logits.Softmax(1))}
 	}
 	shape := []int64{n, side, side}
 	classes, tops := Array{shape, nil}, Array{shape, nil}
@@ -44,15 +45,15 @@ func (s *segmentation) Outputs(f *model.Features, o ExportOptions) Outputs {
 			classes.Values = append(classes.Values, torch.Values[float32](class.As(torch.Float))...)
 		})
 	}
-	return Outputs{data.Segmentation: classes, confidence: tops}
+	return Outputs{segmentationlabel.Name: classes, confidence: tops}
 }
 
 func (*segmentation) Decode(out Outputs, size int, preds []*data.Sample) {
 	for i, p := range preds {
-		p.Confidence = &data.Grid[float32]{W: size, H: size, Pix: out[confidence].row(i)}
-		p.Semantic = data.NewGrid[uint8](size, size)
-		for k, c := range out[data.Segmentation].row(i) {
-			p.Semantic.Pix[k] = uint8(c)
+		segmentationlabel.SetConfidence(p, &data.Grid[float32]{W: size, H: size, Pix: out[confidence].row(i)})
+		segmentationlabel.Set(p, data.NewGrid[uint8](size, size))
+		for k, c := range out[segmentationlabel.Name].row(i) {
+			segmentationlabel.Of(p).Pix[k] = uint8(c)
 		}
 	}
 }
@@ -60,11 +61,11 @@ func (*segmentation) Decode(out Outputs, size int, preds []*data.Sample) {
 // Compare lets classes differ where two are equally likely, so that confidences do not.
 func (*segmentation) Compare(want, got Outputs, _ float64) []Difference {
 	if _, ok := want[confidence]; !ok {
-		return []Difference{difference(data.Segmentation, want, got)}
+		return []Difference{difference(segmentationlabel.Name, want, got)}
 	}
 	sure := difference(confidence, want, got)
-	d := Difference{Output: data.Segmentation}
-	a, b := want[data.Segmentation], got[data.Segmentation]
+	d := Difference{Output: segmentationlabel.Name}
+	a, b := want[segmentationlabel.Name], got[segmentationlabel.Name]
 	if !slices.Equal(a.Shape, b.Shape) {
 		d.Fault = fmt.Sprintf("its shape is %v, and should be %v", b.Shape, a.Shape)
 		return []Difference{d, sure}

@@ -10,6 +10,11 @@ import (
 	"must/data"
 	"must/detect"
 	"must/model"
+	classificationlabel "must/task/classification"
+	depthlabel "must/task/depth"
+	detectionlabel "must/task/detection"
+	normalslabel "must/task/normals"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 	"must/torch/goldentest"
 )
@@ -49,8 +54,8 @@ const (
 
 func labels() data.Labels {
 	return data.Labels{
-		Classification: []string{"a", "b", "c"}, Detection: []string{"x", "y"}, Masks: true,
-		Segmentation: []string{"p", "q", "r", "s"}, Depth: data.Metric, Normals: true,
+		classificationlabel.Name: {Classes: []string{"a", "b", "c"}}, detectionlabel.Name: {Classes: []string{"x", "y"}, Masks: true},
+		segmentationlabel.Name: {Classes: []string{"p", "q", "r", "s"}}, depthlabel.Name: {Units: data.Metric}, normalslabel.Name: {},
 	}
 }
 
@@ -117,31 +122,33 @@ func goldenSamples() []*data.Sample {
 		if i == 1 {
 			continue
 		}
-		s.Semantic, s.Depth, s.Normals = data.NewGrid[uint8](goldenSize, goldenSize), data.NewGrid[float32](goldenSize, goldenSize), data.NewGrid[[3]float32](goldenSize, goldenSize)
+		segmentationlabel.Set(s, data.NewGrid[uint8](goldenSize, goldenSize))
+		depthlabel.Set(s, data.NewGrid[float32](goldenSize, goldenSize))
+		normalslabel.Set(s, data.NewGrid[[3]float32](goldenSize, goldenSize))
 		class, depth, hole, normal := goldentest.Noise(fmt.Sprint("semantic ", i), n), goldentest.Noise(fmt.Sprint("depth ", i), n), goldentest.Noise(fmt.Sprint("hole ", i), n), goldentest.Noise(fmt.Sprint("normals ", i), 3*n)
 		for k := range n {
-			s.Semantic.Pix[k] = uint8((class[k] + 1) / 2 * 5)
-			if s.Semantic.Pix[k] == 4 || i == 3 {
-				s.Semantic.Pix[k] = data.Ignore
+			segmentationlabel.Of(s).Pix[k] = uint8((class[k] + 1) / 2 * 5)
+			if segmentationlabel.Of(s).Pix[k] == 4 || i == 3 {
+				segmentationlabel.Of(s).Pix[k] = data.Ignore
 			}
-			s.Depth.Pix[k] = float32(math.NaN())
+			depthlabel.Of(s).Pix[k] = float32(math.NaN())
 			if hole[k] < 0.5 && i != 3 {
-				s.Depth.Pix[k] = 2 + depth[k]
-				s.Normals.Pix[k] = [3]float32{normal[k], normal[n+k], normal[2*n+k]}
+				depthlabel.Of(s).Pix[k] = 2 + depth[k]
+				normalslabel.Of(s).Pix[k] = [3]float32{normal[k], normal[n+k], normal[2*n+k]}
 			}
 		}
-		s.Objects = goldenObjects(i)
+		detectionlabel.Set(s, goldenObjects(i))
 		if i == 3 {
 			continue
 		}
-		s.Class = goldentest.Noise(fmt.Sprint("class ", i), 3)
+		classificationlabel.Set(s, goldentest.Noise(fmt.Sprint("class ", i), 3))
 		sum := float32(0)
-		for k, v := range s.Class {
-			s.Class[k] = max(v, -v)
-			sum += s.Class[k]
+		for k, v := range classificationlabel.Of(s) {
+			classificationlabel.Of(s)[k] = max(v, -v)
+			sum += classificationlabel.Of(s)[k]
 		}
-		for k := range s.Class {
-			s.Class[k] /= sum
+		for k := range classificationlabel.Of(s) {
+			classificationlabel.Of(s)[k] /= sum
 		}
 	}
 	return samples
@@ -216,9 +223,9 @@ func total(losses []TaskLoss) *torch.Tensor {
 func TestHeadsArePyTorchs(t *testing.T) {
 	g := readGolden(t)
 	inverse := labels()
-	inverse.Depth = data.Inverse
+	inverse = inverse.With(depthlabel.Name, data.Meaning{Units: data.Inverse})
 	depths := func(preds []*data.Sample) []float32 {
-		return join(preds, func(p *data.Sample) []float32 { return p.Depth.Pix })
+		return join(preds, func(p *data.Sample) []float32 { return depthlabel.Of(p).Pix })
 	}
 	for _, c := range []struct {
 		name, grad string
@@ -227,22 +234,22 @@ func TestHeadsArePyTorchs(t *testing.T) {
 		want       head
 		out        func(preds []*data.Sample) []float32
 	}{
-		{"classification", "weight", data.Classification, labels(), g.Classification, func(preds []*data.Sample) []float32 {
-			return join(preds, func(p *data.Sample) []float32 { return p.Class })
+		{"classification", "weight", classificationlabel.Name, labels(), g.Classification, func(preds []*data.Sample) []float32 {
+			return join(preds, func(p *data.Sample) []float32 { return classificationlabel.Of(p) })
 		}},
-		{"segmentation", "tower.0.conv.weight", data.Segmentation, labels(), g.Segmentation, func(preds []*data.Sample) []float32 {
-			return append(join(preds, func(p *data.Sample) []float32 { return p.Confidence.Pix }), join(preds, func(p *data.Sample) (v []float32) {
-				for _, c := range p.Semantic.Pix {
+		{"segmentation", "tower.0.conv.weight", segmentationlabel.Name, labels(), g.Segmentation, func(preds []*data.Sample) []float32 {
+			return append(join(preds, func(p *data.Sample) []float32 { return segmentationlabel.Confidence(p).Pix }), join(preds, func(p *data.Sample) (v []float32) {
+				for _, c := range segmentationlabel.Of(p).Pix {
 					v = append(v, float32(c))
 				}
 				return v
 			})...)
 		}},
-		{"metric depth", "tower.0.conv.weight", data.Depth, labels(), g.Metric, depths},
-		{"inverse depth", "tower.0.conv.weight", data.Depth, inverse, g.Inverse, depths},
-		{"normals", "tower.0.conv.weight", data.Normals, labels(), g.Normals, func(preds []*data.Sample) []float32 {
+		{"metric depth", "tower.0.conv.weight", depthlabel.Name, labels(), g.Metric, depths},
+		{"inverse depth", "tower.0.conv.weight", depthlabel.Name, inverse, g.Inverse, depths},
+		{"normals", "tower.0.conv.weight", normalslabel.Name, labels(), g.Normals, func(preds []*data.Sample) []float32 {
 			return join(preds, func(p *data.Sample) (v []float32) {
-				for _, n := range p.Normals.Pix {
+				for _, n := range normalslabel.Of(p).Pix {
 					v = append(v, n[:]...)
 				}
 				return v
@@ -293,7 +300,7 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 	defer func(s detect.Sampler) { detect.RPNSampler = s }(detect.RPNSampler)
 	detect.RPNSampler.PerImage = 10000
 	g := readGolden(t).Detection
-	s := spec(goldenSize, labels(), data.Detection)
+	s := spec(goldenSize, labels(), detectionlabel.Name)
 	s.Detection.RoIs = 10000
 	const tolerance = 1e-4 // features are read at boxes of float32
 	with(t, s, func(n *Network) {
@@ -302,11 +309,11 @@ func TestDetectorIsTorchvisions(t *testing.T) {
 				break
 			}
 			want := g.Found[i]
-			if len(found.Objects) != len(want.Scores) {
-				t.Errorf("image %d: %d objects, want %d", i, len(found.Objects), len(want.Scores))
+			if len(detectionlabel.Of(found)) != len(want.Scores) {
+				t.Errorf("image %d: %d objects, want %d", i, len(detectionlabel.Of(found)), len(want.Scores))
 				continue
 			}
-			for k, o := range found.Objects {
+			for k, o := range detectionlabel.Of(found) {
 				b := detect.BoxOf(o.Box)
 				goldentest.Near(t, fmt.Sprintf("image %d, box %d", i, k), b[:], want.Boxes[4*k:][:4], 1e-3)
 				area := 0

@@ -8,6 +8,9 @@ import (
 
 	"must/data"
 	"must/model"
+	classificationlabel "must/task/classification"
+	depthlabel "must/task/depth"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
@@ -74,7 +77,7 @@ func declare(s Spec, more func(b model.Builder, n *Network)) (*Network, error) {
 		b = b.GroupNorms()
 	}
 	n := &Network{Spec: s, Set: set}
-	pyramid := slices.ContainsFunc(s.Tasks, func(t string) bool { return t != data.Classification })
+	pyramid := slices.ContainsFunc(s.Tasks, func(t string) bool { return t != classificationlabel.Name })
 	var err error
 	if n.Trunk, err = model.NewTrunk(b, s.Model, pyramid); err != nil {
 		return nil, err
@@ -141,22 +144,22 @@ func (s Spec) Check() error {
 		return fmt.Errorf("a network has tasks %v and the pretext task %s; it can have one of both", s.Tasks, s.Pretext)
 	}
 	if s.Pretext == "" && len(s.Tasks) == 0 {
-		return fmt.Errorf("a network needs at least one task of %v", data.Tasks)
+		return fmt.Errorf("a network needs at least one task of %v", data.Tasks())
 	}
 	for i, name := range s.Tasks {
 		switch {
-		case !slices.Contains(data.Tasks, name):
-			return fmt.Errorf("no task %q; there are %v", name, data.Tasks)
+		case !slices.Contains(data.Tasks(), name):
+			return fmt.Errorf("no task %q; there are %v", name, data.Tasks())
 		case slices.Contains(s.Tasks[:i], name):
 			return fmt.Errorf("task %s is named twice", name)
 		case !s.Labels.Has(name):
 			return fmt.Errorf("no labels for task %s", name)
 		}
 	}
-	if n := len(s.Labels.Segmentation); n > data.Ignore {
+	if n := len(s.Labels[segmentationlabel.Name].Classes); n > data.Ignore {
 		return fmt.Errorf("segmentation has %d classes; a map holds at most %d", n, data.Ignore)
 	}
-	if d := s.Labels.Depth; d != "" && d != data.Metric && d != data.Inverse {
+	if d := s.Labels[depthlabel.Name].Units; d != "" && d != data.Metric && d != data.Inverse {
 		return fmt.Errorf("depth is %q; it must be %s or %s", d, data.Metric, data.Inverse)
 	}
 	return nil

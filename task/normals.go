@@ -6,6 +6,7 @@ import (
 	"must/data"
 	"must/metric"
 	"must/model"
+	normalslabel "must/task/normals"
 	"must/torch"
 )
 
@@ -15,18 +16,18 @@ type normals struct{ head pixelHead }
 
 func newNormals(b model.Builder, s *Spec) Task { return &normals{newPixelHead(b, s.Model, 3)} }
 
-func (*normals) Name() string { return data.Normals }
+func (*normals) Name() string { return normalslabel.Name }
 
 func (*normals) Targets(samples []*data.Sample, _ *rand.Rand) any {
 	t := &mapTargets{}
 	for i, s := range samples {
-		if s.Normals == nil {
+		if normalslabel.Of(s) == nil {
 			continue
 		}
-		n, at := len(s.Normals.Pix), len(t.values)
+		n, at := len(normalslabel.Of(s).Pix), len(t.values)
 		planes, valid := make([]float32, 3*n), make([]float32, n)
 		some := 0.
-		for k, v := range s.Normals.Pix {
+		for k, v := range normalslabel.Of(s).Pix {
 			if v != [3]float32{} {
 				planes[k], planes[n+k], planes[2*n+k], valid[k] = v[0], v[1], v[2], 1
 				some++
@@ -53,7 +54,7 @@ func (h *normals) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	return []Loss{{"normals", valid.Sub(cos.Mul(valid)).Sum().Scale(1 / t.count), t.count}}
 }
 
-func (*normals) Parts() []string { return []string{data.Normals} }
+func (*normals) Parts() []string { return []string{normalslabel.Name} }
 
 func (h *normals) Predict(f *model.Features, preds []*data.Sample) {
 	h.Decode(h.Outputs(f, ExportOptions{}), int(f.Size), preds)

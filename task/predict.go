@@ -13,6 +13,11 @@ import (
 	"must/loader"
 	"must/metric"
 	"must/progress"
+	classificationlabel "must/task/classification"
+	depthlabel "must/task/depth"
+	detectionlabel "must/task/detection"
+	normalslabel "must/task/normals"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
@@ -59,7 +64,7 @@ const (
 )
 
 // Bring brings an image there; the frame leads back.
-func (v View) Bring(img *image.RGBA) (*image.RGBA, augment.Frame) {
+func (v View) Bring(img *image.RGBA) (*image.RGBA, data.Frame) {
 	switch v.Fit {
 	case Stretched:
 		return augment.Stretch(img, v.W, v.H)
@@ -83,15 +88,15 @@ type Rules interface {
 // RulesOf returns a task's rules, for the classes and units of some labels.
 func RulesOf(task string, l data.Labels) Rules {
 	switch task {
-	case data.Classification:
-		return &classification{classes: int64(len(l.Classification))}
-	case data.Detection:
-		return &detection{classes: len(l.Detection), masks: l.Masks}
-	case data.Segmentation:
-		return &segmentation{classes: len(l.Segmentation)}
-	case data.Depth:
-		return &depth{units: l.Depth}
-	case data.Normals:
+	case classificationlabel.Name:
+		return &classification{classes: int64(len(l[classificationlabel.Name].Classes))}
+	case detectionlabel.Name:
+		return &detection{classes: len(l[detectionlabel.Name].Classes), masks: l[detectionlabel.Name].Masks}
+	case segmentationlabel.Name:
+		return &segmentation{classes: len(l[segmentationlabel.Name].Classes)}
+	case depthlabel.Name:
+		return &depth{units: l[depthlabel.Name].Units}
+	case normalslabel.Name:
 		return &normals{}
 	}
 	panic("task: no task " + task)
@@ -197,7 +202,7 @@ func Predict(ctx context.Context, uses []Use, ds data.Dataset, o PredictOptions,
 }
 
 // see predicts a batch; frames lead back to its originals.
-func (u Use) see(b *loader.Batch) (preds []*data.Sample, frames []augment.Frame, err error) {
+func (u Use) see(b *loader.Batch) (preds []*data.Sample, frames []data.Frame, err error) {
 	v := u.Net.View()
 	if v == (View{W: b.Size, H: b.Size, Fit: Letterbox}) {
 		preds, err = u.Net.See(Images{b.Images, b.N, b.Size, b.Size}, u.Tasks...)
@@ -220,8 +225,8 @@ func (u Use) see(b *loader.Batch) (preds []*data.Sample, frames []augment.Frame,
 }
 
 // batch brings images there, where all get the same size.
-func (v View) batch(samples []*data.Sample) (Images, []augment.Frame) {
-	frames, views := make([]augment.Frame, len(samples)), make([]*image.RGBA, len(samples))
+func (v View) batch(samples []*data.Sample) (Images, []data.Frame) {
+	frames, views := make([]data.Frame, len(samples)), make([]*image.RGBA, len(samples))
 	var wg sync.WaitGroup
 	for i, s := range samples {
 		wg.Go(func() { views[i], frames[i] = v.Bring(s.Image) })
@@ -238,20 +243,22 @@ func (v View) batch(samples []*data.Sample) (Images, []augment.Frame) {
 
 // Merge adds the labels that src has to dst, in place of dst's own.
 func Merge(dst, src *data.Sample) {
-	if src.Class != nil {
-		dst.Class = src.Class
+	if classificationlabel.Of(src) != nil {
+		classificationlabel.Set(dst, classificationlabel.Of(src))
 	}
-	if src.Objects != nil {
-		dst.Objects, dst.Unknown = src.Objects, src.Unknown
+	if detectionlabel.Of(src) != nil {
+		detectionlabel.Set(dst, detectionlabel.Of(src))
+		detectionlabel.SetUnknown(dst, detectionlabel.Unknown(src))
 	}
-	if src.Semantic != nil {
-		dst.Semantic, dst.Confidence = src.Semantic, src.Confidence
+	if segmentationlabel.Of(src) != nil {
+		segmentationlabel.Set(dst, segmentationlabel.Of(src))
+		segmentationlabel.SetConfidence(dst, segmentationlabel.Confidence(src))
 	}
-	if src.Depth != nil {
-		dst.Depth = src.Depth
+	if depthlabel.Of(src) != nil {
+		depthlabel.Set(dst, depthlabel.Of(src))
 	}
-	if src.Normals != nil {
-		dst.Normals = src.Normals
+	if normalslabel.Of(src) != nil {
+		normalslabel.Set(dst, normalslabel.Of(src))
 	}
 }
 
@@ -275,7 +282,7 @@ func Evaluate(ctx context.Context, net Predictor, ds data.Dataset, o PredictOpti
 	metrics := map[string]metric.Metric{}
 	knows := net.Knows()
 	var has, tasks []string
-	for _, name := range data.Tasks {
+	for _, name := range data.Tasks() {
 		if !knows.Has(name) {
 			continue
 		}
@@ -283,7 +290,7 @@ func Evaluate(ctx context.Context, net Predictor, ds data.Dataset, o PredictOpti
 		if !ds.Labels().Has(name) {
 			continue
 		}
-		if err := knows.Conflict(ds.Labels(), name); err != nil && name != data.Depth { // which is aligned
+		if err := knows.Conflict(ds.Labels(), name); err != nil && name != depthlabel.Name { // which is aligned
 			return nil, fmt.Errorf("the network's labels are not the set's: %w", err)
 		}
 		metrics[name] = RulesOf(name, knows).Metric(ds.Labels())

@@ -6,6 +6,7 @@ import (
 	"must/data"
 	"must/metric"
 	"must/model"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
@@ -17,11 +18,11 @@ type segmentation struct {
 }
 
 func newSegmentation(b model.Builder, s *Spec) Task {
-	n := len(s.Labels.Segmentation)
+	n := len(s.Labels[segmentationlabel.Name].Classes)
 	return &segmentation{newPixelHead(b, s.Model, int64(n)), n}
 }
 
-func (*segmentation) Name() string { return data.Segmentation }
+func (*segmentation) Name() string { return segmentationlabel.Name }
 
 type segmentTargets struct {
 	labelled []int64
@@ -32,11 +33,11 @@ type segmentTargets struct {
 func (s *segmentation) Targets(samples []*data.Sample, _ *rand.Rand) any {
 	t := &segmentTargets{}
 	for i, sample := range samples {
-		if sample.Semantic == nil {
+		if segmentationlabel.Of(sample) == nil {
 			continue
 		}
 		start, known := len(t.classes), 0.
-		for _, c := range sample.Semantic.Pix {
+		for _, c := range segmentationlabel.Of(sample).Pix {
 			t.classes = append(t.classes, int64(c))
 			if c != data.Ignore {
 				known++
@@ -61,7 +62,7 @@ func (s *segmentation) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss
 	return []Loss{{"segmentation", s.head.forward(f, t.labelled).CrossEntropy(want, torch.Mean, data.Ignore), t.count}}
 }
 
-func (*segmentation) Parts() []string { return []string{data.Segmentation} }
+func (*segmentation) Parts() []string { return []string{segmentationlabel.Name} }
 
 func (s *segmentation) Predict(f *model.Features, preds []*data.Sample) {
 	s.Decode(s.Outputs(f, ExportOptions{Argmax: true}), int(f.Size), preds)
@@ -69,12 +70,12 @@ func (s *segmentation) Predict(f *model.Features, preds []*data.Sample) {
 
 // Pseudo ignores pixels whose class is less probable than the threshold.
 func (*segmentation) Pseudo(pred *data.Sample, threshold float64) {
-	for i, c := range pred.Confidence.Pix {
+	for i, c := range segmentationlabel.Confidence(pred).Pix {
 		if float64(c) < threshold {
-			pred.Semantic.Pix[i] = data.Ignore
+			segmentationlabel.Of(pred).Pix[i] = data.Ignore
 		}
 	}
-	pred.Confidence = nil
+	segmentationlabel.SetConfidence(pred, nil)
 }
 
 func (s *segmentation) Metric(l data.Labels) metric.Metric {

@@ -10,6 +10,11 @@ import (
 	"must/metric"
 	"must/model"
 	"must/onnx/graph"
+	classificationlabel "must/task/classification"
+	depthlabel "must/task/depth"
+	detectionlabel "must/task/detection"
+	normalslabel "must/task/normals"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
@@ -53,15 +58,15 @@ type Loss struct {
 func build(name string, b model.Builder, s *Spec, width int64) Task {
 	b = b.In("heads").In(name)
 	switch name {
-	case data.Classification:
+	case classificationlabel.Name:
 		return newClassification(b, s, width)
-	case data.Detection:
+	case detectionlabel.Name:
 		return newDetection(b, s)
-	case data.Segmentation:
+	case segmentationlabel.Name:
 		return newSegmentation(b, s)
-	case data.Depth:
+	case depthlabel.Name:
 		return newDepth(b, s)
-	case data.Normals:
+	case normalslabel.Name:
 		return newNormals(b, s)
 	}
 	panic("task: no task " + name) // Spec.Check lets none through

@@ -16,6 +16,11 @@ import (
 	"must/augment"
 	"must/data"
 	"must/model"
+	classificationlabel "must/task/classification"
+	depthlabel "must/task/depth"
+	detectionlabel "must/task/detection"
+	normalslabel "must/task/normals"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 	"must/torch/goldentest"
 )
@@ -26,7 +31,7 @@ import (
 func TestGradients(t *testing.T) {
 	const size = 64
 	inverse := labels()
-	inverse.Depth = data.Inverse
+	inverse = inverse.With(depthlabel.Name, data.Meaning{Units: data.Inverse})
 	images := noiseImages(3, size)
 	samples := viewsOf(images, size)
 	second := func(name string) bool { return !strings.HasPrefix(name, "rpn") }
@@ -36,14 +41,14 @@ func TestGradients(t *testing.T) {
 		part       func(part string) bool
 		prefix     string
 	}{
-		{"classification", data.Classification, labels(), nil, ""},
-		{"segmentation", data.Segmentation, labels(), nil, ""},
-		{"metric depth", data.Depth, labels(), nil, ""},
-		{"inverse depth", data.Depth, inverse, nil, ""},
-		{"normals", data.Normals, labels(), nil, ""},
-		{"proposals", data.Detection, labels(), func(name string) bool { return !second(name) }, ""},
-		{"boxes", data.Detection, labels(), second, "heads.detection.box."},
-		{"masks", data.Detection, labels(), second, "heads.detection.mask."},
+		{"classification", classificationlabel.Name, labels(), nil, ""},
+		{"segmentation", segmentationlabel.Name, labels(), nil, ""},
+		{"metric depth", depthlabel.Name, labels(), nil, ""},
+		{"inverse depth", depthlabel.Name, inverse, nil, ""},
+		{"normals", normalslabel.Name, labels(), nil, ""},
+		{"proposals", detectionlabel.Name, labels(), func(name string) bool { return !second(name) }, ""},
+		{"boxes", detectionlabel.Name, labels(), second, "heads.detection.box."},
+		{"masks", detectionlabel.Name, labels(), second, "heads.detection.mask."},
 	} {
 		with(t, spec(size, c.labels, c.task), func(n *Network) {
 			targets := n.Targets(samples, seeded())
@@ -117,25 +122,24 @@ func viewsOf(planar []uint8, size int) []*data.Sample {
 	for i := range samples {
 		s := &data.Sample{
 			Key: fmt.Sprint(i), Image: image.NewRGBA(image.Rect(0, 0, size, size)),
-			Class:    []float32{0, 0, 0},
-			Semantic: data.NewGrid[uint8](size, size), Depth: data.NewGrid[float32](size, size), Normals: data.NewGrid[[3]float32](size, size),
+			Known: data.Know(classificationlabel.New([]float32{0, 0, 0}), segmentationlabel.New(data.NewGrid[uint8](size, size)), depthlabel.New(data.NewGrid[float32](size, size)), normalslabel.New(data.NewGrid[[3]float32](size, size))),
 		}
-		s.Class[i%3] = 1
+		classificationlabel.Of(s)[i%3] = 1
 		for k := range plane {
 			for c := range 3 {
 				s.Image.Pix[4*k+c] = planar[(3*i+c)*plane+k]
 			}
 			s.Image.Pix[4*k+3] = 255
 			x, y := float64(k%size), float64(k/size)
-			s.Semantic.Pix[k] = uint8((k%size/16 + i) % 4)
-			s.Depth.Pix[k] = float32(3 + math.Sin(x/9+float64(i)) + y/40)
+			segmentationlabel.Of(s).Pix[k] = uint8((k%size/16 + i) % 4)
+			depthlabel.Of(s).Pix[k] = float32(3 + math.Sin(x/9+float64(i)) + y/40)
 			l := float32(math.Hypot(1, x/40))
-			s.Normals.Pix[k] = [3]float32{float32(x/40) / l, 0, -1 / l}
+			normalslabel.Of(s).Pix[k] = [3]float32{float32(x/40) / l, 0, -1 / l}
 		}
 		x := 8 + 5*i
 		box := image.Rect(x, 10, x+28, 44)
-		s.Objects = []data.Object{{Box: data.Box{X0: float64(x), Y0: 10, X1: float64(x + 28), Y1: 44}, Class: i % 2, Score: 1,
-			Mask: &data.Mask{Rect: box, Pix: slices.Repeat([]uint8{1, 1, 0, 1}, box.Dx()*box.Dy()/4)}}}
+		detectionlabel.Set(s, []data.Object{{Box: data.Box{X0: float64(x), Y0: 10, X1: float64(x + 28), Y1: 44}, Class: i % 2, Score: 1,
+			Mask: &data.Mask{Rect: box, Pix: slices.Repeat([]uint8{1, 1, 0, 1}, box.Dx()*box.Dy()/4)}}})
 		samples[i] = s
 	}
 	return samples
@@ -147,12 +151,12 @@ func TestUnlabelledImagesTakeNoPart(t *testing.T) {
 	images := noiseImages(2, size)
 	samples := viewsOf(images, size)
 	samples[1] = &data.Sample{Key: "1", Image: samples[1].Image}
-	with(t, spec(size, labels(), data.Tasks...), func(n *Network) {
+	with(t, spec(size, labels(), data.Tasks()...), func(n *Network) {
 		run := func(images []uint8, samples []*data.Sample) (map[string]float64, []float32) {
 			n.Set.Flat.Grad.Fill(0)
 			targets := n.Targets(samples, seeded())
 			losses := n.Losses(n.Features(images, len(samples), model.Mode{}), targets, seeded())
-			if len(losses) != len(data.Tasks) {
+			if len(losses) != len(data.Tasks()) {
 				t.Fatal(losses)
 			}
 			values := map[string]float64{}
@@ -180,7 +184,7 @@ func TestNoLabelNoLoss(t *testing.T) {
 	for i, s := range samples {
 		samples[i] = &data.Sample{Key: s.Key, Image: s.Image}
 	}
-	with(t, spec(size, labels(), data.Tasks...), func(n *Network) {
+	with(t, spec(size, labels(), data.Tasks()...), func(n *Network) {
 		targets := n.Targets(samples, seeded())
 		for i, target := range targets.([]any) {
 			if target != nil {
@@ -200,7 +204,7 @@ func TestEmptyIsNotUnknown(t *testing.T) {
 	images := noiseImages(1, size)
 	parts := func(n *Network, objects []data.Object) (names []string) {
 		s := viewsOf(images, size)
-		s[0].Objects = objects
+		detectionlabel.Set(s[0], objects)
 		for _, l := range n.Losses(n.Features(images, 1, model.Mode{Train: true}), n.Targets(s, seeded()), seeded()) {
 			for _, p := range l.Parts {
 				if p.Value == nil {
@@ -214,8 +218,8 @@ func TestEmptyIsNotUnknown(t *testing.T) {
 		}
 		return names
 	}
-	with(t, spec(size, labels(), data.Detection), func(n *Network) {
-		boxOnly := viewsOf(images, size)[0].Objects
+	with(t, spec(size, labels(), detectionlabel.Name), func(n *Network) {
+		boxOnly := detectionlabel.Of(viewsOf(images, size)[0])
 		boxOnly[0].Mask = nil
 		degenerate := []data.Object{{Box: data.Box{X0: 5, Y0: 5, X1: 5, Y1: 20}, Score: 1}, {Box: data.Box{X0: 80, Y0: 80, X1: 90, Y1: 90}, Score: 1}}
 		for _, c := range []struct {
@@ -227,7 +231,7 @@ func TestEmptyIsNotUnknown(t *testing.T) {
 			{"none", []data.Object{}, []string{"rpn_objectness", "box_class"}},
 			{"boxes of no area and outside", degenerate, []string{"rpn_objectness", "box_class"}},
 			{"without masks", boxOnly, []string{"rpn_objectness", "rpn_box", "box_class", "box"}},
-			{"with masks", viewsOf(images, size)[0].Objects, []string{"rpn_objectness", "rpn_box", "box_class", "box", "mask"}},
+			{"with masks", detectionlabel.Of(viewsOf(images, size)[0]), []string{"rpn_objectness", "rpn_box", "box_class", "box", "mask"}},
 		} {
 			if got := parts(n, c.objects); !slices.Equal(got, c.want) {
 				t.Errorf("objects %s: parts %v, want %v", c.what, got, c.want)
@@ -296,8 +300,8 @@ func TestInvariantLoss(t *testing.T) {
 	d := &depth{units: data.Inverse}
 	s := viewsOf(noiseImages(1, 32), 32)[0]
 	first := d.Targets([]*data.Sample{s}, nil).(*mapTargets).values
-	for i := range s.Depth.Pix {
-		s.Depth.Pix[i] = 40*s.Depth.Pix[i] - 300
+	for i := range depthlabel.Of(s).Pix {
+		depthlabel.Of(s).Pix[i] = 40*depthlabel.Of(s).Pix[i] - 300
 	}
 	goldentest.Near(t, "targets of a label of other scale and shift", d.Targets([]*data.Sample{s}, nil).(*mapTargets).values, first, 1e-3)
 }
@@ -305,7 +309,7 @@ func TestInvariantLoss(t *testing.T) {
 // Depths that are not positive have no logarithm and count as invalid.
 func TestMetricDepthOfNothing(t *testing.T) {
 	d := &depth{units: data.Metric}
-	s := &data.Sample{Depth: &data.Grid[float32]{W: 2, H: 2, Pix: []float32{0, -1, 1, float32(math.Inf(1))}}}
+	s := &data.Sample{Known: data.Know(depthlabel.New(&data.Grid[float32]{W: 2, H: 2, Pix: []float32{0, -1, 1, float32(math.Inf(1))}}))}
 	targets := d.Targets([]*data.Sample{s}, nil).(*mapTargets)
 	if !slices.Equal(targets.valid, []float32{0, 0, 1, 0}) || targets.count != 1 || !slices.Equal(targets.values, make([]float32, 4)) {
 		t.Errorf("got %+v", targets)
@@ -317,30 +321,25 @@ func TestMetricDepthOfNothing(t *testing.T) {
 func TestPseudo(t *testing.T) {
 	pred := func() *data.Sample {
 		return &data.Sample{
-			Class:      []float32{0.2, 0.7, 0.1},
-			Objects:    []data.Object{{Score: 0.9, Class: 1}, {Score: 0.5}, {Score: 0.4999}},
-			Semantic:   &data.Grid[uint8]{W: 3, H: 1, Pix: []uint8{0, 1, 2}},
-			Confidence: &data.Grid[float32]{W: 3, H: 1, Pix: []float32{0.49, 0.5, 0.9}},
-			Depth:      &data.Grid[float32]{W: 1, H: 1, Pix: []float32{2}},
-			Normals:    &data.Grid[[3]float32]{W: 1, H: 1, Pix: [][3]float32{{0, 0, -1}}},
+			Known: data.Know(classificationlabel.New([]float32{0.2, 0.7, 0.1}), detectionlabel.New([]data.Object{{Score: 0.9, Class: 1}, {Score: 0.5}, {Score: 0.4999}}), segmentationlabel.NewPrediction(&data.Grid[uint8]{W: 3, H: 1, Pix: []uint8{0, 1, 2}}, &data.Grid[float32]{W: 3, H: 1, Pix: []float32{0.49, 0.5, 0.9}}), depthlabel.New(&data.Grid[float32]{W: 1, H: 1, Pix: []float32{2}}), normalslabel.New(&data.Grid[[3]float32]{W: 1, H: 1, Pix: [][3]float32{{0, 0, -1}}})),
 		}
 	}
 	p := pred()
 	for _, task := range []Task{&classification{}, &detection{}, &segmentation{}, &depth{}, &normals{}} {
 		task.Pseudo(p, 0.5)
 	}
-	if !slices.Equal(p.Class, pred().Class) || p.Depth.Pix[0] != 2 || p.Normals.Pix[0] != [3]float32{0, 0, -1} {
+	if !slices.Equal(classificationlabel.Of(p), classificationlabel.Of(pred())) || depthlabel.Of(p).Pix[0] != 2 || normalslabel.Of(p).Pix[0] != [3]float32{0, 0, -1} {
 		t.Errorf("soft and continuous labels changed: %+v", p)
 	}
-	if len(p.Objects) != 2 || p.Objects[0].Class != 1 || p.Objects[1].Score != 0.5 {
-		t.Errorf("objects %+v", p.Objects)
+	if len(detectionlabel.Of(p)) != 2 || detectionlabel.Of(p)[0].Class != 1 || detectionlabel.Of(p)[1].Score != 0.5 {
+		t.Errorf("objects %+v", detectionlabel.Of(p))
 	}
-	if !slices.Equal(p.Semantic.Pix, []uint8{data.Ignore, 1, 2}) || p.Confidence != nil {
-		t.Errorf("semantic %v, confidence %v", p.Semantic, p.Confidence)
+	if !slices.Equal(segmentationlabel.Of(p).Pix, []uint8{data.Ignore, 1, 2}) || segmentationlabel.Confidence(p) != nil {
+		t.Errorf("semantic %v, confidence %v", segmentationlabel.Of(p), segmentationlabel.Confidence(p))
 	}
-	p = &data.Sample{Objects: []data.Object{{Score: 0.1}}}
-	if (&detection{}).Pseudo(p, 0.5); p.Objects == nil || len(p.Objects) > 0 {
-		t.Errorf("an image in which nothing was found has objects %#v, want none, which is not unknown", p.Objects)
+	p = &data.Sample{Known: data.Know(detectionlabel.New([]data.Object{{Score: 0.1}}))}
+	if (&detection{}).Pseudo(p, 0.5); detectionlabel.Of(p) == nil || len(detectionlabel.Of(p)) > 0 {
+		t.Errorf("an image in which nothing was found has objects %#v, want none, which is not unknown", detectionlabel.Of(p))
 	}
 }
 
@@ -362,13 +361,13 @@ func (s set) Sample(i int) (*data.Sample, error) {
 	if i == 2 {
 		return nil, &data.SampleError{Key: s.Key(i), Err: errors.New("broken")}
 	}
-	sample := &data.Sample{Key: s.Key(i), Image: image.NewRGBA(image.Rect(0, 0, s.w, s.h)), Class: []float32{0, 1, 0}, Depth: data.NewGrid[float32](s.w, s.h)}
+	sample := &data.Sample{Key: s.Key(i), Image: image.NewRGBA(image.Rect(0, 0, s.w, s.h)), Known: data.Know(classificationlabel.New([]float32{0, 1, 0}), depthlabel.New(data.NewGrid[float32](s.w, s.h)))}
 	rng := rand.New(rand.NewPCG(1, uint64(i)))
 	for k := range sample.Image.Pix {
 		sample.Image.Pix[k] = uint8(rng.Uint32())
 	}
-	for k := range sample.Depth.Pix {
-		sample.Depth.Pix[k] = 2
+	for k := range depthlabel.Of(sample).Pix {
+		depthlabel.Of(sample).Pix[k] = 2
 	}
 	return sample, nil
 }
@@ -379,10 +378,10 @@ func TestPredict(t *testing.T) {
 	var big, small *Network
 	do(t, func() {
 		var err error
-		if big, err = New(spec(64, labels(), data.Classification, data.Detection, data.Segmentation), 1); err != nil {
+		if big, err = New(spec(64, labels(), classificationlabel.Name, detectionlabel.Name, segmentationlabel.Name), 1); err != nil {
 			t.Fatal(err)
 		}
-		if small, err = New(spec(48, labels(), data.Classification, data.Depth, data.Normals), 1); err != nil {
+		if small, err = New(spec(48, labels(), classificationlabel.Name, depthlabel.Name, normalslabel.Name), 1); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -391,38 +390,38 @@ func TestPredict(t *testing.T) {
 	var order []int
 	var skipped []error
 	var live int
-	uses := []Use{{big, nil}, {small, []string{data.Depth, data.Normals}}}
+	uses := []Use{{big, nil}, {small, []string{depthlabel.Name, normalslabel.Name}}}
 	err := Predict(t.Context(), uses, ds, PredictOptions{Batch: 2, Skipped: func(err error) { skipped = append(skipped, err) }}, func(i int, s, p *data.Sample) error {
 		order = append(order, i)
 		if s.Key != ds.Key(i) || p.Key != s.Key {
 			t.Errorf("sample %d: keys %s and %s", i, s.Key, p.Key)
 		}
-		sum := p.Class[0] + p.Class[1] + p.Class[2]
-		if len(p.Class) != 3 || math.Abs(float64(sum)-1) > 1e-5 {
-			t.Errorf("classes %v", p.Class)
+		sum := classificationlabel.Of(p)[0] + classificationlabel.Of(p)[1] + classificationlabel.Of(p)[2]
+		if len(classificationlabel.Of(p)) != 3 || math.Abs(float64(sum)-1) > 1e-5 {
+			t.Errorf("classes %v", classificationlabel.Of(p))
 		}
-		if len(p.Objects) == 0 || len(p.Objects) > 50 {
-			t.Errorf("%d objects", len(p.Objects))
+		if len(detectionlabel.Of(p)) == 0 || len(detectionlabel.Of(p)) > 50 {
+			t.Errorf("%d objects", len(detectionlabel.Of(p)))
 		}
-		for k, o := range p.Objects {
+		for k, o := range detectionlabel.Of(p) {
 			if o.Box != o.Box.Clip(50, 30) || o.Box.Area() == 0 || o.Class < 0 || o.Class > 1 || o.Mask == nil || !o.Mask.Rect.In(image.Rect(0, 0, 50, 30)) {
 				t.Errorf("object %+v", o)
 			}
-			if !(o.Score > 0.05 && o.Score <= 1) || k > 0 && o.Score > p.Objects[k-1].Score {
+			if !(o.Score > 0.05 && o.Score <= 1) || k > 0 && o.Score > detectionlabel.Of(p)[k-1].Score {
 				t.Errorf("object %d has score %v", k, o.Score)
 			}
 		}
 		const n = 50 * 30
-		if p.Semantic.W != 50 || p.Semantic.H != 30 || len(p.Semantic.Pix) != n || len(p.Confidence.Pix) != n || len(p.Depth.Pix) != n || len(p.Normals.Pix) != n {
+		if segmentationlabel.Of(p).W != 50 || segmentationlabel.Of(p).H != 30 || len(segmentationlabel.Of(p).Pix) != n || len(segmentationlabel.Confidence(p).Pix) != n || len(depthlabel.Of(p).Pix) != n || len(normalslabel.Of(p).Pix) != n {
 			t.Errorf("maps of other sizes than the image: %+v", p)
 		}
 		for k := range n {
-			if c := p.Confidence.Pix[k]; p.Semantic.Pix[k] > 3 || !(c >= 0.25 && c <= 1) {
-				t.Fatalf("pixel %d: class %d, confidence %v", k, p.Semantic.Pix[k], c)
+			if c := segmentationlabel.Confidence(p).Pix[k]; segmentationlabel.Of(p).Pix[k] > 3 || !(c >= 0.25 && c <= 1) {
+				t.Fatalf("pixel %d: class %d, confidence %v", k, segmentationlabel.Of(p).Pix[k], c)
 			}
-			v := p.Normals.Pix[k]
-			if l := v[0]*v[0] + v[1]*v[1] + v[2]*v[2]; !(p.Depth.Pix[k] > 0) || math.Abs(float64(l)-1) > 1e-4 {
-				t.Fatalf("pixel %d: depth %v, normal %v", k, p.Depth.Pix[k], v)
+			v := normalslabel.Of(p).Pix[k]
+			if l := v[0]*v[0] + v[1]*v[1] + v[2]*v[2]; !(depthlabel.Of(p).Pix[k] > 0) || math.Abs(float64(l)-1) > 1e-4 {
+				t.Fatalf("pixel %d: depth %v, normal %v", k, depthlabel.Of(p).Pix[k], v)
 			}
 		}
 		now := torch.Live()
@@ -464,11 +463,11 @@ func TestPredict(t *testing.T) {
 		alone = p
 		return nil
 	})
-	if err != nil || alone.Class != nil || alone.Objects != nil || alone.Semantic != nil {
+	if err != nil || classificationlabel.Of(alone) != nil || detectionlabel.Of(alone) != nil || segmentationlabel.Of(alone) != nil {
 		t.Fatalf("%v; tasks that were not asked for: %+v", err, alone)
 	}
 	err = Predict(t.Context(), uses, ds, PredictOptions{To: 1}, func(_ int, _, p *data.Sample) error {
-		goldentest.Near(t, "depth beside another network", p.Depth.Pix, alone.Depth.Pix, 1e-5)
+		goldentest.Near(t, "depth beside another network", depthlabel.Of(p).Pix, depthlabel.Of(alone).Pix, 1e-5)
 		return nil
 	})
 	if err != nil {
@@ -477,27 +476,27 @@ func TestPredict(t *testing.T) {
 }
 
 func TestEvaluate(t *testing.T) {
-	with(t, spec(48, labels(), data.Classification, data.Depth, data.Normals), func(n *Network) {
-		l := data.Labels{Classification: labels().Classification, Depth: data.Metric, Segmentation: []string{"only the set's"}}
+	with(t, spec(48, labels(), classificationlabel.Name, depthlabel.Name, normalslabel.Name), func(n *Network) {
+		l := data.Labels{classificationlabel.Name: {Classes: labels()[classificationlabel.Name].Classes}, depthlabel.Name: {Units: data.Metric}, segmentationlabel.Name: {Classes: []string{"only the set's"}}}
 		scores, err := Evaluate(t.Context(), n, set{labels: l, w: 50, h: 30}, PredictOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if tasks := slices.Sorted(maps.Keys(scores)); !slices.Equal(tasks, []string{data.Classification, data.Depth}) {
+		if tasks := slices.Sorted(maps.Keys(scores)); !slices.Equal(tasks, []string{classificationlabel.Name, depthlabel.Name}) {
 			t.Errorf("scores of %v", tasks)
 		}
 		if flat := scores.ByName(); len(flat) == 0 || !strings.Contains(fmt.Sprint(slices.Sorted(maps.Keys(flat))), "classification.") {
 			t.Errorf("scores %v", flat)
 		}
 		// Depth of another kind is aligned, not refused.
-		if scores, err := Evaluate(t.Context(), n, set{labels: data.Labels{Depth: data.Inverse}, w: 50, h: 30}, PredictOptions{}); err != nil || len(scores[data.Depth]) == 0 {
+		if scores, err := Evaluate(t.Context(), n, set{labels: data.Labels{depthlabel.Name: {Units: data.Inverse}}, w: 50, h: 30}, PredictOptions{}); err != nil || len(scores[depthlabel.Name]) == 0 {
 			t.Errorf("inverse depth: %v, %v", scores, err)
 		}
 		for want, l := range map[string]data.Labels{
-			"nothing to score":    {Segmentation: []string{"a"}},
-			`class 1 is "b"`:      {Classification: []string{"a", "z", "c"}},
-			"one has 3 classes":   {Classification: []string{"a", "b", "c", "d"}},
-			"not the set's: clas": {Classification: []string{"a", "b"}},
+			"nothing to score":    {segmentationlabel.Name: {Classes: []string{"a"}}},
+			`class 1 is "b"`:      {classificationlabel.Name: {Classes: []string{"a", "z", "c"}}},
+			"one has 3 classes":   {classificationlabel.Name: {Classes: []string{"a", "b", "c", "d"}}},
+			"not the set's: clas": {classificationlabel.Name: {Classes: []string{"a", "b"}}},
 		} {
 			if _, err := Evaluate(t.Context(), n, set{labels: l, w: 50, h: 30}, PredictOptions{}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("labels %+v: %v, want %q", l, err, want)
@@ -526,9 +525,9 @@ func TestLetterboxIsTheLoaders(t *testing.T) {
 
 func TestSpecCheck(t *testing.T) {
 	many := labels()
-	many.Segmentation = make([]string, 256)
+	many = many.With(segmentationlabel.Name, data.Meaning{Classes: make([]string, 256)})
 	yards := labels()
-	yards.Depth = "yards"
+	yards = yards.With(depthlabel.Name, data.Meaning{Units: "yards"})
 	for want, change := range map[string]func(s *Spec){
 		"depth is 17":        func(s *Spec) { s.Model.Depth = 17 },
 		"size is 31":         func(s *Spec) { s.Size = 31 },
@@ -536,20 +535,20 @@ func TestSpecCheck(t *testing.T) {
 		"mean":               func(s *Spec) { s.Mean[2] = math.NaN() },
 		"at least one task":  func(s *Spec) { s.Tasks = nil },
 		`no task "chess"`:    func(s *Spec) { s.Tasks = []string{"chess"} },
-		"named twice":        func(s *Spec) { s.Tasks = []string{data.Depth, data.Depth} },
+		"named twice":        func(s *Spec) { s.Tasks = []string{depthlabel.Name, depthlabel.Name} },
 		"no labels for task": func(s *Spec) { s.Labels = data.Labels{} },
 		"256 classes":        func(s *Spec) { s.Labels = many },
 		"yards":              func(s *Spec) { s.Labels = yards },
 		"anchor_scale":       func(s *Spec) { s.Detection.AnchorScale = math.NaN() },
 		"detection.rois":     func(s *Spec) { s.Detection.RoIs = 0 },
 	} {
-		s := spec(64, labels(), data.Tasks...)
+		s := spec(64, labels(), data.Tasks()...)
 		change(&s)
 		if _, err := New(s, 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	if err := spec(64, labels(), data.Tasks...).Check(); err != nil {
+	if err := spec(64, labels(), data.Tasks()...).Check(); err != nil {
 		t.Error(err)
 	}
 }

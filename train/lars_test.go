@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"must/data"
 	"must/model"
+	"must/task/classification"
 	"must/torch"
 )
 
@@ -96,7 +96,7 @@ func TestLARS(t *testing.T) {
 func TestOptimizerLARS(t *testing.T) {
 	c := config(60)
 	c.Optimizer, c.LR, c.WeightDecay, c.Clip = "lars", 1, 1e-6, 0
-	j := job(t, c, toys{}.Labels(), data.Classification)
+	j := job(t, c, toys{}.Labels(), classification.Name)
 	run(t, j)
 	lines := readLog(t, j)
 	if first, last := lines[0].Total, lines[len(lines)-1].Total; !(last < 0.7*first) {

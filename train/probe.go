@@ -15,6 +15,11 @@ import (
 	"must/loader"
 	"must/machine"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -140,37 +145,37 @@ func noise(s task.Spec, rng *rand.Rand) *data.Sample {
 	}
 	for _, t := range s.Tasks {
 		switch t {
-		case data.Classification:
-			out.Class = make([]float32, len(s.Labels.Classification))
-			out.Class[rng.IntN(len(out.Class))] = 1
-		case data.Detection:
-			out.Objects = []data.Object{}
+		case classification.Name:
+			classification.Set(out, make([]float32, len(s.Labels[classification.Name].Classes)))
+			classification.Of(out)[rng.IntN(len(classification.Of(out)))] = 1
+		case detection.Name:
+			detection.Set(out, []data.Object{})
 			for range 8 {
 				w, h := n/8+rng.IntN(n/4), n/8+rng.IntN(n/4)
 				x, y := rng.IntN(n-w), rng.IntN(n-h)
-				o := data.Object{Class: rng.IntN(len(s.Labels.Detection)), Score: 1, Box: data.Box{X0: float64(x), Y0: float64(y), X1: float64(x + w), Y1: float64(y + h)}}
-				if s.Labels.Masks {
+				o := data.Object{Class: rng.IntN(len(s.Labels[detection.Name].Classes)), Score: 1, Box: data.Box{X0: float64(x), Y0: float64(y), X1: float64(x + w), Y1: float64(y + h)}}
+				if s.Labels[detection.Name].Masks {
 					o.Mask = &data.Mask{Rect: image.Rect(x, y, x+w, y+h), Pix: make([]uint8, w*h)}
 					for i := range o.Mask.Pix {
 						o.Mask.Pix[i] = 1
 					}
 				}
-				out.Objects = append(out.Objects, o)
+				detection.Set(out, append(detection.Of(out), o))
 			}
-		case data.Segmentation:
-			out.Semantic = data.NewGrid[uint8](n, n)
-			for i := range out.Semantic.Pix {
-				out.Semantic.Pix[i] = uint8(i % len(s.Labels.Segmentation))
+		case segmentation.Name:
+			segmentation.Set(out, data.NewGrid[uint8](n, n))
+			for i := range segmentation.Of(out).Pix {
+				segmentation.Of(out).Pix[i] = uint8(i % len(s.Labels[segmentation.Name].Classes))
 			}
-		case data.Depth:
-			out.Depth = data.NewGrid[float32](n, n)
-			for i := range out.Depth.Pix {
-				out.Depth.Pix[i] = 1 + rng.Float32()
+		case depth.Name:
+			depth.Set(out, data.NewGrid[float32](n, n))
+			for i := range depth.Of(out).Pix {
+				depth.Of(out).Pix[i] = 1 + rng.Float32()
 			}
-		case data.Normals:
-			out.Normals = data.NewGrid[[3]float32](n, n)
-			for i := range out.Normals.Pix {
-				out.Normals.Pix[i] = [3]float32{0, 0, -1}
+		case normals.Name:
+			normals.Set(out, data.NewGrid[[3]float32](n, n))
+			for i := range normals.Of(out).Pix {
+				normals.Of(out).Pix[i] = [3]float32{0, 0, -1}
 			}
 		}
 	}

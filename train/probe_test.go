@@ -6,13 +6,18 @@ import (
 	"must/data"
 	"must/model"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 func TestProbe(t *testing.T) {
 	names := []string{"a", "b"}
 	s := task.Spec{
 		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: task.DetectionConfig{AnchorScale: 2, RoIs: 8, PreNMS: 20, PostNMS: 10, MaxObjects: 5},
-		Tasks: data.Tasks, Labels: data.Labels{Classification: names, Detection: names, Masks: true, Segmentation: names, Depth: data.Metric, Normals: true},
+		Tasks: data.Tasks(), Labels: data.Labels{classification.Name: {Classes: names}, detection.Name: {Classes: names, Masks: true}, segmentation.Name: {Classes: names}, depth.Name: {Units: data.Metric}, normals.Name: {}},
 		Size: 32, Mean: task.ImageNetMean, Std: task.ImageNetStd,
 	}
 	c := DefaultConfig()

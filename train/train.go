@@ -19,6 +19,7 @@ import (
 	"must/model"
 	"must/progress"
 	"must/task"
+	"must/task/classification"
 	"must/torch"
 )
 
@@ -90,7 +91,7 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 	if c.Augment.Size != j.Net.Size {
 		return nil, fmt.Errorf("augment.size is %d but the network's input %d", c.Augment.Size, j.Net.Size)
 	}
-	if c.Mixup > 0 && !slices.Equal(j.Net.Tasks, []string{data.Classification}) {
+	if c.Mixup > 0 && !slices.Equal(j.Net.Tasks, []string{classification.Name}) {
 		return nil, fmt.Errorf("%s: mixup is %v, but it blends images and classes only, from which nothing else than classification is learned: leave train.mixup out, and train.rule on large sets", j.Name, c.Mixup)
 	}
 	if j.Pretext != nil && (c.Accumulate > 1 || j.World.Count() > 1) {

@@ -23,6 +23,11 @@ import (
 	"must/data"
 	"must/model"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 	"must/weights"
 )
@@ -37,8 +42,8 @@ type toys struct {
 
 func (toys) Labels() data.Labels {
 	return data.Labels{
-		Classification: []string{"red", "green", "blue"}, Detection: []string{"wide", "tall"}, Masks: true,
-		Segmentation: []string{"ground", "thing"}, Depth: data.Metric, Normals: true,
+		classification.Name: {Classes: []string{"red", "green", "blue"}}, detection.Name: {Classes: []string{"wide", "tall"}, Masks: true},
+		segmentation.Name: {Classes: []string{"ground", "thing"}}, depth.Name: {Units: data.Metric}, normals.Name: {},
 	}
 }
 
@@ -56,20 +61,22 @@ func (d toys) Sample(i int) (*data.Sample, error) {
 	s := &data.Sample{Key: d.Key(i), Image: image.NewRGBA(image.Rect(0, 0, size, size))}
 	r := image.Rect(6+3*i, 8, 6+3*i+20+20*(i%2), 8+40-20*(i%2))
 	mask := &data.Mask{Rect: r, Pix: slices.Repeat([]uint8{1}, r.Dx()*r.Dy())}
-	s.Class = make([]float32, 3)
-	s.Class[i%3] = 1
-	s.Objects = []data.Object{{Box: data.Box{X0: float64(r.Min.X), Y0: float64(r.Min.Y), X1: float64(r.Max.X), Y1: float64(r.Max.Y)}, Class: 1 - i%2, Score: 1, Mask: mask}}
-	s.Semantic, s.Depth, s.Normals = data.NewGrid[uint8](size, size), data.NewGrid[float32](size, size), data.NewGrid[[3]float32](size, size)
+	classification.Set(s, make([]float32, 3))
+	classification.Of(s)[i%3] = 1
+	detection.Set(s, []data.Object{{Box: data.Box{X0: float64(r.Min.X), Y0: float64(r.Min.Y), X1: float64(r.Max.X), Y1: float64(r.Max.Y)}, Class: 1 - i%2, Score: 1, Mask: mask}})
+	segmentation.Set(s, data.NewGrid[uint8](size, size))
+	depth.Set(s, data.NewGrid[float32](size, size))
+	normals.Set(s, data.NewGrid[[3]float32](size, size))
 	for y := range size {
 		for x := range size {
 			c := color.RGBA{uint8(40 + (x*7+y*13+i*5)%32), 60, 50, 255}
-			s.Depth.Set(x, y, 4)
-			s.Normals.Set(x, y, [3]float32{0, -1, 0})
+			depth.Of(s).Set(x, y, 4)
+			normals.Of(s).Set(x, y, [3]float32{0, -1, 0})
 			if image.Pt(x, y).In(r) {
 				c = [3]color.RGBA{{230, 30, 30, 255}, {30, 230, 30, 255}, {30, 30, 230, 255}}[i%3]
-				s.Semantic.Set(x, y, 1)
-				s.Depth.Set(x, y, 2)
-				s.Normals.Set(x, y, [3]float32{0, 0, -1})
+				segmentation.Of(s).Set(x, y, 1)
+				depth.Of(s).Set(x, y, 2)
+				normals.Of(s).Set(x, y, [3]float32{0, 0, -1})
 			}
 			s.Image.SetRGBA(x, y, c)
 		}
@@ -111,7 +118,7 @@ func job(t *testing.T, c Config, l data.Labels, tasks ...string) Job {
 
 func all(t *testing.T, c Config) Job {
 	t.Helper()
-	return job(t, c, toys{}.Labels(), data.Tasks...)
+	return job(t, c, toys{}.Labels(), data.Tasks()...)
 }
 
 func run(t *testing.T, j Job) *Result {
@@ -144,18 +151,18 @@ func read(t *testing.T, dir, name string) []byte {
 // Every task learns four images by heart.
 func TestOverfits(t *testing.T) {
 	inverse := toys{}.Labels()
-	inverse.Depth = data.Inverse
+	inverse = inverse.With(depth.Name, data.Meaning{Units: data.Inverse})
 	for _, c := range []struct {
 		name, task string
 		labels     data.Labels
 		lr, factor float64 // that the loss must fall by
 	}{
-		{"classification", data.Classification, toys{}.Labels(), 0.05, 4},
-		{"detection", data.Detection, toys{}.Labels(), 0.02, 2},
-		{"segmentation", data.Segmentation, toys{}.Labels(), 0.05, 3},
-		{"metric depth", data.Depth, toys{}.Labels(), 0.02, 5},
-		{"inverse depth", data.Depth, inverse, 0.1, 2}, // most of it is the gradient at edges that stride 4 cannot draw
-		{"normals", data.Normals, toys{}.Labels(), 0.02, 5},
+		{"classification", classification.Name, toys{}.Labels(), 0.05, 4},
+		{"detection", detection.Name, toys{}.Labels(), 0.02, 2},
+		{"segmentation", segmentation.Name, toys{}.Labels(), 0.05, 3},
+		{"metric depth", depth.Name, toys{}.Labels(), 0.02, 5},
+		{"inverse depth", depth.Name, inverse, 0.1, 2}, // most of it is the gradient at edges that stride 4 cannot draw
+		{"normals", normals.Name, toys{}.Labels(), 0.02, 5},
 	} {
 		config := config(30)
 		config.LR = c.lr
@@ -250,7 +257,7 @@ func TestCheck(t *testing.T) {
 	if err := DefaultConfig().Check(); err != nil {
 		t.Error(err)
 	}
-	j := job(t, config(1), toys{}.Labels(), data.Depth)
+	j := job(t, config(1), toys{}.Labels(), depth.Name)
 	j.Config.Augment.Size = 96
 	if _, err := Run(t.Context(), j); err == nil || !strings.Contains(err.Error(), "96") {
 		t.Errorf("other size: %v", err)
@@ -298,7 +305,7 @@ func TestUpdate(t *testing.T) {
 	for optimizer, want := range map[string]float64{"adamw": -(1 + 1 + 1), "sgd": -(1 + 1.9 + 2.71) * 3} {
 		c := config(1)
 		c.Optimizer, c.WeightDecay = optimizer, 0
-		j := job(t, c, toys{}.Labels(), data.Classification)
+		j := job(t, c, toys{}.Labels(), classification.Name)
 		err := torch.DoErr(func() error {
 			f := j.Net.Set.Flat
 			f.Data.Fill(0)
@@ -328,7 +335,7 @@ func TestUpdate(t *testing.T) {
 func TestClip(t *testing.T) {
 	c := config(1)
 	c.Clip, c.Momentum, c.WeightDecay, c.Warmup = 0.01, 0, 0, 0
-	j := job(t, c, toys{}.Labels(), data.Classification)
+	j := job(t, c, toys{}.Labels(), classification.Name)
 	before := flat(t, j)
 	run(t, j)
 	square := 0.
@@ -356,7 +363,7 @@ func flat(t *testing.T, j Job) (v []float32) {
 func TestAverage(t *testing.T) {
 	c := config(1)
 	c.EMA = 0.3
-	j := job(t, c, toys{}.Labels(), data.Classification)
+	j := job(t, c, toys{}.Labels(), classification.Name)
 	err := torch.DoErr(func() error {
 		data := j.Net.Set.Flat.Data
 		data.Fill(0)
@@ -395,7 +402,7 @@ func TestAverage(t *testing.T) {
 
 	raw := c
 	raw.Steps, raw.EMA, c.Steps = 5, 0, 5
-	a, b := job(t, c, toys{}.Labels(), data.Classification), job(t, raw, toys{}.Labels(), data.Classification)
+	a, b := job(t, c, toys{}.Labels(), classification.Name), job(t, raw, toys{}.Labels(), classification.Name)
 	run(t, a)
 	run(t, b)
 	if !slices.Equal(flat(t, a), flat(t, b)) {
@@ -491,7 +498,7 @@ func TestResume(t *testing.T) {
 
 // Scoring can be stopped too; the training before it is not lost.
 func TestStopWhileScoring(t *testing.T) {
-	j := job(t, config(3), toys{}.Labels(), data.Classification)
+	j := job(t, config(3), toys{}.Labels(), classification.Name)
 	ctx, cancel := context.WithCancel(t.Context())
 	j.Val = toys{n: 8, broken: -1, read: cancel}
 	if _, err := Run(ctx, j); !errors.Is(err, ErrStopped) {
@@ -500,7 +507,7 @@ func TestStopWhileScoring(t *testing.T) {
 	var reads atomic.Int64
 	j.Train, j.Val = toys{n: 8, broken: -1, read: func() { reads.Add(1) }}, set(8)
 	r := run(t, j)
-	if reads.Load() > 0 || len(r.Scores[data.Classification]) == 0 {
+	if reads.Load() > 0 || len(r.Scores[classification.Name]) == 0 {
 		t.Errorf("%d images were trained on again; scores %v", reads.Load(), r.Scores)
 	}
 }
@@ -567,7 +574,7 @@ func TestKill(t *testing.T) {
 func TestRefusesState(t *testing.T) {
 	c := config(6)
 	stopped := func() Job {
-		j := job(t, c, toys{}.Labels(), data.Classification)
+		j := job(t, c, toys{}.Labels(), classification.Name)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var reads atomic.Int64
@@ -646,7 +653,7 @@ func TestRefusesState(t *testing.T) {
 func TestDiverges(t *testing.T) {
 	c := config(10)
 	c.LR, c.Clip, c.Warmup, c.WeightDecay = 1e9, 0, 0, 1e3 // weights grow a billion billion-fold each step
-	j := job(t, c, toys{}.Labels(), data.Depth)
+	j := job(t, c, toys{}.Labels(), depth.Name)
 	_, err := Run(t.Context(), j)
 	if !errors.Is(err, torch.ErrNotFinite) {
 		t.Fatalf("got %v", err)
@@ -678,7 +685,7 @@ func TestDiverges(t *testing.T) {
 // Every line of the log is a JSON object on its own; scores stand among the steps.
 func TestLog(t *testing.T) {
 	c := config(6)
-	c.EvalEvery, c.Weights = 1, map[string]float64{data.Depth: 0.5}
+	c.EvalEvery, c.Weights = 1, map[string]float64{depth.Name: 0.5}
 	j := all(t, c)
 	j.Val = set(4)
 	r := run(t, j)
@@ -704,7 +711,7 @@ func TestLog(t *testing.T) {
 		for name, v := range m.Loss {
 			switch {
 			case strings.Contains(name, "."):
-			case name == data.Depth:
+			case name == depth.Name:
 				sum += 0.5 * v
 			default:
 				sum += v
@@ -742,13 +749,13 @@ func TestLog(t *testing.T) {
 // What cannot be read is skipped and counted, what is not labelled trains nothing, and a set of nothing
 // else is an error.
 func TestBadData(t *testing.T) {
-	j := job(t, config(4), toys{}.Labels(), data.Classification)
+	j := job(t, config(4), toys{}.Labels(), classification.Name)
 	j.Train = toys{n: 8, broken: 3}
 	if r := run(t, j); r.Skipped.Count != 1 || !strings.Contains(r.Skipped.First[0].Error(), "toy3") {
 		t.Errorf("skipped %+v", r.Skipped)
 	}
 
-	j = job(t, config(2), toys{}.Labels(), data.Classification)
+	j = job(t, config(2), toys{}.Labels(), classification.Name)
 	j.Train = toys{n: 8, broken: -1, unlabelled: true}
 	before := flat(t, j)
 	run(t, j)
@@ -803,7 +810,7 @@ func BenchmarkStep(b *testing.B) {
 		err := torch.DoErr(func() (err error) {
 			net, err = task.New(task.Spec{
 				Model: model.Config{Depth: 18, Width: 0.5, FPN: 64, Head: 64, BoxFC: 128}, Detection: task.DefaultDetection(),
-				Tasks: data.Tasks, Labels: toys{}.Labels(), Size: 64, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+				Tasks: data.Tasks(), Labels: toys{}.Labels(), Size: 64, Mean: task.ImageNetMean, Std: task.ImageNetStd,
 			}, 1)
 			return err
 		})

@@ -23,6 +23,11 @@ import (
 	"must/dist"
 	"must/model"
 	"must/task"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -64,19 +69,20 @@ func (d sparse) Sample(i int) (*data.Sample, error) {
 	mine := d.tasks[i%len(d.tasks)]
 	only := &data.Sample{Key: s.Key, Image: s.Image}
 	switch mine {
-	case data.Classification:
-		only.Class = s.Class
-	case data.Detection:
-		only.Objects = s.Objects
-	case data.Segmentation:
-		only.Semantic = s.Semantic
-	case data.Depth:
-		only.Depth = s.Depth
-	case data.Normals:
-		only.Normals = s.Normals
+	case classification.Name:
+		classification.Set(only, classification.Of(s))
+	case detection.Name:
+		detection.Set(only, detection.Of(s))
+	case segmentation.Name:
+		segmentation.Set(only, segmentation.Of(s))
+	case depth.Name:
+		depth.Set(only, depth.Of(s))
+	case normals.Name:
+		normals.Set(only, normals.Of(s))
 	}
 	if i%4 == 3 { // and some for two
-		only.Class, only.Depth = s.Class, s.Depth
+		classification.Set(only, classification.Of(s))
+		depth.Set(only, depth.Of(s))
 	}
 	return only, nil
 }
@@ -264,7 +270,7 @@ func compare(t *testing.T, what string, lines, wantLines []Record, weights, want
 
 // dense are the tasks whose losses are continuous in the weights. A detector also chooses: where two scores are
 // nearly equal the last bit decides what it learns from next, so it is compared over few steps.
-var dense = []string{data.Classification, data.Segmentation, data.Depth, data.Normals}
+var dense = []string{classification.Name, segmentation.Name, depth.Name, normals.Name}
 
 // On a model without batch norm it does not matter how many processes compute a batch, nor in how many pieces:
 // with tasks that only some processes have labels for, an image that cannot be read, and a batch that does not
@@ -276,7 +282,7 @@ func TestProcessesAgree(t *testing.T) {
 		runs  [][2]int // processes and pieces
 	}{
 		{dense, 20, [][2]int{{1, 2}, {2, 1}, {3, 1}, {2, 2}}},
-		{data.Tasks, 3, [][2]int{{3, 1}, {2, 2}}},
+		{data.Tasks(), 3, [][2]int{{3, 1}, {2, 2}}},
 	} {
 		s := scene{Norm: model.NormGroup, Tasks: c.tasks, Steps: c.steps, Batch: 5}
 		wantLines, want := s.trained(t, 1)

@@ -14,8 +14,9 @@ import (
 	"slices"
 	"strings"
 
-	"must/data"
 	"must/model"
+	"must/task/classification"
+	"must/task/detection"
 	"must/torch"
 	"must/weights"
 )
@@ -431,9 +432,9 @@ func (f *External) Classes() (task string, n int) {
 		return "", 0
 	}
 	if strings.HasPrefix(f.layout.classifier, "roi_heads.") {
-		return data.Detection, int(shape[0]) - 1 // without the background
+		return detection.Name, int(shape[0]) - 1 // without the background
 	}
-	return data.Classification, int(shape[0])
+	return classification.Name, int(shape[0])
 }
 
 // Masks tells whether the detector draws masks.

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"must/data"
 	"must/model"
 	"must/task"
+	"must/task/classification"
+	"must/task/detection"
 )
 
 // A layout is a family of external names. What follows is without the file's prefix, but for our names.
@@ -158,7 +159,7 @@ func vitConfig(class, proj, positions, blocks string, hidden ...string) func(f *
 // timmSources are those of layouts whose names are ours.
 func timmSources(classifier string) func(ours string) []source {
 	return func(ours string) []source {
-		if name, ok := strings.CutPrefix(ours, "heads."+data.Classification+"."); ok {
+		if name, ok := strings.CutPrefix(ours, "heads."+classification.Name+"."); ok {
 			return []source{{from: []string{classifier + name}}}
 		}
 		name, ok := strings.CutPrefix(ours, "backbone.")
@@ -249,7 +250,7 @@ var torchvisionViT = [][2]*strings.Replacer{
 }
 
 func torchvisionViTSources(ours string) []source {
-	if name, ok := strings.CutPrefix(ours, "heads."+data.Classification+"."); ok {
+	if name, ok := strings.CutPrefix(ours, "heads."+classification.Name+"."); ok {
 		return []source{{from: []string{"heads.head." + name}}}
 	}
 	name, ok := strings.CutPrefix(ours, "backbone.")
@@ -284,7 +285,7 @@ type module func(kind string) source
 // maskRCNN holds, by our modules, those of torchvision's Mask R-CNN and, as far as it goes, Faster R-CNN
 // and RetinaNet: of the first and the second version, and with the names from before torchvision 0.13.
 var maskRCNN = func() map[string][]module {
-	const det = "heads." + data.Detection + "."
+	const det = "heads." + detection.Name + "."
 	m := map[string][]module{
 		"neck.p6":              {plain("backbone.fpn.extra_blocks.p6")},
 		"neck.p7":              {plain("backbone.fpn.extra_blocks.p7")},

@@ -70,7 +70,7 @@ func (c *evalNetworkCmd) Run(a *app) error {
 }
 
 func printScores(a *app, scores task.Scores) {
-	for _, t := range data.Tasks {
+	for _, t := range data.Tasks() {
 		for _, v := range scores[t] {
 			better := "lower is better"
 			if v.HigherIsBetter {

@@ -14,6 +14,11 @@ import (
 	"must/label/export"
 	"must/label/shards"
 	"must/recipe"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -104,10 +109,10 @@ func (c *labelCmd) Run(a *app) error {
 		return err
 	}
 	a.printf("labels:  %s (%d images now", c.Out, sum.Images)
-	for _, t := range data.Tasks {
+	for _, t := range data.Tasks() {
 		if n, ok := sum.Labels[t]; ok {
 			a.printf(", %d %s", n, map[string]string{
-				data.Classification: "classes", data.Detection: "objects", data.Segmentation: "pixels with a class", data.Depth: "depth maps", data.Normals: "maps of normals",
+				classification.Name: "classes", detection.Name: "objects", segmentation.Name: "pixels with a class", depth.Name: "depth maps", normals.Name: "maps of normals",
 			}[t])
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/recipe"
+	"must/task/detection"
 	"must/torch"
 )
 
@@ -236,17 +237,17 @@ func TestConvert(t *testing.T) {
 		{data.Source{Format: "images", Path: "voc/JPEGImages", Labels: "labels"}, 0.51},
 	} {
 		ds := open(c.set)
-		if !slices.Equal(ds.Labels().Detection, first.Labels().Detection) || ds.Len() != 5 {
-			t.Errorf("%s: %d images of %v", c.set.Format, ds.Len(), ds.Labels().Detection)
+		if !slices.Equal(ds.Labels()[detection.Name].Classes, first.Labels()[detection.Name].Classes) || ds.Len() != 5 {
+			t.Errorf("%s: %d images of %v", c.set.Format, ds.Len(), ds.Labels()[detection.Name].Classes)
 		}
 		for i := range ds.Len() {
 			got, err := ds.Sample(i)
 			want, _ := first.Sample(i)
-			if err != nil || len(got.Objects) != len(want.Objects) || !bytes.Equal(got.Image.Pix, want.Image.Pix) {
+			if err != nil || len(detection.Of(got)) != len(detection.Of(want)) || !bytes.Equal(got.Image.Pix, want.Image.Pix) {
 				t.Fatalf("%s: sample %d: %v, %+v", c.set.Format, i, err, got)
 			}
-			for k, o := range got.Objects {
-				w := want.Objects[k]
+			for k, o := range detection.Of(got) {
+				w := detection.Of(want)[k]
 				if d := max(math.Abs(o.Box.X0-w.Box.X0), math.Abs(o.Box.Y0-w.Box.Y0), math.Abs(o.Box.X1-w.Box.X1), math.Abs(o.Box.Y1-w.Box.Y1)); o.Class != w.Class || d > c.near {
 					t.Errorf("%s: object %d of sample %d is %+v, was %+v", c.set.Format, k, i, o, w)
 				}

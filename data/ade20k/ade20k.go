@@ -19,6 +19,7 @@ import (
 
 	"must/data"
 	"must/data/imagefile"
+	"must/task/segmentation"
 )
 
 // Classes are the 150 classes of the benchmark: the first of the synonyms in objectInfo150.txt.
@@ -197,7 +198,7 @@ type dataset struct {
 }
 
 func (d *dataset) Len() int            { return len(d.files) }
-func (d *dataset) Labels() data.Labels { return data.Labels{Segmentation: d.classes} }
+func (d *dataset) Labels() data.Labels { return data.Labels{segmentation.Name: {Classes: d.classes}} }
 func (d *dataset) Key(i int) string    { return d.keys[i] }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
@@ -230,6 +231,6 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 		}
 		g.Pix[p] = v - 1 // 0 becomes 255, data.Ignore
 	}
-	s.Semantic = g
+	segmentation.Set(s, g)
 	return s, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"must/data"
 	"must/data/datatest"
+	"must/task/segmentation"
 )
 
 // grey is a map of one row.
@@ -43,14 +44,14 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{Segmentation: []string{"wall", "building", "sky"}}) {
+	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{segmentation.Name: {Classes: []string{"wall", "building", "sky"}}}) {
 		t.Errorf("labels %+v", got)
 	}
 	if d.Len() != 2 || d.Key(0) != "training/ADE_train_00000001" {
 		t.Errorf("%d images, first %s", d.Len(), d.Key(0))
 	}
 	s, err := d.Sample(0)
-	if err != nil || !slices.Equal(s.Semantic.Pix, []uint8{data.Ignore, 0, 1, 2}) {
+	if err != nil || !slices.Equal(segmentation.Of(s).Pix, []uint8{data.Ignore, 0, 1, 2}) {
 		t.Errorf("%v, %v", s, err)
 	}
 	if s, err = d.Sample(1); err != nil || s.Image.Rect.Size() != image.Pt(24, 16) {
@@ -71,7 +72,7 @@ func TestClasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := d.Sample(0)
-	if err != nil || d.Labels().Segmentation[s.Semantic.Pix[0]] != "flag" {
+	if err != nil || d.Labels()[segmentation.Name].Classes[segmentation.Of(s).Pix[0]] != "flag" {
 		t.Errorf("%v, %v", s, err)
 	}
 	sorted := slices.Sorted(slices.Values(Classes))
@@ -96,7 +97,7 @@ func TestBrokenSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels().Segmentation; !slices.Equal(got, []string{"wall", "building", "wall;other wall"}) {
+	if got := d.Labels()[segmentation.Name].Classes; !slices.Equal(got, []string{"wall", "building", "wall;other wall"}) {
 		t.Errorf("classes %q", got)
 	}
 	for i, want := range []string{"a.png: no such file", "pixel (1, 0) is 4, want 0 to 3", "the map has 3×1 pixels, its image 2×1", "d.png: not an image", "not colour", "f.jpg: not an image"} {

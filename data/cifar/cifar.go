@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"must/data"
+	"must/task/classification"
 )
 
 const (
@@ -174,7 +175,7 @@ func (d *dataset) add(dir, split string, files []string) error {
 }
 
 func (d *dataset) Len() int            { return d.n }
-func (d *dataset) Labels() data.Labels { return data.Labels{Classification: d.classes} }
+func (d *dataset) Labels() data.Labels { return data.Labels{classification.Name: {Classes: d.classes}} }
 
 func (d *dataset) Key(i int) string {
 	b := d.batch(i)
@@ -206,8 +207,8 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if class >= len(d.classes) {
 		return nil, fail(fmt.Errorf("record %d has class %d, but there are %d classes", i-b.start, class, len(d.classes)))
 	}
-	s := &data.Sample{Key: d.Key(i), Image: image.NewRGBA(image.Rect(0, 0, side, side)), Class: make([]float32, len(d.classes))}
-	s.Class[class] = 1
+	s := &data.Sample{Key: d.Key(i), Image: image.NewRGBA(image.Rect(0, 0, side, side)), Known: data.Know(classification.New(make([]float32, len(d.classes))))}
+	classification.Of(s)[class] = 1
 	planes := record[len(record)-3*pixels:]
 	for p := range pixels {
 		copy(s.Image.Pix[4*p:], []uint8{planes[p], planes[pixels+p], planes[2*pixels+p], 255})

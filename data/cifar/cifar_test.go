@@ -12,6 +12,7 @@ import (
 
 	"must/data"
 	"must/data/datatest"
+	"must/task/classification"
 )
 
 // record makes an image whose pixel p is (p+seed, 2p+seed, 3p+seed).
@@ -50,10 +51,10 @@ func class(t *testing.T, d data.Dataset, i int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Key != d.Key(i) || len(s.Class) != len(d.Labels().Classification) {
-		t.Errorf("%s: key %s, %d classes", d.Key(i), s.Key, len(s.Class))
+	if s.Key != d.Key(i) || len(classification.Of(s)) != len(d.Labels()[classification.Name].Classes) {
+		t.Errorf("%s: key %s, %d classes", d.Key(i), s.Key, len(classification.Of(s)))
 	}
-	return d.Labels().Classification[slices.Index(s.Class, 1)]
+	return d.Labels()[classification.Name].Classes[slices.Index(classification.Of(s), 1)]
 }
 
 func TestCIFAR10(t *testing.T) {

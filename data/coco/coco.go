@@ -21,6 +21,7 @@ import (
 	"must/data/imagefile"
 	"must/data/images"
 	"must/metric/rle"
+	"must/task/detection"
 )
 
 // The sets that a Source can name.
@@ -325,7 +326,7 @@ func (d *Dataset) setInstances() {
 	if !d.index.annotated {
 		return
 	}
-	d.labels.Detection = d.index.classes()
+	d.labels = d.labels.With(detection.Name, data.Meaning{Classes: d.index.classes()})
 	for i := range uint32(d.index.annotations.len()) {
 		if d.index.annotations.at(i).length > 0 {
 			d.labels.Masks = true
@@ -356,7 +357,7 @@ func (d *Dataset) setInstances() {
 // objects gives a sample its objects.
 func (d *Dataset) objects(at int, s *data.Sample) (err error) {
 	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
-	s.Objects = []data.Object{}
+	detection.Set(s, []data.Object{})
 	for _, n := range d.index.of(at) {
 		a := d.index.annotations.at(n)
 		o := data.Object{Class: int(a.class), Score: 1, Area: a.area, Crowd: a.crowd, Box: a.bounds().Clip(w, h)}
@@ -370,7 +371,7 @@ func (d *Dataset) objects(at int, s *data.Sample) (err error) {
 			}
 		}
 		if o.Box.Area() > 0 {
-			s.Objects = append(s.Objects, o)
+			detection.Set(s, append(detection.Of(s), o))
 		}
 	}
 	return nil

@@ -14,6 +14,8 @@ import (
 
 	"must/data"
 	"must/data/datatest"
+	"must/task/detection"
+	segmentationlabel "must/task/segmentation"
 )
 
 // A small instances file with the traps of the real ones: categories last, unsorted and with gaps; a
@@ -73,7 +75,7 @@ func TestInstances(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := ds.Labels(), (data.Labels{Detection: []string{"person", "car", "toothbrush"}, Masks: true}); !reflect.DeepEqual(got, want) {
+		if got, want := ds.Labels(), (data.Labels{detection.Name: {Classes: []string{"person", "car", "toothbrush"}, Masks: true}}); !reflect.DeepEqual(got, want) {
 			t.Errorf("labels %+v", got)
 		}
 		d := ds.(*Dataset)
@@ -84,24 +86,24 @@ func TestInstances(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Key != "000000000009" || s.Key != d.Key(0) || len(s.Objects) != 3 {
-			t.Fatalf("%s: %+v", s.Key, s.Objects)
+		if s.Key != "000000000009" || s.Key != d.Key(0) || len(detection.Of(s)) != 3 {
+			t.Fatalf("%s: %+v", s.Key, detection.Of(s))
 		}
-		crowd := s.Objects[0]
+		crowd := detection.Of(s)[0]
 		if !crowd.Crowd || crowd.Class != 0 || crowd.Area != 20 || crowd.Score != 1 || !crowd.Mask.At(0, 5) || crowd.Mask.At(1, 5) || !crowd.Mask.At(19, 9) {
 			t.Errorf("crowd %+v", crowd)
 		}
-		if want := (data.Object{Box: data.Box{X0: 0, Y0: 1, X1: 20, Y1: 3.125}, Class: 1, Score: 1, Area: 63.9}); !reflect.DeepEqual(s.Objects[1], want) {
-			t.Errorf("got %+v, want %+v", s.Objects[1], want)
+		if want := (data.Object{Box: data.Box{X0: 0, Y0: 1, X1: 20, Y1: 3.125}, Class: 1, Score: 1, Area: 63.9}); !reflect.DeepEqual(detection.Of(s)[1], want) {
+			t.Errorf("got %+v, want %+v", detection.Of(s)[1], want)
 		}
 		// Runs 0, 10, 190: the first column; the box is that of the mask.
-		if o := s.Objects[2]; o.Box != (data.Box{X0: 0, Y0: 0, X1: 1, Y1: 10}) || o.Mask.Rect != image.Rect(0, 0, 1, 10) {
+		if o := detection.Of(s)[2]; o.Box != (data.Box{X0: 0, Y0: 0, X1: 1, Y1: 10}) || o.Mask.Rect != image.Rect(0, 0, 1, 10) {
 			t.Errorf("compressed mask %+v", o)
 		}
 		if s, err = d.Sample(1); err != nil {
 			t.Fatal(err)
 		}
-		if o := s.Objects[0]; len(s.Objects) != 1 || o.Class != 2 || o.Area != 16.5 || o.Mask.Rect != image.Rect(2, 1, 12, 4) ||
+		if o := detection.Of(s)[0]; len(detection.Of(s)) != 1 || o.Class != 2 || o.Area != 16.5 || o.Mask.Rect != image.Rect(2, 1, 12, 4) ||
 			!o.Mask.At(2, 1) || o.Mask.At(8, 1) || !o.Mask.At(11, 2) || o.Mask.At(11, 3) {
 			t.Errorf("polygons %+v", o)
 		}
@@ -118,7 +120,7 @@ func TestInstances(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := ds.Sample(0); err != nil || s.Objects == nil || len(s.Objects) > 0 {
+	if s, err := ds.Sample(0); err != nil || detection.Of(s) == nil || len(detection.Of(s)) > 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
 	for _, src := range []data.Source{
@@ -133,7 +135,7 @@ func TestInstances(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, err := ds.Sample(0)
-		if err != nil || s.Objects != nil || !reflect.DeepEqual(ds.Labels(), data.Labels{}) || ds.Len() != 1 {
+		if err != nil || detection.Of(s) != nil || !reflect.DeepEqual(ds.Labels(), data.Labels{}) || ds.Len() != 1 {
 			t.Errorf("%+v: %+v, %v", src, s, err)
 		}
 	}
@@ -198,8 +200,8 @@ func TestLayouts(t *testing.T) {
 					t.Fatal(err)
 				}
 				keys = append(keys, s.Key)
-				if len(s.Objects) != 1-min(i, 1) {
-					t.Errorf("%s has objects %+v", s.Key, s.Objects)
+				if len(detection.Of(s)) != 1-min(i, 1) {
+					t.Errorf("%s has objects %+v", s.Key, detection.Of(s))
 				}
 			}
 			if !reflect.DeepEqual(keys, c.keys) {
@@ -251,7 +253,7 @@ func TestPanoptic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := data.Labels{Detection: []string{"person", "car"}, Masks: true, Segmentation: []string{"person", "car", "banner"}}
+	want := data.Labels{detection.Name: {Classes: []string{"person", "car"}, Masks: true}, segmentationlabel.Name: {Classes: []string{"person", "car", "banner"}}}
 	if got := d.Labels(); !reflect.DeepEqual(got, want) {
 		t.Errorf("labels %+v", got)
 	}
@@ -260,20 +262,20 @@ func TestPanoptic(t *testing.T) {
 		t.Fatal(err)
 	}
 	const v = data.Ignore
-	if got, want := s.Semantic.Pix, []uint8{2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, v, 1, 1, v, 0, v, v, 1, v, v, v, v}; !bytes.Equal(got, want) {
+	if got, want := segmentationlabel.Of(s).Pix, []uint8{2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, v, 1, 1, v, 0, v, v, 1, v, v, v, v}; !bytes.Equal(got, want) {
 		t.Errorf("map %v, want %v", got, want)
 	}
 	objects := []data.Object{
 		{Box: data.Box{X0: 1, Y0: 2, X1: 3, Y1: 4}, Class: 1, Score: 1, Area: 3, Mask: &data.Mask{Rect: image.Rect(1, 2, 3, 4), Pix: []uint8{1, 1, 1, 0}}},
 		{Box: data.Box{X0: 4, Y0: 2, X1: 5, Y1: 3}, Class: 0, Score: 1, Area: 1, Crowd: true, Mask: &data.Mask{Rect: image.Rect(4, 2, 5, 3), Pix: []uint8{1}}},
 	}
-	if !reflect.DeepEqual(s.Objects, objects) {
-		t.Errorf("objects %+v", s.Objects)
+	if !reflect.DeepEqual(detection.Of(s), objects) {
+		t.Errorf("objects %+v", detection.Of(s))
 	}
 	if _, err = d.Sample(1); err == nil || !strings.Contains(err.Error(), "pixel (0, 0) is of segment 8") {
 		t.Error(err)
 	}
-	if s, err := d.Sample(2); err != nil || s.Semantic != nil || s.Objects != nil {
+	if s, err := d.Sample(2); err != nil || segmentationlabel.Of(s) != nil || detection.Of(s) != nil {
 		t.Errorf("an image without annotation: %+v, %v", s, err)
 	}
 }
@@ -301,11 +303,11 @@ func TestStuff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(StuffThings) != 171 || len(d.Labels().Segmentation) != 171 || d.Len() != 3 {
-		t.Errorf("%d classes, %d samples", len(d.Labels().Segmentation), d.Len())
+	if len(StuffThings) != 171 || len(d.Labels()[segmentationlabel.Name].Classes) != 171 || d.Len() != 3 {
+		t.Errorf("%d classes, %d samples", len(d.Labels()[segmentationlabel.Name].Classes), d.Len())
 	}
 	s, err := d.Sample(0)
-	if err != nil || !bytes.Equal(s.Semantic.Pix, []uint8{0, 170, 255}) {
+	if err != nil || !bytes.Equal(segmentationlabel.Of(s).Pix, []uint8{0, 170, 255}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	for i, want := range map[int]string{1: "pixel (1, 0) is 11", 2: "no image of that name"} {
@@ -322,10 +324,10 @@ func TestStuff(t *testing.T) {
 	if d, err = Open(data.Source{Path: root, Set: "stuff", Split: "train"}); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = d.Sample(0); err != nil || !bytes.Equal(s.Semantic.Pix, []uint8{1, 255, 0, 1, 0, 255}) {
+	if s, err = d.Sample(0); err != nil || !bytes.Equal(segmentationlabel.Of(s).Pix, []uint8{1, 255, 0, 1, 0, 255}) {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{Segmentation: []string{"banner", "other"}}) {
+	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{segmentationlabel.Name: {Classes: []string{"banner", "other"}}}) {
 		t.Errorf("labels %+v", got)
 	}
 }

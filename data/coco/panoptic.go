@@ -13,6 +13,8 @@ import (
 	"must/data"
 	"must/data/imagefile"
 	"must/metric/cocojson"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // setPanoptic makes the maps and things of a panoptic file the labels.
@@ -32,10 +34,10 @@ func (d *Dataset) setPanoptic(file string) error {
 			return fmt.Errorf("the file_name %q of annotation %d is no path inside the folder of maps", x.maps[i], i)
 		}
 	}
-	d.labels.Segmentation = x.classes()
+	d.labels = d.labels.With(segmentation.Name, data.Meaning{Classes: x.classes()})
 	for _, c := range x.categories {
 		if c.thing {
-			d.labels.Detection = append(d.labels.Detection, c.name)
+			d.labels = d.labels.With(detection.Name, data.Meaning{Classes: append(d.labels[detection.Name].Classes, c.name)})
 			d.labels.Masks = true
 		}
 	}
@@ -73,7 +75,7 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 	}
 
 	of := make([]int32, size.X*size.Y) // segment of each pixel, -1 for none
-	s.Semantic = data.NewGrid[uint8](size.X, size.Y)
+	segmentation.Set(s, data.NewGrid[uint8](size.X, size.Y))
 	last, lastID := -1, uint32(0)
 	for i := range of {
 		rgb := img.Pix[4*i:][:3]
@@ -85,17 +87,17 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 		}
 		of[i] = int32(last)
 		if last < 0 {
-			s.Semantic.Pix[i] = data.Ignore
+			segmentation.Of(s).Pix[i] = data.Ignore
 			continue
 		}
-		s.Semantic.Pix[i] = uint8(segments[last].class)
+		segmentation.Of(s).Pix[i] = uint8(segments[last].class)
 		p := image.Pt(i%size.X, i/size.X)
 		segments[last].extent = segments[last].extent.Union(image.Rectangle{Min: p, Max: p.Add(image.Pt(1, 1))})
 	}
-	if d.labels.Detection == nil {
+	if d.labels[detection.Name].Classes == nil {
 		return nil
 	}
-	s.Objects = []data.Object{}
+	detection.Set(s, []data.Object{})
 	for n, g := range segments {
 		box := g.annotation.bounds().Clip(size.X, size.Y)
 		if g.thing < 0 || box.Area() == 0 || g.extent.Empty() {
@@ -108,7 +110,7 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 				m.Pix[i] = 1
 			}
 		}
-		s.Objects = append(s.Objects, data.Object{Box: box, Class: g.thing, Score: 1, Mask: m, Area: g.area, Crowd: g.crowd})
+		detection.Set(s, append(detection.Of(s), data.Object{Box: box, Class: g.thing, Score: 1, Mask: m, Area: g.area, Crowd: g.crowd}))
 	}
 	return nil
 }

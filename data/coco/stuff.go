@@ -8,6 +8,7 @@ import (
 
 	"must/data"
 	"must/data/imagefile"
+	"must/task/segmentation"
 )
 
 // setStuff makes maps, drawn from the masks of all annotations, the labels.
@@ -16,16 +17,16 @@ func (d *Dataset) setStuff() error {
 		return fmt.Errorf("%d categories are more than the %d that a map can hold", len(d.index.categories), data.Ignore)
 	}
 	d.label = (*Dataset).regions
-	d.labels.Segmentation = d.index.classes()
+	d.labels = d.labels.With(segmentation.Name, data.Meaning{Classes: d.index.classes()})
 	return nil
 }
 
 // regions gives a sample its map. Where regions overlap, the later counts.
 func (d *Dataset) regions(at int, s *data.Sample) error {
 	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
-	s.Semantic = data.NewGrid[uint8](w, h)
-	for i := range s.Semantic.Pix {
-		s.Semantic.Pix[i] = data.Ignore
+	segmentation.Set(s, data.NewGrid[uint8](w, h))
+	for i := range segmentation.Of(s).Pix {
+		segmentation.Of(s).Pix[i] = data.Ignore
 	}
 	for _, n := range d.index.of(at) {
 		a := d.index.annotations.at(n)
@@ -38,7 +39,7 @@ func (d *Dataset) regions(at int, s *data.Sample) error {
 		}
 		for i, v := range m.Pix {
 			if v != 0 {
-				s.Semantic.Set(m.Rect.Min.X+i%m.Rect.Dx(), m.Rect.Min.Y+i/m.Rect.Dx(), uint8(a.class))
+				segmentation.Of(s).Set(m.Rect.Min.X+i%m.Rect.Dx(), m.Rect.Min.Y+i/m.Rect.Dx(), uint8(a.class))
 			}
 		}
 	}
@@ -114,7 +115,7 @@ func openMaps(maps string, src data.Source) (data.Dataset, error) {
 }
 
 func (d *mapped) Len() int            { return len(d.files) }
-func (d *mapped) Labels() data.Labels { return data.Labels{Segmentation: StuffThings} }
+func (d *mapped) Labels() data.Labels { return data.Labels{segmentation.Name: {Classes: StuffThings}} }
 func (d *mapped) Key(i int) string    { return strings.TrimSuffix(d.files[i], ".png") }
 
 func (d *mapped) Sample(i int) (*data.Sample, error) {
@@ -152,6 +153,6 @@ func (d *mapped) Sample(i int) (*data.Sample, error) {
 		}
 		g.Pix[p] = class
 	}
-	s.Semantic = g
+	segmentation.Set(s, g)
 	return s, nil
 }

@@ -20,6 +20,8 @@ import (
 	"must/data"
 	"must/data/imagefile"
 	"must/data/npy"
+	depthlabel "must/task/depth"
+	"must/task/normals"
 )
 
 // Names of files after the stem that they share.
@@ -72,7 +74,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	if len(d.items) == 0 {
 		return nil, fmt.Errorf("%s: no images in scene and scan folders of %s for split %q and set %q", src.Path, strings.Join(roots, ", "), src.Split, src.Set)
 	}
-	if !d.labels.Has(data.Depth) && !d.labels.Has(data.Normals) {
+	if !d.labels.Has(depthlabel.Name) && !d.labels.Has(normals.Name) {
 		return nil, fmt.Errorf("%s: no *%s and no *%s beside its %d images; unpack DIODE's archives into one folder", src.Path, depthEnd, normalEnd, len(d.items))
 	}
 	return d, nil
@@ -147,9 +149,9 @@ func (d *dataset) walk(rel string, levels int) error {
 		}
 		it := item{path.Join(rel, stem), present[stem+depthEnd], present[stem+normalEnd]}
 		if it.depth {
-			d.labels.Depth = data.Metric
+			d.labels = d.labels.With(depthlabel.Name, data.Meaning{Units: data.Metric})
 		}
-		d.labels.Normals = d.labels.Normals || it.normal
+		d.labels = d.labels.With(normals.Name, data.Meaning{})
 		d.items = append(d.items, it)
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"must/data"
 	"must/data/datatest"
 	"must/data/npy"
+	"must/task/depth"
+	"must/task/normals"
 )
 
 func picture(w, h int) string { return datatest.PNG(image.NewGray(image.Rect(0, 0, w, h))) }
@@ -49,7 +51,7 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{Depth: data.Metric, Normals: true}) {
+	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{depth.Name: {Units: data.Metric}, normals.Name: {}}) {
 		t.Errorf("labels %+v", got)
 	}
 	if d.Len() != 2 || d.Key(0) != indoors || d.Key(1) != outdoor {
@@ -60,20 +62,20 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []float32{1.5, 0, 0, 0, 0, 350} {
-		got := s.Depth.Pix[i]
+		got := depth.Of(s).Pix[i]
 		if want == 0 != math.IsNaN(float64(got)) || want != 0 && got != want {
 			t.Errorf("depth %d is %v, want %v", i, got, want)
 		}
 	}
 	want := [][3]float32{{0, 0, -1}, {0, 1, 0}, {-1, 0, 0}, {}, {0, 0, -1}, {0, 0, -1}}
-	for i, n := range s.Normals.Pix {
+	for i, n := range normals.Of(s).Pix {
 		for k := range n {
 			if n[k] != want[i][k] {
 				t.Errorf("normal %d is %v, want %v", i, n, want[i])
 			}
 		}
 	}
-	if s, err = d.Sample(1); err != nil || s.Depth.Pix[0] != 20 || s.Normals != nil {
+	if s, err = d.Sample(1); err != nil || depth.Of(s).Pix[0] != 20 || normals.Of(s) != nil {
 		t.Errorf("an image without normals: %+v, %v", s, err)
 	}
 
@@ -82,10 +84,10 @@ func TestOpen(t *testing.T) {
 		keys   []string
 		labels data.Labels
 	}{
-		{data.Source{Path: dir}, []string{train, indoors, outdoor}, data.Labels{Depth: data.Metric, Normals: true}},
-		{data.Source{Path: dir, Split: "val", Set: "outdoor"}, []string{outdoor}, data.Labels{Depth: data.Metric}},
-		{data.Source{Path: dir, Split: "train"}, []string{train}, data.Labels{Normals: true}},
-		{data.Source{Path: filepath.Join(dir, "val"), Split: "val", Set: "indoors"}, []string{strings.TrimPrefix(indoors, "val/")}, data.Labels{Depth: data.Metric, Normals: true}},
+		{data.Source{Path: dir}, []string{train, indoors, outdoor}, data.Labels{depth.Name: {Units: data.Metric}, normals.Name: {}}},
+		{data.Source{Path: dir, Split: "val", Set: "outdoor"}, []string{outdoor}, data.Labels{depth.Name: {Units: data.Metric}}},
+		{data.Source{Path: dir, Split: "train"}, []string{train}, data.Labels{normals.Name: {}}},
+		{data.Source{Path: filepath.Join(dir, "val"), Split: "val", Set: "indoors"}, []string{strings.TrimPrefix(indoors, "val/")}, data.Labels{depth.Name: {Units: data.Metric}, normals.Name: {}}},
 	} {
 		d, err := Open(c.src)
 		if err != nil {
@@ -119,7 +121,7 @@ func TestNormalsFaceTheCamera(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, n := range s.Normals.Pix {
+	for i, n := range normals.Of(s).Pix {
 		x, y := (float64(i%w)+0.5)*128-512, (float64(i/w)+0.5)*128-384
 		if dot := float64(n[0])*x/focalX + float64(n[1])*y/focalY + float64(n[2]); dot > 1e-6 {
 			t.Errorf("normal %d faces away: %v", i, n)

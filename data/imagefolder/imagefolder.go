@@ -11,6 +11,7 @@ import (
 
 	"must/data"
 	"must/data/imagefile"
+	"must/task/classification"
 )
 
 // Open reads src.Path in one of two layouts:
@@ -151,7 +152,7 @@ type dataset struct {
 }
 
 func (d *dataset) Len() int            { return len(d.files) }
-func (d *dataset) Labels() data.Labels { return data.Labels{Classification: d.classes} }
+func (d *dataset) Labels() data.Labels { return data.Labels{classification.Name: {Classes: d.classes}} }
 func (d *dataset) Key(i int) string    { return d.keys[i] }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
@@ -159,7 +160,7 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Class = make([]float32, len(d.classes))
-	s.Class[d.class[i]] = 1
+	classification.Set(s, make([]float32, len(d.classes)))
+	classification.Of(s)[d.class[i]] = 1
 	return s, nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"must/data"
 	"must/data/imagefile"
+	"must/task/classification"
+	"must/task/detection"
 )
 
 // folder makes a folder with 1×1 images of the given names; a name ending in / is an empty folder.
@@ -60,7 +62,7 @@ func TestOpen(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{Classification: c.classes}) {
+		if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{classification.Name: {Classes: c.classes}}) {
 			t.Errorf("%+v: labels %+v", c.src, got)
 		}
 		var keys []string
@@ -71,12 +73,12 @@ func TestOpen(t *testing.T) {
 			}
 			var sum float32
 			class := -1
-			for k, p := range s.Class {
+			for k, p := range classification.Of(s) {
 				if sum += p; p == 1 {
 					class = k
 				}
 			}
-			if s.Key != d.Key(i) || sum != 1 || len(s.Class) != len(c.classes) || s.Has(data.Detection) {
+			if s.Key != d.Key(i) || sum != 1 || len(classification.Of(s)) != len(c.classes) || s.Has(detection.Name) {
 				t.Errorf("%+v", s)
 			}
 			keys = append(keys, fmt.Sprintf("%s:%d", s.Key, class))
@@ -99,8 +101,8 @@ func TestOpenWithoutSplitFolders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(d.Labels().Classification) != 2 {
-			t.Errorf("%s has classes %v", split, d.Labels().Classification)
+		if len(d.Labels()[classification.Name].Classes) != 2 {
+			t.Errorf("%s has classes %v", split, d.Labels()[classification.Name].Classes)
 		}
 		for i := range d.Len() {
 			seen[d.Key(i)] = true

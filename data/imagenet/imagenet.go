@@ -22,6 +22,7 @@ import (
 
 	"must/data"
 	"must/data/imagefile"
+	"must/task/classification"
 )
 
 // The published archives.
@@ -96,7 +97,7 @@ type location struct {
 }
 
 func (d *dataset) Len() int            { return len(d.images) }
-func (d *dataset) Labels() data.Labels { return data.Labels{Classification: d.classes} }
+func (d *dataset) Labels() data.Labels { return data.Labels{classification.Name: {Classes: d.classes}} }
 func (d *dataset) Key(i int) string    { return d.keys[i] }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
@@ -112,8 +113,8 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 		return nil, err
 	}
 	if at.class >= 0 {
-		s.Class = make([]float32, len(d.classes))
-		s.Class[at.class] = 1
+		classification.Set(s, make([]float32, len(d.classes)))
+		classification.Of(s)[at.class] = 1
 	}
 	return s, nil
 }

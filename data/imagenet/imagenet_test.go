@@ -19,6 +19,7 @@ import (
 
 	"must/data"
 	"must/data/datatest"
+	"must/task/classification"
 )
 
 // pack makes a tar of the files, sorted by name backwards: the order in a tar must not matter.
@@ -185,7 +186,7 @@ func TestLayouts(t *testing.T) {
 				t.Errorf("%s: %v", layout, err)
 				continue
 			}
-			if got := d.Labels().Classification; !slices.Equal(got, names) {
+			if got := d.Labels()[classification.Name].Classes; !slices.Equal(got, names) {
 				t.Errorf("%s: classes %q", layout, got)
 			}
 			var got []string
@@ -202,7 +203,7 @@ func TestLayouts(t *testing.T) {
 				if s.Key != d.Key(i) || s.Image.RGBAAt(3, 3) == (color.RGBA{}) {
 					t.Errorf("%s: %s is %s", layout, d.Key(i), s.Key)
 				}
-				got = append(got, fmt.Sprintf("%s %d %s", s.Key, slices.Index(s.Class, 1), pixel))
+				got = append(got, fmt.Sprintf("%s %d %s", s.Key, slices.Index(classification.Of(s), 1), pixel))
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("%s: %q, want %q", layout, got, want)
@@ -222,12 +223,12 @@ func TestWithoutTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels().Classification; !slices.Equal(got, []string{"n00000001", "n00000002", "n00000003"}) {
+	if got := d.Labels()[classification.Name].Classes; !slices.Equal(got, []string{"n00000001", "n00000002", "n00000003"}) {
 		t.Errorf("classes %q", got)
 	}
 	x, errX := d.Sample(0)
 	y, errY := d.Sample(1)
-	if errX != nil || errY != nil || x.Class[2] != 1 || y.Class != nil {
+	if errX != nil || errY != nil || classification.Of(x)[2] != 1 || classification.Of(y) != nil {
 		t.Errorf("%v, %v, %v, %v", x, errX, y, errY)
 	}
 }

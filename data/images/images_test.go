@@ -49,7 +49,7 @@ func TestOpen(t *testing.T) {
 	if err != nil || s.Image.Rect.Dx() != 5 || s.Key != "b.jpg" {
 		t.Errorf("%v, %v", s, err)
 	}
-	for _, task := range data.Tasks {
+	for _, task := range data.Tasks() {
 		if s.Has(task) || d.Labels().Has(task) {
 			t.Errorf("a plain image has %s", task)
 		}

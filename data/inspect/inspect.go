@@ -13,6 +13,11 @@ import (
 	"sync/atomic"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // Options say how much is looked at.
@@ -170,36 +175,36 @@ func check(s *data.Sample, l data.Labels) error {
 		}
 		return nil
 	}
-	if s.Class != nil && len(s.Class) != len(l.Classification) {
-		return wrong("%d class probabilities for %d classes", len(s.Class), len(l.Classification))
+	if classification.Of(s) != nil && len(classification.Of(s)) != len(l[classification.Name].Classes) {
+		return wrong("%d class probabilities for %d classes", len(classification.Of(s)), len(l[classification.Name].Classes))
 	}
-	for i, o := range s.Objects {
+	for i, o := range detection.Of(s) {
 		switch {
-		case o.Class < 0 || o.Class >= len(l.Detection):
-			return wrong("object %d is of class %d of %d", i, o.Class, len(l.Detection))
+		case o.Class < 0 || o.Class >= len(l[detection.Name].Classes):
+			return wrong("object %d is of class %d of %d", i, o.Class, len(l[detection.Name].Classes))
 		case !(o.Box.Area() > 0):
 			return wrong("object %d has a box without area, %v", i, o.Box)
 		case o.Box.Clip(w, h) != o.Box:
 			return wrong("object %d has a box beyond the image, %v", i, o.Box)
 		}
 	}
-	if g := s.Semantic; g != nil {
-		if err := size(data.Segmentation, g.W, g.H, len(g.Pix)); err != nil {
+	if g := segmentation.Of(s); g != nil {
+		if err := size(segmentation.Name, g.W, g.H, len(g.Pix)); err != nil {
 			return err
 		}
 		for _, v := range g.Pix {
-			if int(v) >= len(l.Segmentation) && v != data.Ignore {
-				return wrong("a pixel is of class %d of %d", v, len(l.Segmentation))
+			if int(v) >= len(l[segmentation.Name].Classes) && v != data.Ignore {
+				return wrong("a pixel is of class %d of %d", v, len(l[segmentation.Name].Classes))
 			}
 		}
 	}
-	if g := s.Depth; g != nil {
-		if err := size(data.Depth, g.W, g.H, len(g.Pix)); err != nil {
+	if g := depth.Of(s); g != nil {
+		if err := size(depth.Name, g.W, g.H, len(g.Pix)); err != nil {
 			return err
 		}
 	}
-	if g := s.Normals; g != nil {
-		if err := size(data.Normals, g.W, g.H, len(g.Pix)); err != nil {
+	if g := normals.Of(s); g != nil {
+		if err := size(normals.Name, g.W, g.H, len(g.Pix)); err != nil {
 			return err
 		}
 		for i, n := range g.Pix {
@@ -235,20 +240,20 @@ func newTally(l data.Labels, n int) *tally {
 		return out
 	}
 	t.s.Looked = n
-	if l.Has(data.Classification) {
-		t.s.Classification = &Classification{Classes: classes(l.Classification)}
+	if l.Has(classification.Name) {
+		t.s.Classification = &Classification{Classes: classes(l[classification.Name].Classes)}
 	}
-	if l.Has(data.Detection) {
-		t.s.Detection, t.side = &Detection{Classes: classes(l.Detection)}, newHistogram()
+	if l.Has(detection.Name) {
+		t.s.Detection, t.side = &Detection{Classes: classes(l[detection.Name].Classes)}, newHistogram()
 	}
-	if l.Has(data.Segmentation) {
-		t.s.Segmentation = &Segmentation{Classes: classes(l.Segmentation)}
+	if l.Has(segmentation.Name) {
+		t.s.Segmentation = &Segmentation{Classes: classes(l[segmentation.Name].Classes)}
 	}
-	if l.Has(data.Depth) {
-		t.s.Depth = &Depth{Unit: l.Depth}
+	if l.Has(depth.Name) {
+		t.s.Depth = &Depth{Unit: l[depth.Name].Units}
 		t.depth, t.near, t.far = newHistogram(), float32(math.Inf(1)), float32(math.Inf(-1))
 	}
-	if l.Has(data.Normals) {
+	if l.Has(normals.Name) {
 		t.s.Normals = &Normals{}
 	}
 	return t
@@ -261,20 +266,20 @@ func (t *tally) add(i int, s *data.Sample, err error) {
 		return
 	}
 	t.width, t.height = append(t.width, float64(s.Image.Rect.Dx())), append(t.height, float64(s.Image.Rect.Dy()))
-	if c := t.s.Classification; c != nil && s.Class != nil {
-		c.add(s.Class)
+	if c := t.s.Classification; c != nil && classification.Of(s) != nil {
+		c.add(classification.Of(s))
 	}
-	if d := t.s.Detection; d != nil && s.Objects != nil {
-		t.perImage = append(t.perImage, float64(d.add(s.Objects, t.side)))
+	if d := t.s.Detection; d != nil && detection.Of(s) != nil {
+		t.perImage = append(t.perImage, float64(d.add(detection.Of(s), t.side)))
 	}
-	if c := t.s.Segmentation; c != nil && s.Semantic != nil {
-		c.add(s.Semantic)
+	if c := t.s.Segmentation; c != nil && segmentation.Of(s) != nil {
+		c.add(segmentation.Of(s))
 	}
-	if t.s.Depth != nil && s.Depth != nil {
-		t.addDepth(s.Depth)
+	if t.s.Depth != nil && depth.Of(s) != nil {
+		t.addDepth(depth.Of(s))
 	}
-	if n := t.s.Normals; n != nil && s.Normals != nil {
-		n.add(s.Normals)
+	if n := t.s.Normals; n != nil && normals.Of(s) != nil {
+		n.add(normals.Of(s))
 	}
 }
 

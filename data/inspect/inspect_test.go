@@ -14,14 +14,19 @@ import (
 	"testing"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A set of 40 images of 10×8 to 10×47 pixels with every label; every tenth is broken, in a way of its own.
 type set struct{ n int }
 
 var labels = data.Labels{
-	Classification: []string{"cat", "dog", "eel"}, Detection: []string{"box", "ball"}, Segmentation: []string{"sky", "sea"},
-	Depth: data.Metric, Normals: true,
+	classification.Name: {Classes: []string{"cat", "dog", "eel"}}, detection.Name: {Classes: []string{"box", "ball"}}, segmentation.Name: {Classes: []string{"sky", "sea"}},
+	depth.Name: {Units: data.Metric}, normals.Name: {},
 }
 
 func (s set) Notes() []string     { return []string{"7 boxes are clipped"} }
@@ -32,30 +37,36 @@ func (s set) Key(i int) string    { return fmt.Sprintf("%04d", i-i%13/12) } // 1
 func (s set) Sample(i int) (*data.Sample, error) {
 	w, h := 10, 8+i
 	d := &data.Sample{Key: s.Key(i), Image: image.NewRGBA(image.Rect(0, 0, w, h))}
-	d.Class = []float32{0, 1, 0}
+	classification.Set(d, []float32{0, 1, 0})
 	if i%4 == 0 {
-		d.Class = []float32{0.7, 0.2, 0.1}
+		classification.Set(d, []float32{0.7, 0.2, 0.1})
 	}
-	d.Semantic, d.Depth, d.Normals = data.NewGrid[uint8](w, h), data.NewGrid[float32](w, h), data.NewGrid[[3]float32](w, h)
-	for p := range d.Depth.Pix {
-		d.Depth.Pix[p] = 1 + float32(i)
-		d.Normals.Pix[p] = [3]float32{0, 0, -1}
+	segmentation.Set(d, data.NewGrid[uint8](w, h))
+	depth.Set(d, data.NewGrid[float32](w, h))
+	normals.Set(d, data.NewGrid[[3]float32](w, h))
+	for p := range depth.Of(d).Pix {
+		depth.Of(d).Pix[p] = 1 + float32(i)
+		normals.Of(d).Pix[p] = [3]float32{0, 0, -1}
 	}
-	d.Depth.Pix[0], d.Normals.Pix[0], d.Semantic.Pix[0] = float32(math.NaN()), [3]float32{}, data.Ignore
-	d.Normals.Pix[1] = [3]float32{0, 0.6, 0.8}
-	d.Objects = []data.Object{}
+	depth.Of(d).Pix[0], normals.Of(d).Pix[0], segmentation.Of(d).Pix[0] = float32(math.NaN()), [3]float32{}, data.Ignore
+	normals.Of(d).Pix[1] = [3]float32{0, 0.6, 0.8}
+	detection.Set(d, []data.Object{})
 	for k := range i % 3 {
-		d.Objects = append(d.Objects, data.Object{Box: data.Box{X1: 4, Y1: 4}, Crowd: k == 1})
+		detection.Set(d, append(detection.Of(d), data.Object{Box: data.Box{X1: 4, Y1: 4}, Crowd: k == 1}))
 	}
 	switch i {
 	case 10:
 		return nil, &data.SampleError{Key: d.Key, File: "ten.jpg", Err: errors.New("not an image")}
 	case 20:
-		d.Objects = []data.Object{{Box: data.Box{X1: 11, Y1: 4}}}
+		detection.Set(d, []data.Object{{Box: data.Box{X1: 11, Y1: 4}}})
 	case 30:
-		d.Semantic.Pix[5] = 2
+		segmentation.Of(d).Pix[5] = 2
 	case 31:
-		d.Depth, d.Normals, d.Objects, d.Semantic, d.Class = nil, nil, nil, nil, nil // nothing is known of it
+		depth.Set(d, nil)
+		normals.Set(d, nil)
+		detection.Set(d, nil)
+		segmentation.Set(d, nil)
+		classification.Set(d, nil) // nothing is known of it
 	}
 	return d, nil
 }
@@ -142,13 +153,13 @@ func TestStop(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for want, change := range map[string]func(*data.Sample){
 		"no image":                 func(s *data.Sample) { s.Image = nil },
-		"2 class probabilities":    func(s *data.Sample) { s.Class = []float32{1, 0} },
-		"object 0 is of class 2":   func(s *data.Sample) { s.Objects = []data.Object{{Box: data.Box{X1: 1, Y1: 1}, Class: 2}} },
-		"without area":             func(s *data.Sample) { s.Objects = []data.Object{{Box: data.Box{X1: math.NaN(), Y1: 1}}} },
-		"segmentation of 1×1":      func(s *data.Sample) { s.Semantic = data.NewGrid[uint8](1, 1) },
-		"depth of 8×10":            func(s *data.Sample) { s.Depth = data.NewGrid[float32](8, 10) },
-		"normals of 10×8":          func(s *data.Sample) { s.Normals.Pix = s.Normals.Pix[:7] },
-		"pixel (3, 1) is not of u": func(s *data.Sample) { s.Normals.Pix[13] = [3]float32{0, 0, -2} },
+		"2 class probabilities":    func(s *data.Sample) { classification.Set(s, []float32{1, 0}) },
+		"object 0 is of class 2":   func(s *data.Sample) { detection.Set(s, []data.Object{{Box: data.Box{X1: 1, Y1: 1}, Class: 2}}) },
+		"without area":             func(s *data.Sample) { detection.Set(s, []data.Object{{Box: data.Box{X1: math.NaN(), Y1: 1}}}) },
+		"segmentation of 1×1":      func(s *data.Sample) { segmentation.Set(s, data.NewGrid[uint8](1, 1)) },
+		"depth of 8×10":            func(s *data.Sample) { depth.Set(s, data.NewGrid[float32](8, 10)) },
+		"normals of 10×8":          func(s *data.Sample) { normals.Of(s).Pix = normals.Of(s).Pix[:7] },
+		"pixel (3, 1) is not of u": func(s *data.Sample) { normals.Of(s).Pix[13] = [3]float32{0, 0, -2} },
 	} {
 		s, err := set{1}.Sample(0)
 		if err != nil {

@@ -11,6 +11,11 @@ import (
 	"text/tabwriter"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // Classes beyond tableRows are cut to the most and the least frequent ones.
@@ -48,7 +53,7 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 		row("height", "%s px", s.Height)
 	}
 	var tasks []string
-	for _, task := range data.Tasks {
+	for _, task := range data.Tasks() {
 		if l.Has(task) {
 			tasks = append(tasks, task)
 		}
@@ -60,7 +65,7 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 	good := s.Looked - s.Broken
 
 	if c := s.Classification; c != nil {
-		section(t, data.Classification)
+		section(t, classification.Name)
 		row("labelled", "%s", share(c.Labelled, good, "images"))
 		if c.Soft > 0 {
 			row("soft", "%s", share(c.Soft, c.Labelled, "labels"))
@@ -68,7 +73,7 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 		table(t, c.Classes, []string{"images"}, func(c Class) []string { return []string{thousands(c.Images)} }, func(c Class) int64 { return int64(c.Images) })
 	}
 	if d := s.Detection; d != nil {
-		section(t, data.Detection)
+		section(t, detection.Name)
 		row("labelled", "%s, %s of them without objects", share(d.Labelled, good, "images"), thousands(d.Empty))
 		row("objects", "%s, and %s crowds or difficult ones; %s masks", thousands(d.Objects), thousands(d.Crowds), thousands(d.Masks))
 		row("per image", "%s", d.PerImage)
@@ -77,7 +82,7 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 		table(t, d.Classes, []string{"objects", "images"}, func(c Class) []string { return []string{thousands(c.Objects), thousands(c.Images)} }, func(c Class) int64 { return int64(c.Objects) })
 	}
 	if c := s.Segmentation; c != nil {
-		section(t, data.Segmentation)
+		section(t, segmentation.Name)
 		row("labelled", "%s", share(c.Labelled, good, "images"))
 		row("ignored", "%s of the pixels", percent(c.Ignored, c.Pixels))
 		table(t, c.Classes, []string{"pixels", "images"}, func(k Class) []string {
@@ -85,7 +90,7 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 		}, func(c Class) int64 { return c.Pixels })
 	}
 	if d := s.Depth; d != nil {
-		section(t, data.Depth)
+		section(t, depth.Name)
 		row("labelled", "%s", share(d.Labelled, good, "images"))
 		row("invalid", "%s of the pixels; %s images have no valid one", percent(d.Invalid, d.Pixels), thousands(d.NeverValid))
 		unit := "of inverse depth, whose scale is unknown"
@@ -96,7 +101,7 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 		row("1, 50, 99 %", "%s, %s, %s", number(d.P1), number(d.Median), number(d.P99))
 	}
 	if n := s.Normals; n != nil {
-		section(t, data.Normals)
+		section(t, normals.Name)
 		row("labelled", "%s", share(n.Labelled, good, "images"))
 		row("invalid", "%s of the pixels", percent(n.Invalid, n.Pixels))
 		row("z > 0", "%s of the valid ones; many would mean that an axis is the wrong way round", percent(n.Away, n.Pixels-n.Invalid))

@@ -12,6 +12,7 @@ import (
 	"must/data"
 	"must/data/hdf5"
 	"must/data/matfile"
+	depthlabel "must/task/depth"
 )
 
 // Files of the labelled set as published.
@@ -125,12 +126,12 @@ type labeled struct {
 }
 
 func (d *labeled) Len() int            { return len(d.indices) }
-func (d *labeled) Labels() data.Labels { return data.Labels{Depth: data.Metric} }
+func (d *labeled) Labels() data.Labels { return data.Labels{depthlabel.Name: {Units: data.Metric}} }
 func (d *labeled) Key(i int) string    { return fmt.Sprintf("%05d", d.indices[i]) }
 
 func (d *labeled) Sample(i int) (*data.Sample, error) {
 	w, h := d.images.Shape[2], d.images.Shape[3]
-	s := &data.Sample{Key: d.Key(i), Image: image.NewRGBA(image.Rect(0, 0, w, h)), Depth: data.NewGrid[float32](w, h)}
+	s := &data.Sample{Key: d.Key(i), Image: image.NewRGBA(image.Rect(0, 0, w, h)), Known: data.Know(depthlabel.New(data.NewGrid[float32](w, h)))}
 	rgb, err := d.images.Index(d.indices[i])
 	var depth []float32
 	if err == nil {
@@ -144,7 +145,7 @@ func (d *labeled) Sample(i int) (*data.Sample, error) {
 			from := x*h + y
 			p := s.Image.Pix[s.Image.PixOffset(x, y):]
 			p[0], p[1], p[2], p[3] = uint8(rgb[from]), uint8(rgb[w*h+from]), uint8(rgb[2*w*h+from]), 255
-			s.Depth.Set(x, y, valid(float64(depth[from]), 1))
+			depthlabel.Of(s).Set(x, y, valid(float64(depth[from]), 1))
 		}
 	}
 	return s, nil

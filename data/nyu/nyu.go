@@ -25,6 +25,7 @@ import (
 	"must/data"
 	"must/data/imagefile"
 	"must/data/npy"
+	depthlabel "must/task/depth"
 )
 
 // Open reads the set in src.Path.
@@ -97,9 +98,9 @@ func (d *dataset) Key(i int) string { return d.keys[i] }
 
 func (d *dataset) Labels() data.Labels {
 	if d.units == data.Metric {
-		return data.Labels{Depth: data.Metric}
+		return data.Labels{depthlabel.Name: {Units: data.Metric}}
 	}
-	return data.Labels{Depth: data.Inverse}
+	return data.Labels{depthlabel.Name: {Units: data.Inverse}}
 }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
@@ -110,10 +111,10 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	}
 	if s.Depth, err = d.readDepth(d.path(p.depth)); err == nil {
 		if d.units == data.Relative {
-			data.InvertDepth(s.Depth)
+			depthlabel.InvertMap(depthlabel.Of(s))
 		}
-		if w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy(); s.Depth.W != w || s.Depth.H != h {
-			err = fmt.Errorf("%s: the depth map has %d×%d pixels, its image %d×%d", d.path(p.depth), s.Depth.W, s.Depth.H, w, h)
+		if w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy(); depthlabel.Of(s).W != w || depthlabel.Of(s).H != h {
+			err = fmt.Errorf("%s: the depth map has %d×%d pixels, its image %d×%d", d.path(p.depth), depthlabel.Of(s).W, depthlabel.Of(s).H, w, h)
 		}
 	}
 	if err != nil {

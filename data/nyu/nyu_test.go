@@ -15,6 +15,7 @@ import (
 	"must/data"
 	"must/data/datatest"
 	"must/data/npy"
+	depthlabel "must/task/depth"
 )
 
 // photo is an image of two pixels, grey16 a map of such.
@@ -40,7 +41,7 @@ func check(t *testing.T, src data.Source, want map[string][]float32) {
 		t.Errorf("%+v: %v", src, err)
 		return
 	}
-	if !reflect.DeepEqual(d.Labels(), data.Labels{Depth: data.Metric}) || d.Len() != len(want) {
+	if !reflect.DeepEqual(d.Labels(), data.Labels{depthlabel.Name: {Units: data.Metric}}) || d.Len() != len(want) {
 		t.Errorf("%+v: labels %+v, %d images, want %d", src, d.Labels(), d.Len(), len(want))
 	}
 	for i := range d.Len() {
@@ -54,14 +55,14 @@ func check(t *testing.T, src data.Source, want map[string][]float32) {
 			t.Errorf("%+v: key %s", src, s.Key)
 		}
 		if depth == nil {
-			if s.Depth != nil {
+			if depthlabel.Of(s) != nil {
 				t.Errorf("%s has depth", s.Key)
 			}
 			continue
 		}
-		for k, v := range s.Depth.Pix {
+		for k, v := range depthlabel.Of(s).Pix {
 			if depth[k] == 0 != math.IsNaN(float64(v)) || depth[k] != 0 && v != depth[k] {
-				t.Errorf("%s: depth %v, want %v", s.Key, s.Depth.Pix, depth)
+				t.Errorf("%s: depth %v, want %v", s.Key, depthlabel.Of(s).Pix, depth)
 			}
 		}
 	}
@@ -128,8 +129,8 @@ func TestUnits(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, want := range c.want {
-			if got := s.Depth.Pix[i]; d.Labels().Depth != data.Inverse || got != want && (got == got || want == want) {
-				t.Errorf("%s: %s depth %v, want %v", c.name, d.Labels().Depth, got, want)
+			if got := depthlabel.Of(s).Pix[i]; d.Labels()[depthlabel.Name].Units != data.Inverse || got != want && (got == got || want == want) {
+				t.Errorf("%s: %s depth %v, want %v", c.name, d.Labels()[depthlabel.Name].Units, got, want)
 			}
 		}
 	}
@@ -247,7 +248,7 @@ func TestLabeled(t *testing.T) {
 					if got, want := s.Image.RGBAAt(x, y), (color.RGBA{uint8(10*x + i), uint8(20*y + i), uint8(40 * i), 255}); got != want {
 						t.Errorf("%s: pixel (%d, %d) is %v, want %v", s.Key, x, y, got, want)
 					}
-					got, want := s.Depth.At(x, y), 1+float32(i)+float32(x)/8+float32(y)/16
+					got, want := depthlabel.Of(s).At(x, y), 1+float32(i)+float32(x)/8+float32(y)/16
 					if missing := c.set == "" && (x+y+i)%3 == 0; missing != math.IsNaN(float64(got)) || !missing && got != want {
 						t.Errorf("%s: depth (%d, %d) is %v, want %v", s.Key, x, y, got, want)
 					}

@@ -13,6 +13,7 @@ import (
 	"must/data"
 	"must/data/coco"
 	"must/data/datatest"
+	"must/task/detection"
 )
 
 // write makes a folder of files of labels and images of 20×10.
@@ -69,7 +70,7 @@ func TestOpen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := ds.Labels(); !reflect.DeepEqual(got, data.Labels{Detection: []string{"Person", "Table Tennis", "Cigar/Cigarette"}}) {
+			if got := ds.Labels(); !reflect.DeepEqual(got, data.Labels{detection.Name: {Classes: []string{"Person", "Table Tennis", "Cigar/Cigarette"}}}) {
 				t.Errorf("labels %+v", got)
 			}
 			var keys []string
@@ -90,8 +91,8 @@ func TestOpen(t *testing.T) {
 				{Box: data.Box{X0: 1.25, Y0: 2, X1: 3.75, Y1: 4.6}, Class: 2, Score: 1, Area: 6.5},
 				{Box: data.Box{X0: 0, Y0: 0, X1: 20, Y1: 2}, Class: 0, Score: 1, Area: 40, Crowd: true},
 			}
-			if !reflect.DeepEqual(s.Objects, want) {
-				t.Errorf("objects %+v", s.Objects)
+			if !reflect.DeepEqual(detection.Of(s), want) {
+				t.Errorf("objects %+v", detection.Of(s))
 			}
 		})
 	}

@@ -6,6 +6,11 @@ import (
 	"sync/atomic"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // Cached keeps the samples of a dataset in memory once they have been asked for, up to limit bytes
@@ -49,24 +54,24 @@ func (c *cached) Sample(i int) (*data.Sample, error) {
 
 // bytes estimates what a packed sample takes.
 func bytes(s *data.Sample) int64 {
-	n := 512 + 3*s.Image.Rect.Dx()*s.Image.Rect.Dy() + 4*len(s.Class)
-	for _, o := range s.Objects {
+	n := 512 + 3*s.Image.Rect.Dx()*s.Image.Rect.Dy() + 4*len(classification.Of(s))
+	for _, o := range detection.Of(s) {
 		n += 80
 		if o.Mask != nil {
 			n += 48 + len(o.Mask.Pix)
 		}
 	}
-	if s.Semantic != nil {
-		n += len(s.Semantic.Pix)
+	if segmentation.Of(s) != nil {
+		n += len(segmentation.Of(s).Pix)
 	}
-	if s.Confidence != nil {
-		n += 4 * len(s.Confidence.Pix)
+	if segmentation.Confidence(s) != nil {
+		n += 4 * len(segmentation.Confidence(s).Pix)
 	}
-	if s.Depth != nil {
-		n += 4 * len(s.Depth.Pix)
+	if depth.Of(s) != nil {
+		n += 4 * len(depth.Of(s).Pix)
 	}
-	if s.Normals != nil {
-		n += 12 * len(s.Normals.Pix)
+	if normals.Of(s) != nil {
+		n += 12 * len(normals.Of(s).Pix)
 	}
 	return int64(n)
 }
@@ -96,13 +101,11 @@ func (p *packed) unpack() *data.Sample {
 // copyLabels returns a copy of the sample that shares nothing with it and has no image.
 func copyLabels(s *data.Sample) data.Sample {
 	t := data.Sample{
-		Key: s.Key, Class: slices.Clone(s.Class), Objects: slices.Clone(s.Objects),
-		Semantic: copyGrid(s.Semantic), Confidence: copyGrid(s.Confidence),
-		Depth: copyGrid(s.Depth), Normals: copyGrid(s.Normals),
+		Key: s.Key, Known: data.Know(classification.New(slices.Clone(classification.Of(s))), detection.New(slices.Clone(detection.Of(s))), segmentation.NewPrediction(copyGrid(segmentation.Of(s)), copyGrid(segmentation.Confidence(s))), depth.New(copyGrid(depth.Of(s))), normals.New(copyGrid(normals.Of(s)))),
 	}
-	for i := range t.Objects {
-		if m := t.Objects[i].Mask; m != nil {
-			t.Objects[i].Mask = &data.Mask{Rect: m.Rect, Pix: slices.Clone(m.Pix)}
+	for i := range detection.Of(&t) {
+		if m := detection.Of(&t)[i].Mask; m != nil {
+			detection.Of(&t)[i].Mask = &data.Mask{Rect: m.Rect, Pix: slices.Clone(m.Pix)}
 		}
 	}
 	return t

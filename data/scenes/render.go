@@ -5,6 +5,10 @@ import (
 	"math"
 
 	"must/data"
+	depthlabel "must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // frame finds what the body can cover of the screen and where the camera is in its frame.
@@ -279,32 +283,32 @@ const farthest = 80
 // label fills in the labels that the set has.
 func (s *stage) label(sample *data.Sample, set *set, size int, sv survey) {
 	if set.detect != nil {
-		sample.Objects = s.objects(set, size, sv)
+		detection.Set(sample, s.objects(set, size, sv))
 	}
 	if set.segment != nil {
-		sample.Semantic = data.NewGrid[uint8](size, size)
+		segmentation.Set(sample, data.NewGrid[uint8](size, size))
 		for i, at := range sv.spots {
-			sample.Semantic.Pix[i] = set.segments[at.kind]
+			segmentation.Of(sample).Pix[i] = set.segments[at.kind]
 		}
 	}
 	if set.depth {
-		sample.Depth = data.NewGrid[float32](size, size)
+		depthlabel.Set(sample, data.NewGrid[float32](size, size))
 		for i, at := range sv.spots {
-			sample.Depth.Pix[i] = float32(at.t)
+			depthlabel.Of(sample).Pix[i] = float32(at.t)
 			if at.t > farthest {
-				sample.Depth.Pix[i] = float32(math.NaN())
+				depthlabel.Of(sample).Pix[i] = float32(math.NaN())
 			}
 		}
 	}
 	if set.normals {
-		sample.Normals = data.NewGrid[[3]float32](size, size)
+		normals.Set(sample, data.NewGrid[[3]float32](size, size))
 		for i, at := range sv.spots {
 			if at.t > farthest {
 				continue
 			}
 			u, v := float64(2*(i%size)+1)/float64(size)-1, float64(2*(i/size)+1)/float64(size)-1
 			n := s.cam.turn(s.normal(at, s.cam.pos.along(at.t, s.cam.ray(u, v))))
-			sample.Normals.Pix[i] = [3]float32{float32(n.x), float32(n.y), float32(n.z)}
+			normals.Of(sample).Pix[i] = [3]float32{float32(n.x), float32(n.y), float32(n.z)}
 		}
 	}
 }

@@ -14,6 +14,10 @@ import (
 	"strings"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // A set is a kind of scene and the labels that it comes with.
@@ -152,14 +156,13 @@ func (d *dataset) Len() int { return d.count }
 
 func (d *dataset) Labels() data.Labels {
 	l := data.Labels{
-		Classification: d.classes,
-		Detection:      names(d.detect),
-		Masks:          d.masks,
-		Segmentation:   names(d.segment),
-		Normals:        d.normals,
+		classification.Name: {Classes: d.classes},
+		detection.Name:      {Classes: names(d.detect), Masks: d.masks},
+		segmentation.Name:   {Classes: names(d.segment)},
+		Normals:             d.normals,
 	}
 	if d.depth {
-		l.Depth = data.Metric
+		l = l.With(depth.Name, data.Meaning{Units: data.Metric})
 	}
 	return l
 }
@@ -177,8 +180,8 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	}
 	s := &data.Sample{Key: d.Key(i)}
 	if d.classes != nil {
-		s.Class = make([]float32, len(d.classes))
-		s.Class[i%len(d.classes)] = 1
+		classification.Set(s, make([]float32, len(d.classes)))
+		classification.Of(s)[i%len(d.classes)] = 1
 	}
 	if d.detect != nil || d.segment != nil || d.depth || d.normals {
 		sv := st.survey(d.size, func(k kind) bool { return d.tidy && k >= ball && k < table })

@@ -12,6 +12,11 @@ import (
 	"testing"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 func open(t testing.TB, set, split string) data.Dataset {
@@ -41,27 +46,27 @@ func digest(s *data.Sample) string {
 		}
 	}
 	put(s.Image.Pix)
-	put(s.Class)
-	for _, o := range s.Objects {
+	put(classification.Of(s))
+	for _, o := range detection.Of(s) {
 		put(o.Box)
 		put(int32(o.Class))
 		if o.Mask != nil {
 			put(o.Mask.Pix)
 		}
 	}
-	if s.Semantic != nil {
-		put(s.Semantic.Pix)
+	if segmentation.Of(s) != nil {
+		put(segmentation.Of(s).Pix)
 	}
-	if s.Depth != nil {
-		for _, v := range s.Depth.Pix {
+	if depth.Of(s) != nil {
+		for _, v := range depth.Of(s).Pix {
 			if v != v { // NaNs have many bit patterns
 				v = -1
 			}
 			put(v)
 		}
 	}
-	if s.Normals != nil {
-		for _, n := range s.Normals.Pix {
+	if normals.Of(s) != nil {
+		for _, n := range normals.Of(s).Pix {
 			put([3]float32{n[0] + 0, n[1] + 0, n[2] + 0}) // no negative zeros
 		}
 	}
@@ -99,15 +104,15 @@ func TestSamePixelsEverywhere(t *testing.T) {
 
 func TestEverySetHasItsLabelsOnly(t *testing.T) {
 	want := map[string]string{
-		"objects": data.Classification, "crowds": data.Detection, "stuff": data.Detection + data.Segmentation,
-		"ranges": data.Depth, "unlabelled": "", "fine": data.Classification, "boxes": data.Detection,
-		"things": data.Segmentation, "rooms": data.Segmentation, "room-depth": data.Depth, "room-normals": data.Normals,
+		"objects": classification.Name, "crowds": detection.Name, "stuff": detection.Name + segmentation.Name,
+		"ranges": depth.Name, "unlabelled": "", "fine": classification.Name, "boxes": detection.Name,
+		"things": segmentation.Name, "rooms": segmentation.Name, "room-depth": depth.Name, "room-normals": normals.Name,
 	}
 	for _, set := range Sets() {
 		d := open(t, set.Name, "val")
 		s := sample(t, d, 2)
 		var declared, found string
-		for _, task := range data.Tasks {
+		for _, task := range data.Tasks() {
 			if d.Labels().Has(task) {
 				declared += task
 			}
@@ -127,7 +132,7 @@ func TestEverySetHasItsLabelsOnly(t *testing.T) {
 			}
 		}
 	}
-	if !reflect.DeepEqual(open(t, "crowds", "val").Labels().Detection, open(t, "stuff", "val").Labels().Detection) {
+	if !reflect.DeepEqual(open(t, "crowds", "val").Labels()[detection.Name].Classes, open(t, "stuff", "val").Labels()[detection.Name].Classes) {
 		t.Error("crowds and stuff name different objects")
 	}
 }
@@ -138,7 +143,7 @@ func TestObjectsAgreeWithMasksAndMap(t *testing.T) {
 	for i := range 40 {
 		s := sample(t, d, i)
 		owner := make([]int, 64*64)
-		for j, o := range s.Objects {
+		for j, o := range detection.Of(s) {
 			var tight image.Rectangle
 			area := 0
 			for y := range 64 {
@@ -161,18 +166,18 @@ func TestObjectsAgreeWithMasksAndMap(t *testing.T) {
 				t.Errorf("image %d object %d: area %v, mask has %d pixels, score %v", i, j, o.Area, area, o.Score)
 			}
 		}
-		for p, c := range s.Semantic.Pix {
+		for p, c := range segmentation.Of(s).Pix {
 			if c == data.Ignore {
 				t.Fatalf("image %d: pixel %d has no class", i, p)
 			}
 			want := ""
 			if owner[p] > 0 {
-				want = l.Detection[s.Objects[owner[p]-1].Class]
-			} else if int(c) >= len(l.Segmentation)-len(l.Detection) {
-				t.Fatalf("image %d: pixel %d is %s but belongs to no object", i, p, l.Segmentation[c])
+				want = l[detection.Name].Classes[detection.Of(s)[owner[p]-1].Class]
+			} else if int(c) >= len(l[segmentation.Name].Classes)-len(l[detection.Name].Classes) {
+				t.Fatalf("image %d: pixel %d is %s but belongs to no object", i, p, l[segmentation.Name].Classes[c])
 			}
-			if want != "" && l.Segmentation[c] != want {
-				t.Fatalf("image %d: pixel %d is %s in the map, %s in the mask", i, p, l.Segmentation[c], want)
+			if want != "" && l[segmentation.Name].Classes[c] != want {
+				t.Fatalf("image %d: pixel %d is %s in the map, %s in the mask", i, p, l[segmentation.Name].Classes[c], want)
 			}
 		}
 	}
@@ -193,7 +198,7 @@ func TestDepthMatchesGeometry(t *testing.T) {
 		var got data.Sample
 		s.label(&got, everything(nil), 64, sv)
 		for p, at := range sv.spots {
-			z := float64(got.Depth.Pix[p])
+			z := float64(depth.Of(&got).Pix[p])
 			if at.kind == sky {
 				if z == z {
 					t.Fatalf("the sky has depth %v", z)
@@ -224,13 +229,13 @@ func TestNormalsAreTheSlopeOfDepth(t *testing.T) {
 		var got data.Sample
 		s.label(&got, everything(nil), size, s.survey(size, func(kind) bool { return false }))
 		point := func(x, y int) vec {
-			z := float64(got.Depth.At(x, y))
+			z := float64(depth.Of(&got).At(x, y))
 			k := s.cam.tan * z
 			return vec{(float64(2*x+1)/size - 1) * k, (float64(2*y+1)/size - 1) * k, z}
 		}
 		for y := 1; y < size-1; y++ {
 			for x := 1; x < size-1; x++ {
-				n := got.Normals.At(x, y)
+				n := normals.Of(&got).At(x, y)
 				v := vec{float64(n[0]), float64(n[1]), float64(n[2])}
 				if math.Abs(v.len()-1) > 1e-5 {
 					t.Fatalf("normal %v is no unit vector", v)
@@ -238,8 +243,8 @@ func TestNormalsAreTheSlopeOfDepth(t *testing.T) {
 				if v.dot(point(x, y)) > 1e-4 {
 					t.Fatalf("normal %v at %d, %d faces away from the camera", v, x, y)
 				}
-				z := got.Depth.At(x, y)
-				bend := got.Depth.At(x-1, y) + got.Depth.At(x+1, y) + got.Depth.At(x, y-1) + got.Depth.At(x, y+1) - 4*z
+				z := depth.Of(&got).At(x, y)
+				bend := depth.Of(&got).At(x-1, y) + depth.Of(&got).At(x+1, y) + depth.Of(&got).At(x, y-1) + depth.Of(&got).At(x, y+1) - 4*z
 				if math.Abs(float64(bend)) > 0.002*float64(z) {
 					continue // an edge
 				}
@@ -359,7 +364,7 @@ func TestClassesAreBalanced(t *testing.T) {
 		d := open(t, name, "train").(*dataset)
 		counts := make([]int, len(d.classes))
 		for i := range 2 * len(d.classes) {
-			for c, p := range sample(t, d, i).Class {
+			for c, p := range classification.Of(sample(t, d, i)) {
 				counts[c] += int(p)
 			}
 		}
@@ -403,12 +408,12 @@ func TestClassesAreBalanced(t *testing.T) {
 func TestEverySegmentOccurs(t *testing.T) {
 	for _, name := range []string{"stuff", "things", "rooms"} {
 		d := open(t, name, "val")
-		classes := d.Labels().Segmentation
+		classes := d.Labels()[segmentation.Name].Classes
 		images := make([]int, 256)
 		const n = 60
 		for i := range n {
 			var here [256]bool
-			for _, c := range sample(t, d, i).Semantic.Pix {
+			for _, c := range segmentation.Of(sample(t, d, i)).Pix {
 				here[c] = true
 			}
 			for c, ok := range here {
@@ -435,7 +440,7 @@ func TestSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := sample(t, d, 0)
-		if s.Image.Rect != image.Rect(0, 0, size, size) || s.Semantic.W != size || s.Semantic.H != size {
+		if s.Image.Rect != image.Rect(0, 0, size, size) || segmentation.Of(s).W != size || segmentation.Of(s).H != size {
 			t.Errorf("size %d gave an image of %v", size, s.Image.Rect)
 		}
 	}
@@ -475,15 +480,15 @@ func TestCachedGivesFreshCopies(t *testing.T) {
 			t.Errorf("%s: the cached sample differs", set.Name)
 		}
 		clear(a.Image.Pix)
-		clear(a.Class)
-		for _, o := range a.Objects {
+		clear(classification.Of(a))
+		for _, o := range detection.Of(a) {
 			o.Mask = nil
 		}
-		if a.Semantic != nil {
-			clear(a.Semantic.Pix)
+		if segmentation.Of(a) != nil {
+			clear(segmentation.Of(a).Pix)
 		}
-		if a.Depth != nil {
-			clear(a.Depth.Pix)
+		if depth.Of(a) != nil {
+			clear(depth.Of(a).Pix)
 		}
 		if digest(b) != digest(want) || digest(sample(t, c, 3)) != digest(want) {
 			t.Errorf("%s: cached samples share memory", set.Name)

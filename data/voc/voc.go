@@ -23,6 +23,8 @@ import (
 
 	"must/data"
 	"must/data/imagefile"
+	"must/task/detection"
+	segmentationlabel "must/task/segmentation"
 )
 
 // Classes are the 20 classes of VOC2007 and VOC2012 in their customary order.
@@ -76,7 +78,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	var labelled []string // ids that have a label, or all images
 	if d.segmentation {
 		listed = "Segmentation"
-		d.labels.Segmentation = append([]string{"background"}, Classes...)
+		d.labels = d.labels.With(segmentationlabel.Name, data.Meaning{Classes: append([]string{"background"}, Classes...)})
 		labelled, err = d.stems("SegmentationClass", ".png")
 	} else {
 		labelled, err = d.stems("Annotations", ".xml")
@@ -89,7 +91,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		if d.labels.Detection, err = d.classNames(); err != nil {
 			return nil, err
 		}
-		if len(d.labels.Detection) == 0 {
+		if len(d.labels[detection.Name].Classes) == 0 {
 			return nil, fmt.Errorf("%s: no annotation in it names an object%s", filepath.Join(root, "Annotations"), d.firstError())
 		}
 	}
@@ -414,7 +416,7 @@ func (d *Dataset) readList(file string) ([]string, error) {
 // resolve indexes the classes and counts the boxes that cannot be used as they are.
 func (d *Dataset) resolve() {
 	d.classes = map[string]int{}
-	for i, name := range d.labels.Detection {
+	for i, name := range d.labels[detection.Name].Classes {
 		d.classes[name] = i
 	}
 	for _, id := range d.ids {
@@ -472,11 +474,11 @@ func (d *Dataset) Sample(i int) (*data.Sample, error) {
 		}
 		size = s.Image.Rect.Size()
 	}
-	s.Objects = []data.Object{}
+	detection.Set(s, []data.Object{})
 	for _, o := range a.objects {
 		box := o.box.Clip(size.X, size.Y)
 		if box.Area() > 0 {
-			s.Objects = append(s.Objects, data.Object{Box: box, Class: d.classes[o.name], Score: 1, Crowd: o.difficult})
+			detection.Set(s, append(detection.Of(s), data.Object{Box: box, Class: d.classes[o.name], Score: 1, Crowd: o.difficult}))
 		}
 	}
 	return s, nil

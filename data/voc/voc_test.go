@@ -14,6 +14,8 @@ import (
 
 	"must/data"
 	"must/data/datatest"
+	"must/task/detection"
+	segmentationlabel "must/task/segmentation"
 )
 
 func object1(name, extra string, box ...any) string {
@@ -51,7 +53,7 @@ func TestDetection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{Detection: Classes}) {
+	if got := d.Labels(); !reflect.DeepEqual(got, data.Labels{detection.Name: {Classes: Classes}}) {
 		t.Errorf("labels %+v", got)
 	}
 	if v := d.(*Dataset); d.Len() != 3 || v.Clipped != 1 || v.Dropped != 2 {
@@ -71,8 +73,8 @@ func TestDetection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(s.Objects, objects) {
-			t.Errorf("%s: got %+v, want %+v", s.Key, s.Objects, objects)
+		if !reflect.DeepEqual(detection.Of(s), objects) {
+			t.Errorf("%s: got %+v, want %+v", s.Key, detection.Of(s), objects)
 		}
 	}
 
@@ -108,12 +110,12 @@ func TestForeignClassesAndNoLists(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := d.Labels().Detection; !reflect.DeepEqual(got, []string{"RBC", "dog", "Äpfel"}) {
+		if got := d.Labels()[detection.Name].Classes; !reflect.DeepEqual(got, []string{"RBC", "dog", "Äpfel"}) {
 			t.Errorf("classes %q", got)
 		}
 		n += d.Len()
 		s, err := d.Sample(0)
-		if err != nil || len(s.Objects) != 1 || s.Objects[0].Box != (data.Box{X1: 4, Y1: 4}) {
+		if err != nil || len(detection.Of(s)) != 1 || detection.Of(s)[0].Box != (data.Box{X1: 4, Y1: 4}) {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
@@ -139,7 +141,7 @@ func TestAnnotatedAsStored(t *testing.T) {
 	}
 	for i, want := range []image.Point{{24, 16}, {16, 24}} {
 		s, err := d.Sample(i)
-		if err != nil || s.Image.Rect.Size() != want || s.Objects[0].Box.Area() != 24*16 {
+		if err != nil || s.Image.Rect.Size() != want || detection.Of(s)[0].Box.Area() != 24*16 {
 			t.Errorf("%v, %v, want %v", s, err, want)
 		}
 	}
@@ -171,11 +173,11 @@ func TestSegmentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Labels(); len(got.Segmentation) != 21 || got.Segmentation[20] != "tvmonitor" || got.Detection != nil {
+	if got := d.Labels(); len(got[segmentationlabel.Name].Classes) != 21 || got[segmentationlabel.Name].Classes[20] != "tvmonitor" || got[detection.Name].Classes != nil {
 		t.Errorf("labels %+v", got)
 	}
 	s, err := d.Sample(0)
-	if err != nil || !reflect.DeepEqual(s.Semantic.Pix, good.Pix) || s.Objects != nil {
+	if err != nil || !reflect.DeepEqual(segmentationlabel.Of(s).Pix, good.Pix) || detection.Of(s) != nil {
 		t.Errorf("%+v, %v", s, err)
 	}
 	for i, want := range []string{"pixel (1, 0) has class 21", "the map has 3×1 pixels, its image 3×2", "d.png: no such file"} {

@@ -29,6 +29,7 @@ import (
 
 	"must/data"
 	"must/data/imagefile"
+	"must/task/classification"
 )
 
 const (
@@ -105,7 +106,7 @@ type item struct {
 const unknown = -1
 
 func (d *dataset) Len() int            { return len(d.items) }
-func (d *dataset) Labels() data.Labels { return data.Labels{Classification: d.classes} }
+func (d *dataset) Labels() data.Labels { return data.Labels{classification.Name: {Classes: d.classes}} }
 func (d *dataset) Key(i int) string    { return d.keys[i] }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
@@ -119,8 +120,8 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 		return nil, &data.SampleError{Key: s.Key, File: d.files[it.shard], Err: err}
 	}
 	if it.class != unknown {
-		s.Class = make([]float32, len(d.classes))
-		s.Class[it.class] = 1
+		classification.Set(s, make([]float32, len(d.classes)))
+		classification.Of(s)[it.class] = 1
 	}
 	return s, nil
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"must/data"
+	"must/task/classification"
 )
 
 func pngOf(v uint8) string {
@@ -68,7 +69,7 @@ func TestOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := d.Labels().Classification; !slices.Equal(got, []string{"cat", "dog"}) {
+		if got := d.Labels()[classification.Name].Classes; !slices.Equal(got, []string{"cat", "dog"}) {
 			t.Errorf("classes %v", got)
 		}
 		want := []struct {
@@ -83,8 +84,8 @@ func TestOpen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.Key != w.key || d.Key(i) != w.key || !slices.Equal(s.Class, w.class) || s.Image.RGBAAt(1, 1).G != uint8(i+1) {
-				t.Errorf("sample %d: %s %v %v", i, s.Key, s.Class, s.Image.RGBAAt(1, 1))
+			if s.Key != w.key || d.Key(i) != w.key || !slices.Equal(classification.Of(s), w.class) || s.Image.RGBAAt(1, 1).G != uint8(i+1) {
+				t.Errorf("sample %d: %s %v %v", i, s.Key, classification.Of(s), s.Image.RGBAAt(1, 1))
 			}
 		}
 		_, err = d.Sample(4)
@@ -98,11 +99,11 @@ func TestWithoutClassNames(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"a.tar": string(pack("x.png", pngOf(1), "x.cls", "2", "y.png", pngOf(2)))})
 	d, err := Open(dir)
-	if err != nil || !slices.Equal(d.Labels().Classification, []string{"0", "1", "2"}) {
+	if err != nil || !slices.Equal(d.Labels()[classification.Name].Classes, []string{"0", "1", "2"}) {
 		t.Errorf("%v", err)
 	}
 	write(t, dir, map[string]string{"a.tar": string(pack("x.png", pngOf(1))), "classes.txt": "a\nb"})
-	if d, err := Open(dir + "/a.tar"); err != nil || d.Labels().Has(data.Classification) {
+	if d, err := Open(dir + "/a.tar"); err != nil || d.Labels().Has(classification.Name) {
 		t.Errorf("unlabelled images: %v", err)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"must/data/frame"
 	"must/data/imagefile"
 	"must/data/text"
+	"must/task/detection"
 )
 
 // Open reads the set in src.Path: the folder with data.yaml (or another .yaml with names), that file
@@ -104,13 +105,13 @@ type picture struct {
 func (d *dataset) Len() int         { return len(d.picked) }
 func (d *dataset) Key(i int) string { return d.pictures[d.picked[i]].key }
 func (d *dataset) Labels() data.Labels {
-	return data.Labels{Detection: d.classes, Masks: d.spec.polygons}
+	return data.Labels{detection.Name: {Classes: d.classes, Masks: d.spec.polygons}}
 }
 
 // Carries tells of the files of labels.
 func (d *dataset) Carries(i int, task string) bool {
 	p := &d.pictures[d.picked[i]]
-	return task == data.Detection && p.label != "" && !p.shared && p.sum.err == nil
+	return task == detection.Name && p.label != "" && !p.shared && p.sum.err == nil
 }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {

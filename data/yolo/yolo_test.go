@@ -10,6 +10,7 @@ import (
 	"must/data"
 	"must/data/datatest"
 	"must/data/frame"
+	"must/task/detection"
 )
 
 // write makes a folder of the given files; images are 20×10.
@@ -47,7 +48,7 @@ func TestUltralytics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"train/a", "train/c", "train/sub/b"}; !slices.Equal(keys(d), want) || !slices.Equal(d.Labels().Detection, []string{"dog", "cat"}) || !d.Labels().Masks {
+	if want := []string{"train/a", "train/c", "train/sub/b"}; !slices.Equal(keys(d), want) || !slices.Equal(d.Labels()[detection.Name].Classes, []string{"dog", "cat"}) || !d.Labels()[detection.Name].Masks {
 		t.Fatalf("keys %q, labels %+v", keys(d), d.Labels())
 	}
 	s, err := d.Sample(0)
@@ -56,28 +57,28 @@ func TestUltralytics(t *testing.T) {
 		{Box: data.Box{X0: 4, Y0: 2, X1: 6, Y1: 3}, Class: 0, Score: 0.75},
 		{Box: data.Box{X0: 19.7, Y0: 4, X1: 20, Y1: 6}, Class: 0, Score: 1},
 	}
-	if err != nil || len(s.Objects) != 3 {
+	if err != nil || len(detection.Of(s)) != 3 {
 		t.Fatalf("%v, %+v", err, s)
 	}
-	for i, o := range s.Objects {
+	for i, o := range detection.Of(s) {
 		o.Box.X0, o.Box.X1 = round(o.Box.X0), round(o.Box.X1)
 		if o.Box.Y0, o.Box.Y1 = round(o.Box.Y0), round(o.Box.Y1); o != want[i] {
 			t.Errorf("object %d is %+v, want %+v", i, o, want[i])
 		}
 	}
-	if s, err := d.Sample(1); err != nil || s.Objects != nil {
+	if s, err := d.Sample(1); err != nil || detection.Of(s) != nil {
 		t.Errorf("without a file: %v, %+v", err, s)
 	}
-	if s, err := d.Sample(2); err != nil || s.Objects == nil || len(s.Objects) != 0 {
+	if s, err := d.Sample(2); err != nil || detection.Of(s) == nil || len(detection.Of(s)) != 0 {
 		t.Errorf("with an empty file: %v, %+v", err, s)
 	}
 
 	d, err = Open(data.Source{Path: filepath.Join(dir, "data.yaml"), Split: "val"})
-	if err != nil || !d.Labels().Masks {
+	if err != nil || !d.Labels()[detection.Name].Masks {
 		t.Fatal(err)
 	}
 	s, err = d.Sample(0)
-	if err != nil || s.Objects[0].Mask == nil || !s.Objects[0].Mask.At(10, 3) || s.Objects[0].Mask.At(3, 6) || s.Objects[0].Box.Y1 != 8 {
+	if err != nil || detection.Of(s)[0].Mask == nil || !detection.Of(s)[0].Mask.At(10, 3) || detection.Of(s)[0].Mask.At(3, 6) || detection.Of(s)[0].Box.Y1 != 8 {
 		t.Errorf("polygon: %v, %+v", err, s)
 	}
 	if d, err = Open(data.Source{Path: dir, Split: "test"}); err != nil || !slices.Equal(keys(d), []string{"val/d", "train/a"}) {
@@ -101,7 +102,7 @@ func TestLayouts(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if s, err := d.Sample(0); err != nil || len(s.Objects) != 1 || s.Objects[0].Class != 1 || !slices.Equal(d.Labels().Detection, []string{"dog", "cat"}) {
+		if s, err := d.Sample(0); err != nil || len(detection.Of(s)) != 1 || detection.Of(s)[0].Class != 1 || !slices.Equal(d.Labels()[detection.Name].Classes, []string{"dog", "cat"}) {
 			t.Errorf("%s: %v, %+v", name, err, s)
 		}
 	}
@@ -214,7 +215,7 @@ func TestLinesAreDeclaredOrUnmistakable(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if o := s.Objects[0]; o.Box != c.box || o.Score != c.score || (o.Mask != nil) != c.mask {
+		if o := detection.Of(s)[0]; o.Box != c.box || o.Score != c.score || (o.Mask != nil) != c.mask {
 			t.Errorf("%s: %+v", name, o)
 		}
 	}
@@ -232,7 +233,7 @@ func TestKeysAreUnique(t *testing.T) {
 			continue
 		}
 		for i := range d.Len() {
-			if s, err := d.Sample(i); err != nil || s.Objects[0].Class != i {
+			if s, err := d.Sample(i); err != nil || detection.Of(s)[0].Class != i {
 				t.Errorf("split %q, sample %d: %v, %+v", split, i, err, s)
 			}
 		}
@@ -256,11 +257,11 @@ func TestFilesOfLabels(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, ok := want[s.Key]
-		if got := len(s.Objects); !ok || n < 0 && s.Objects != nil || n >= 0 && got != n || data.Carries(d, i, data.Detection) != (n >= 0) {
-			t.Errorf("%s: %+v, want %d", s.Key, s.Objects, n)
+		if got := len(detection.Of(s)); !ok || n < 0 && detection.Of(s) != nil || n >= 0 && got != n || data.Carries(d, i, detection.Name) != (n >= 0) {
+			t.Errorf("%s: %+v, want %d", s.Key, detection.Of(s), n)
 		}
-		if s.Key == "c" && !slices.Equal(s.Unknown, []int{0}) {
-			t.Errorf("the class of an object without area is unknown: %v", s.Unknown)
+		if s.Key == "c" && !slices.Equal(detection.Unknown(s), []int{0}) {
+			t.Errorf("the class of an object without area is unknown: %v", detection.Unknown(s))
 		}
 	}
 	notes := strings.Join(data.Notes(d), "\n")
@@ -281,7 +282,7 @@ func TestPathsOfOthers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if s, err := d.Sample(0); err != nil || len(s.Objects) != 1 {
+		if s, err := d.Sample(0); err != nil || len(detection.Of(s)) != 1 {
 			t.Errorf("%s: %v, %+v", name, err, s)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 
 	"must/atomicfile"
-	"must/data"
 	"must/metric/rle"
+	"must/task/detection"
 )
 
 type cocoImage struct {
@@ -48,7 +48,7 @@ type cocoCategory struct {
 // the annotated one, else the mask's, else the box's; its score is a field that COCO does not know.
 // Images whose objects are unknown are left out.
 func COCO(s Source, path string) error {
-	if err := s.need(data.Detection, "COCO JSON"); err != nil {
+	if err := s.need(detection.Name, "COCO JSON"); err != nil {
 		return err
 	}
 	return atomicfile.Write(path, func(w io.Writer) error { return s.cocoFile(w, filepath.Dir(path)) })
@@ -58,7 +58,7 @@ func COCO(s Source, path string) error {
 // Source.Images, the images in PART.
 func COCOFolder(s Source, dir string) error {
 	part := cmp.Or(s.Part, "train")
-	if err := s.need(data.Detection, "COCO JSON"); err != nil {
+	if err := s.need(detection.Name, "COCO JSON"); err != nil {
 		return err
 	}
 	return fill(dir, func(f *folder) error {
@@ -95,8 +95,8 @@ func (s Source) cocoFile(w io.Writer, temp string) error {
 
 // writeCOCO writes the file up to the last annotation, and the entries of the list of images.
 func (s Source) writeCOCO(w, images io.Writer) error {
-	categories := make([]cocoCategory, len(s.Labels.Detection))
-	for i, name := range s.Labels.Detection {
+	categories := make([]cocoCategory, len(s.Labels[detection.Name].Classes))
+	for i, name := range s.Labels[detection.Name].Classes {
 		categories[i] = cocoCategory{i + 1, name}
 	}
 	b, err := json.Marshal(categories)
@@ -111,14 +111,14 @@ func (s Source) writeCOCO(w, images io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if r.Objects == nil {
+		if detection.Of(r.Sample) == nil {
 			continue
 		}
 		image++
 		if err := item(images, image, cocoImage{image, s.file(r.Key), r.W, r.H}); err != nil {
 			return err
 		}
-		for _, o := range r.Objects {
+		for _, o := range detection.Of(r.Sample) {
 			annotation++
 			a := cocoAnnotation{
 				ID: annotation, Image: image, Category: o.Class + 1, Score: o.Score,
@@ -159,7 +159,7 @@ func item(w io.Writer, n int, v any) error {
 
 // WriteCOCO writes an instances file of a few images, whose entries wait in memory.
 func WriteCOCO(w io.Writer, s Source) error {
-	if err := s.need(data.Detection, "COCO JSON"); err != nil {
+	if err := s.need(detection.Name, "COCO JSON"); err != nil {
 		return err
 	}
 	var images bytes.Buffer

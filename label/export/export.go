@@ -19,6 +19,10 @@ import (
 	"must/data/imagefile"
 	"must/data/npy"
 	"must/label/shards"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // A Source is what is exported.
@@ -180,22 +184,22 @@ func fill(dir string, fn func(*folder) error) error {
 // Maps writes the semantic maps as palette PNGs, KEY.png, and the names of the classes as
 // classes.txt. A pixel's index is its class, 255 is ignore.
 func Maps(s Source, dir string) error {
-	if err := s.need(data.Segmentation, "PNG maps"); err != nil {
+	if err := s.need(segmentation.Name, "PNG maps"); err != nil {
 		return err
 	}
 	return fill(dir, func(f *folder) error {
-		if err := f.write("classes.txt", lines(s.Labels.Segmentation)); err != nil {
+		if err := f.write("classes.txt", lines(s.Labels[segmentation.Name].Classes)); err != nil {
 			return err
 		}
 		for r, err := range s.Records {
 			if err != nil {
 				return err
 			}
-			if r.Semantic == nil {
+			if segmentation.Of(r.Sample) == nil {
 				continue
 			}
 			var b bytes.Buffer
-			if err := shards.EncodeMap(&b, r.Semantic); err != nil {
+			if err := shards.EncodeMap(&b, segmentation.Of(r.Sample)); err != nil {
 				return fmt.Errorf("map of %s: %w", r.Key, err)
 			}
 			if err := f.write(r.Key+".png", b.Bytes()); err != nil {
@@ -209,12 +213,12 @@ func Maps(s Source, dir string) error {
 // Arrays writes float32 arrays: classification/KEY.npy [K], depth/KEY.npy [H, W] with NaN for
 // invalid, normals/KEY.npy [H, W, 3] with zeros for invalid; classification/classes.txt has the names.
 func Arrays(s Source, dir string) error {
-	if !s.Labels.Has(data.Classification) && !s.Labels.Has(data.Depth) && !s.Labels.Has(data.Normals) {
+	if !s.Labels.Has(classification.Name) && !s.Labels.Has(depth.Name) && !s.Labels.Has(normals.Name) {
 		return errors.New("export as .npy: the labels have no classification, depth or normals")
 	}
 	return fill(dir, func(f *folder) error {
-		if s.Labels.Has(data.Classification) {
-			if err := f.write("classification/classes.txt", lines(s.Labels.Classification)); err != nil {
+		if s.Labels.Has(classification.Name) {
+			if err := f.write("classification/classes.txt", lines(s.Labels[classification.Name].Classes)); err != nil {
 				return err
 			}
 		}
@@ -234,24 +238,24 @@ func (f *folder) writeArrays(r shards.Record) error {
 	array := func(task string, values []float32, shape ...int) error {
 		return f.write(task+"/"+r.Key+".npy", npy.Append(nil, npy.Float32, shape, values))
 	}
-	if r.Class != nil {
-		if err := array(data.Classification, r.Class, len(r.Class)); err != nil {
+	if classification.Of(r.Sample) != nil {
+		if err := array(classification.Name, classification.Of(r.Sample), len(classification.Of(r.Sample))); err != nil {
 			return err
 		}
 	}
-	if r.Depth != nil {
-		if err := array(data.Depth, r.Depth.Pix, r.H, r.W); err != nil {
+	if depth.Of(r.Sample) != nil {
+		if err := array(depth.Name, depth.Of(r.Sample).Pix, r.H, r.W); err != nil {
 			return err
 		}
 	}
-	if r.Normals == nil {
+	if normals.Of(r.Sample) == nil {
 		return nil
 	}
-	v := make([]float32, 0, 3*len(r.Normals.Pix))
-	for _, n := range r.Normals.Pix {
+	v := make([]float32, 0, 3*len(normals.Of(r.Sample).Pix))
+	for _, n := range normals.Of(r.Sample).Pix {
 		v = append(v, n[:]...)
 	}
-	return array(data.Normals, v, r.H, r.W, 3)
+	return array(normals.Name, v, r.H, r.W, 3)
 }
 
 func lines(names []string) []byte { return []byte(strings.Join(names, "\n") + "\n") }

@@ -17,6 +17,11 @@ import (
 	"must/data"
 	"must/data/npy"
 	"must/label/shards"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // scene has three labelled images, one that is broken and one that only has a class.
@@ -26,31 +31,33 @@ func (scene) Len() int         { return 5 }
 func (scene) Key(i int) string { return []string{"a/x", "a/y.1", "broken", "b/none", "plain"}[i] }
 func (scene) Labels() data.Labels {
 	return data.Labels{
-		Classification: []string{"day", "night"}, Detection: []string{"zebra", "ape & co"}, Masks: true,
-		Segmentation: []string{"sky", "grass"}, Depth: data.Metric, Normals: true,
+		classification.Name: {Classes: []string{"day", "night"}}, detection.Name: {Classes: []string{"zebra", "ape & co"}, Masks: true},
+		segmentation.Name: {Classes: []string{"sky", "grass"}}, depth.Name: {Units: data.Metric}, normals.Name: {},
 	}
 }
 
 func (d scene) Sample(i int) (*data.Sample, error) {
-	s := &data.Sample{Key: d.Key(i), Image: image.NewRGBA(image.Rect(0, 0, 8, 4)), Class: []float32{0.25, 0.75}}
+	s := &data.Sample{Key: d.Key(i), Image: image.NewRGBA(image.Rect(0, 0, 8, 4)), Known: data.Know(classification.New([]float32{0.25, 0.75}))}
 	if s.Key == "broken" {
 		return nil, &data.SampleError{Key: s.Key, Err: io.ErrUnexpectedEOF}
 	}
 	if s.Key == "plain" {
 		return s, nil
 	}
-	s.Objects = []data.Object{}
+	detection.Set(s, []data.Object{})
 	if i < 2 {
-		s.Objects = []data.Object{
+		detection.Set(s, []data.Object{
 			{Box: data.Box{X0: 1, Y0: 0, X1: 5, Y1: 2}, Class: 1, Score: 0.5,
 				Mask: &data.Mask{Rect: image.Rect(1, 0, 3, 2), Pix: []uint8{1, 1, 0, 1}}},
 			{Box: data.Box{X0: 6.2, Y0: 2.4, X1: 7.8, Y1: 9}, Class: 0, Score: 0.9, Crowd: true, Area: 2},
-		}
+		})
 	}
-	s.Semantic, s.Depth, s.Normals = data.NewGrid[uint8](8, 4), data.NewGrid[float32](8, 4), data.NewGrid[[3]float32](8, 4)
-	s.Semantic.Pix[1], s.Semantic.Pix[2] = 1, data.Ignore
-	s.Depth.Pix[3] = float32(math.NaN())
-	s.Normals.Pix[4] = [3]float32{0, 0, -1}
+	segmentation.Set(s, data.NewGrid[uint8](8, 4))
+	depth.Set(s, data.NewGrid[float32](8, 4))
+	normals.Set(s, data.NewGrid[[3]float32](8, 4))
+	segmentation.Of(s).Pix[1], segmentation.Of(s).Pix[2] = 1, data.Ignore
+	depth.Of(s).Pix[3] = float32(math.NaN())
+	normals.Of(s).Pix[4] = [3]float32{0, 0, -1}
 	return s, nil
 }
 
@@ -211,7 +218,7 @@ func TestRefuses(t *testing.T) {
 	bad := func(r shards.Record, err error) Source {
 		return Source{Labels: scene{}.Labels(), Records: func(yield func(shards.Record, error) bool) { yield(r, err) }}
 	}
-	climb := shards.Record{Sample: &data.Sample{Key: "../../x", Objects: []data.Object{}}, W: 1, H: 1}
+	climb := shards.Record{Sample: &data.Sample{Key: "../../x", Known: data.Know(detection.New([]data.Object{}))}, W: 1, H: 1}
 	fault := errors.New("damaged")
 	for name, s := range map[string]Source{"climbing key": bad(climb, nil), "damaged shard": bad(shards.Record{}, fault)} {
 		out := filepath.Join(dir, "out")

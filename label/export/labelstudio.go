@@ -11,6 +11,9 @@ import (
 	"strings"
 
 	"must/data"
+	"must/task/classification"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 // Label Studio: predictions are lists of results, each of which names the control of the project's
@@ -97,14 +100,14 @@ func InterfaceFor(l data.Labels) (in *Interface, config string) {
 		}
 		fmt.Fprintf(&b, "  </%s>\n", kind)
 	}
-	if l.Has(data.Classification) {
-		add("Choices", "class", "Choice", l.Classification)
+	if l.Has(classification.Name) {
+		add("Choices", "class", "Choice", l[classification.Name].Classes)
 	}
-	if l.Has(data.Detection) {
-		add("RectangleLabels", "box", "Label", l.Detection)
+	if l.Has(detection.Name) {
+		add("RectangleLabels", "box", "Label", l[detection.Name].Classes)
 	}
-	if l.Has(data.Segmentation) {
-		add("BrushLabels", "area", "Label", l.Segmentation)
+	if l.Has(segmentation.Name) {
+		add("BrushLabels", "area", "Label", l[segmentation.Name].Classes)
 	}
 	b.WriteString("</View>\n")
 	return in, b.String()
@@ -163,32 +166,32 @@ func (in *Interface) Predict(s *data.Sample, w, h int, l data.Labels, version st
 		})
 		p.Score += float64(score)
 	}
-	if s.Class != nil {
+	if classification.Of(s) != nil {
 		best := 0
-		for i, q := range s.Class {
-			if q > s.Class[best] {
+		for i, q := range classification.Of(s) {
+			if q > classification.Of(s)[best] {
 				best = i
 			}
 		}
-		name := l.Classification[best]
-		add("Choices", name, s.Class[best], StudioValue{Choices: []string{name}})
+		name := l[classification.Name].Classes[best]
+		add("Choices", name, classification.Of(s)[best], StudioValue{Choices: []string{name}})
 	}
 	percent := func(v float64, of int) *float64 {
 		v *= 100 / float64(of)
 		return &v
 	}
-	for _, o := range s.Objects {
-		name := l.Detection[o.Class]
+	for _, o := range detection.Of(s) {
+		name := l[detection.Name].Classes[o.Class]
 		add("RectangleLabels", name, o.Score, StudioValue{
 			X: percent(o.Box.X0, w), Y: percent(o.Box.Y0, h), Width: percent(o.Box.W(), w), Height: percent(o.Box.H(), h),
 			Rotation: new(float64), Rectangles: []string{name},
 		})
 	}
-	if s.Semantic != nil {
-		for class, name := range l.Segmentation {
-			mask := make([]bool, len(s.Semantic.Pix))
+	if segmentation.Of(s) != nil {
+		for class, name := range l[segmentation.Name].Classes {
+			mask := make([]bool, len(segmentation.Of(s).Pix))
 			some := false
-			for i, c := range s.Semantic.Pix {
+			for i, c := range segmentation.Of(s).Pix {
 				mask[i] = int(c) == class
 				some = some || mask[i]
 			}
@@ -346,7 +349,7 @@ func LabelStudio(s Source, dir, version string, address func(file string) string
 				if err != nil {
 					return err
 				}
-				if r.Class == nil && r.Objects == nil && r.Semantic == nil {
+				if classification.Of(r.Sample) == nil && detection.Of(r.Sample) == nil && segmentation.Of(r.Sample) == nil {
 					continue
 				}
 				p, _ := in.Predict(r.Sample, r.W, r.H, s.Labels, version)

@@ -16,6 +16,11 @@ import (
 	"must/data/images"
 	"must/data/npy"
 	"must/label/shards"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // TestWriteForPeers writes a small set of images, labels of all tasks in shards, and every export into
@@ -35,11 +40,11 @@ func TestWriteForPeers(t *testing.T) {
 	}
 	labels := filepath.Join(dir, "labels")
 	w, err := shards.NewWriter(labels, d, shards.Provenance{Program: "peers test", Tasks: map[string]shards.Task{
-		data.Classification: {DType: npy.Float32, Classes: []string{"day", "night"}},
-		data.Detection:      {Classes: []string{"zebra", "ape & co"}, Masks: true},
-		data.Segmentation:   {Classes: []string{"sky", "grass", "road"}},
-		data.Depth:          {DType: npy.Float16, Units: data.Metric},
-		data.Normals:        {DType: npy.Float32},
+		classification.Name: {DType: npy.Float32, Classes: []string{"day", "night"}},
+		detection.Name:      {Classes: []string{"zebra", "ape & co"}, Masks: true},
+		segmentation.Name:   {Classes: []string{"sky", "grass", "road"}},
+		depth.Name:          {DType: npy.Float16, Units: data.Metric},
+		normals.Name:        {DType: npy.Float32},
 	}}, shards.Options{ShardSize: 10})
 	if err != nil {
 		t.Fatal(err)
@@ -111,23 +116,26 @@ func invent(i int, s *data.Sample) {
 	r := rand.New(rand.NewPCG(3, uint64(i)))
 	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
 	p := r.Float32()
-	s.Class, s.Objects = []float32{p, 1 - p}, []data.Object{}
+	classification.Set(s, []float32{p, 1 - p})
+	detection.Set(s, []data.Object{})
 	for range i % 5 {
 		x, y := r.IntN(w-10), r.IntN(h-10)
 		m := &data.Mask{Rect: image.Rect(x, y, x+3+r.IntN(7), y+3+r.IntN(7))}
 		for range m.Rect.Dx() * m.Rect.Dy() {
 			m.Pix = append(m.Pix, uint8(r.IntN(2)))
 		}
-		s.Objects = append(s.Objects, data.Object{Class: r.IntN(2), Score: 0.5 + r.Float32()/2, Mask: m, Box: data.Box{
-			X0: float64(m.Rect.Min.X) + r.Float64()/2, Y0: float64(m.Rect.Min.Y), X1: float64(m.Rect.Max.X), Y1: float64(m.Rect.Max.Y)}})
+		detection.Set(s, append(detection.Of(s), data.Object{Class: r.IntN(2), Score: 0.5 + r.Float32()/2, Mask: m, Box: data.Box{
+			X0: float64(m.Rect.Min.X) + r.Float64()/2, Y0: float64(m.Rect.Min.Y), X1: float64(m.Rect.Max.X), Y1: float64(m.Rect.Max.Y)}}))
 	}
-	s.Semantic, s.Depth, s.Normals = data.NewGrid[uint8](w, h), data.NewGrid[float32](w, h), data.NewGrid[[3]float32](w, h)
+	segmentation.Set(s, data.NewGrid[uint8](w, h))
+	depth.Set(s, data.NewGrid[float32](w, h))
+	normals.Set(s, data.NewGrid[[3]float32](w, h))
 	for j := range w * h {
-		s.Semantic.Pix[j] = []uint8{0, 1, 2, data.Ignore}[r.IntN(4)]
-		s.Depth.Pix[j] = 10 * r.Float32()
-		s.Normals.Pix[j] = [3]float32{0, 0.6, -0.8}
+		segmentation.Of(s).Pix[j] = []uint8{0, 1, 2, data.Ignore}[r.IntN(4)]
+		depth.Of(s).Pix[j] = 10 * r.Float32()
+		normals.Of(s).Pix[j] = [3]float32{0, 0.6, -0.8}
 		if r.IntN(8) == 0 {
-			s.Depth.Pix[j], s.Normals.Pix[j] = float32(math.NaN()), [3]float32{}
+			depth.Of(s).Pix[j], normals.Of(s).Pix[j] = float32(math.NaN()), [3]float32{}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"must/data"
 	"must/label/shards"
+	"must/task/detection"
 )
 
 type vocAnnotation struct {
@@ -46,11 +47,11 @@ type vocBox struct {
 // belong into JPEGImages/; with Source.Images they are written there, and listed even if their objects
 // are unknown.
 func VOC(s Source, dir string) error {
-	if err := s.need(data.Detection, "Pascal VOC"); err != nil {
+	if err := s.need(detection.Name, "Pascal VOC"); err != nil {
 		return err
 	}
 	return fill(dir, func(f *folder) error {
-		if err := f.write("classes.txt", lines(s.Labels.Detection)); err != nil {
+		if err := f.write("classes.txt", lines(s.Labels[detection.Name].Classes)); err != nil {
 			return err
 		}
 		if err := f.root.MkdirAll("ImageSets/Main", 0o777); err != nil {
@@ -66,7 +67,7 @@ func VOC(s Source, dir string) error {
 			if err != nil {
 				return err
 			}
-			if r.Objects == nil {
+			if detection.Of(r.Sample) == nil {
 				if !s.Images {
 					continue
 				}
@@ -97,8 +98,8 @@ func (s Source) vocAnnotation(r shards.Record) vocAnnotation {
 		Filename: path.Base(file),
 		Size:     vocSize{r.W, r.H, 3},
 	}
-	for _, o := range r.Objects {
-		v := vocObject{Name: s.Labels.Detection[o.Class], Pose: "Unspecified", Box: vocPixels(o.Box, r.W, r.H)}
+	for _, o := range detection.Of(r.Sample) {
+		v := vocObject{Name: s.Labels[detection.Name].Classes[o.Class], Pose: "Unspecified", Box: vocPixels(o.Box, r.W, r.H)}
 		if o.Crowd {
 			v.Difficult = 1
 		}

@@ -7,6 +7,7 @@ import (
 
 	"must/data"
 	"must/label/shards"
+	"must/task/detection"
 )
 
 type yoloConfig struct {
@@ -21,10 +22,10 @@ type yoloConfig struct {
 // whose objects are unknown has none. Crowds are left out. The images belong into images/ beside
 // labels/, under their keys; with Source.Images they are written there.
 func YOLO(s Source, dir string) error {
-	if err := s.need(data.Detection, "YOLO"); err != nil {
+	if err := s.need(detection.Name, "YOLO"); err != nil {
 		return err
 	}
-	config, err := yaml.Marshal(yoloConfig{".", "images", "images", s.Labels.Detection})
+	config, err := yaml.Marshal(yoloConfig{".", "images", "images", s.Labels[detection.Name].Classes})
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func YOLO(s Source, dir string) error {
 			if err != nil {
 				return err
 			}
-			if r.Objects == nil {
+			if detection.Of(r.Sample) == nil {
 				continue
 			}
 			if err := f.write("labels/"+r.Key+".txt", yoloLines(r)); err != nil {
@@ -49,7 +50,7 @@ func YOLO(s Source, dir string) error {
 
 func yoloLines(r shards.Record) (b []byte) {
 	w, h := float64(r.W), float64(r.H)
-	for _, o := range r.Objects {
+	for _, o := range detection.Of(r.Sample) {
 		box := o.Box.Clip(r.W, r.H)
 		if o.Crowd || box.Area() == 0 {
 			continue

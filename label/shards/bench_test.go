@@ -7,13 +7,18 @@ import (
 
 	"must/data"
 	"must/data/npy"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // BenchmarkAdd stores labels of depth (float16), class map and ten objects of a 512×512 image.
 func BenchmarkAdd(b *testing.B) {
 	s := photo()
 	p := provenance()
-	delete(p.Tasks, data.Normals)
+	delete(p.Tasks, normals.Name)
 	w, err := NewWriter(b.TempDir(), blank(1<<14), p, Options{ShardSize: 1 << 14})
 	if err != nil {
 		b.Fatal(err)
@@ -35,7 +40,7 @@ func BenchmarkAdd(b *testing.B) {
 // BenchmarkRead reads them back.
 func BenchmarkRead(b *testing.B) {
 	p := provenance()
-	delete(p.Tasks, data.Normals)
+	delete(p.Tasks, normals.Name)
 	dir := b.TempDir()
 	w, err := NewWriter(dir, blank(20), p, Options{})
 	if err != nil {
@@ -74,12 +79,12 @@ func BenchmarkMerge(b *testing.B) {
 	const n = 100_000
 	dir := b.TempDir()
 	p := Provenance{Tasks: map[string]Task{
-		data.Depth: {DType: npy.Float16, Units: data.Metric}, data.Classification: {DType: npy.Float32, Classes: []string{"a", "b"}}}}
+		depth.Name: {DType: npy.Float16, Units: data.Metric}, classification.Name: {DType: npy.Float32, Classes: []string{"a", "b"}}}}
 	w, err := NewWriter(dir, blank(n), p, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 2, 2)), Class: []float32{0, 1}, Depth: data.NewGrid[float32](2, 2)}
+	s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 2, 2)), Known: data.Know(classification.New([]float32{0, 1}), depth.New(data.NewGrid[float32](2, 2)))}
 	for {
 		shard, ok, err := w.Claim(b.Context())
 		if err != nil {
@@ -124,11 +129,12 @@ func (p photos) Sample(i int) (*data.Sample, error) {
 
 // photo is a sample with labels as smooth as those of photographs.
 func photo() *data.Sample {
-	s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 512, 512)), Class: make([]float32, 3)}
-	s.Semantic, s.Depth = data.NewGrid[uint8](512, 512), data.NewGrid[float32](512, 512)
-	for i := range s.Depth.Pix {
+	s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 512, 512)), Known: data.Know(classification.New(make([]float32, 3)))}
+	segmentation.Set(s, data.NewGrid[uint8](512, 512))
+	depth.Set(s, data.NewGrid[float32](512, 512))
+	for i := range depth.Of(s).Pix {
 		x, y := i%512, i/512
-		s.Semantic.Pix[i], s.Depth.Pix[i] = uint8((x*x+y*y)/180000), 1+float32(x*y)/1e4
+		segmentation.Of(s).Pix[i], depth.Of(s).Pix[i] = uint8((x*x+y*y)/180000), 1+float32(x*y)/1e4
 	}
 	for i := range 10 {
 		m := &data.Mask{Rect: image.Rect(40*i, 30*i, 40*i+100, 30*i+100), Pix: make([]uint8, 100*100)}
@@ -138,8 +144,8 @@ func photo() *data.Sample {
 			}
 		}
 		r := m.Rect
-		s.Objects = append(s.Objects, data.Object{Class: i % 2, Score: 0.9, Mask: m,
-			Box: data.Box{X0: float64(r.Min.X), Y0: float64(r.Min.Y), X1: float64(r.Max.X), Y1: float64(r.Max.Y)}})
+		detection.Set(s, append(detection.Of(s), data.Object{Class: i % 2, Score: 0.9, Mask: m,
+			Box: data.Box{X0: float64(r.Min.X), Y0: float64(r.Min.Y), X1: float64(r.Max.X), Y1: float64(r.Max.Y)}}))
 	}
 	return s
 }

@@ -14,34 +14,39 @@ import (
 
 	"must/data"
 	"must/data/npy"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // encode appends the entry of one task to buf. size is the frame of the image.
 func encode(buf *bytes.Buffer, task string, t Task, s *data.Sample, size image.Point) error {
 	switch task {
-	case data.Classification:
-		if len(s.Class) != len(t.Classes) {
-			return fmt.Errorf("%d probabilities for %d classes", len(s.Class), len(t.Classes))
+	case classification.Name:
+		if len(classification.Of(s)) != len(t.Classes) {
+			return fmt.Errorf("%d probabilities for %d classes", len(classification.Of(s)), len(t.Classes))
 		}
-		return encodeNPY(buf, t.DType, []int{len(s.Class)}, s.Class, false)
-	case data.Detection:
+		return encodeNPY(buf, t.DType, []int{len(classification.Of(s))}, classification.Of(s), false)
+	case detection.Name:
 		return encodeObjects(buf, t, s, size)
-	case data.Segmentation:
-		if err := sameFrame(s.Semantic.W, s.Semantic.H, len(s.Semantic.Pix), size); err != nil {
+	case segmentation.Name:
+		if err := sameFrame(segmentation.Of(s).W, segmentation.Of(s).H, len(segmentation.Of(s).Pix), size); err != nil {
 			return err
 		}
-		return encodeMap(buf, t, s.Semantic)
-	case data.Depth:
-		if err := sameFrame(s.Depth.W, s.Depth.H, len(s.Depth.Pix), size); err != nil {
+		return encodeMap(buf, t, segmentation.Of(s))
+	case depth.Name:
+		if err := sameFrame(depth.Of(s).W, depth.Of(s).H, len(depth.Of(s).Pix), size); err != nil {
 			return err
 		}
-		return encodeNPY(buf, t.DType, []int{size.Y, size.X}, s.Depth.Pix, true)
+		return encodeNPY(buf, t.DType, []int{size.Y, size.X}, depth.Of(s).Pix, true)
 	default:
-		if err := sameFrame(s.Normals.W, s.Normals.H, len(s.Normals.Pix), size); err != nil {
+		if err := sameFrame(normals.Of(s).W, normals.Of(s).H, len(normals.Of(s).Pix), size); err != nil {
 			return err
 		}
-		v := make([]float32, 0, 3*len(s.Normals.Pix))
-		for _, n := range s.Normals.Pix {
+		v := make([]float32, 0, 3*len(normals.Of(s).Pix))
+		for _, n := range normals.Of(s).Pix {
 			v = append(v, n[:]...)
 		}
 		return encodeNPY(buf, t.DType, []int{size.Y, size.X, 3}, v, false)
@@ -51,23 +56,23 @@ func encode(buf *bytes.Buffer, task string, t Task, s *data.Sample, size image.P
 // decode parses an entry into the sample. size is the frame of the image.
 func decode(b []byte, task string, t Task, s *data.Sample, size image.Point) (err error) {
 	switch task {
-	case data.Classification:
+	case classification.Name:
 		s.Class, err = decodeNPY(b, []int{len(t.Classes)}, false)
-	case data.Detection:
+	case detection.Name:
 		s.Objects, s.Unknown, err = decodeObjects(b, t, size)
-	case data.Segmentation:
+	case segmentation.Name:
 		s.Semantic, err = decodeMap(b, t, size)
-	case data.Depth:
+	case depth.Name:
 		var v []float32
 		if v, err = decodeNPY(b, []int{size.Y, size.X}, true); err == nil {
-			s.Depth = &data.Grid[float32]{W: size.X, H: size.Y, Pix: v}
+			depth.Set(s, &data.Grid[float32]{W: size.X, H: size.Y, Pix: v})
 		}
 	default:
 		var v []float32
 		if v, err = decodeNPY(b, []int{size.Y, size.X, 3}, false); err == nil {
-			s.Normals = data.NewGrid[[3]float32](size.X, size.Y)
-			for i := range s.Normals.Pix {
-				s.Normals.Pix[i] = [3]float32(v[3*i:])
+			normals.Set(s, data.NewGrid[[3]float32](size.X, size.Y))
+			for i := range normals.Of(s).Pix {
+				normals.Of(s).Pix[i] = [3]float32(v[3*i:])
 			}
 		}
 	}
@@ -137,11 +142,11 @@ type object struct {
 }
 
 func encodeObjects(buf *bytes.Buffer, t Task, s *data.Sample, size image.Point) error {
-	if err := checkUnknown(s.Unknown, t); err != nil {
+	if err := checkUnknown(detection.Unknown(s), t); err != nil {
 		return err
 	}
-	list := objectList{size.X, size.Y, make([]object, len(s.Objects)), s.Unknown}
-	for i, o := range s.Objects {
+	list := objectList{size.X, size.Y, make([]object, len(detection.Of(s))), detection.Unknown(s)}
+	for i, o := range detection.Of(s) {
 		if err := checkObject(o, t); err != nil {
 			return fmt.Errorf("object %d: %w", i, err)
 		}

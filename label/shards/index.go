@@ -22,6 +22,11 @@ import (
 
 	"must/data"
 	"must/data/npy"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	normalslabel "must/task/normals"
+	"must/task/segmentation"
 )
 
 const (
@@ -70,20 +75,19 @@ type Task struct {
 
 // Labels returns what the labels of a set mean.
 func (p Provenance) Labels() data.Labels {
-	_, normals := p.Tasks[data.Normals]
+	_, normals := p.Tasks[normalslabel.Name]
 	return data.Labels{
-		Classification: p.Tasks[data.Classification].Classes,
-		Detection:      p.Tasks[data.Detection].Classes,
-		Masks:          p.Tasks[data.Detection].Masks,
-		Segmentation:   p.Tasks[data.Segmentation].Classes,
-		Depth:          p.Tasks[data.Depth].Units,
-		Normals:        normals,
+		classification.Name: {Classes: p.Tasks[classification.Name].Classes},
+		detection.Name:      {Classes: p.Tasks[detection.Name].Classes, Masks: p.Tasks[detection.Name].Masks},
+		segmentation.Name:   {Classes: p.Tasks[segmentation.Name].Classes},
+		depth.Name:          {Units: p.Tasks[depth.Name].Units},
+		Normals:             normals,
 	}
 }
 
 // tasks lists the tasks of the set in the order of data.Tasks.
 func (p Provenance) tasks() []string {
-	return slices.DeleteFunc(slices.Clone(data.Tasks), func(t string) bool { _, ok := p.Tasks[t]; return !ok })
+	return slices.DeleteFunc(slices.Clone(data.Tasks()), func(t string) bool { _, ok := p.Tasks[t]; return !ok })
 }
 
 // validate refuses what cannot be written or read back.
@@ -93,25 +97,25 @@ func (p Provenance) validate() error {
 	}
 	for name, t := range p.Tasks {
 		switch name {
-		case data.Classification, data.Depth, data.Normals:
+		case classification.Name, depth.Name, normalslabel.Name:
 			if t.DType != npy.Float16 && t.DType != npy.Float32 {
 				return fmt.Errorf("%s: dtype is %q, not %s or %s", name, t.DType, npy.Float16, npy.Float32)
 			}
-		case data.Detection, data.Segmentation:
+		case detection.Name, segmentation.Name:
 		default:
 			return fmt.Errorf("there is no task %q", name)
 		}
 		switch name {
-		case data.Classification, data.Detection, data.Segmentation:
+		case classification.Name, detection.Name, segmentation.Name:
 			if len(t.Classes) == 0 {
 				return fmt.Errorf("%s: no class names", name)
 			}
-		case data.Depth:
+		case depth.Name:
 			if t.Units != data.Metric && t.Units != data.Inverse {
 				return fmt.Errorf("depth: units are %q, not %s or %s", t.Units, data.Metric, data.Inverse)
 			}
 		}
-		if name == data.Segmentation && len(t.Classes) > data.Ignore {
+		if name == segmentation.Name && len(t.Classes) > data.Ignore {
 			return fmt.Errorf("segmentation: %d classes, a map holds at most %d", len(t.Classes), data.Ignore)
 		}
 	}
@@ -127,7 +131,7 @@ func (p Provenance) differences(q Provenance) []string {
 	} else if p.Dataset.SHA256 != q.Dataset.SHA256 {
 		add("the dataset has other samples or another order (%s, now %s)", p.Dataset.Name, q.Dataset.Name)
 	}
-	for _, name := range data.Tasks {
+	for _, name := range data.Tasks() {
 		a, inP := p.Tasks[name]
 		b, inQ := q.Tasks[name]
 		switch {
@@ -333,9 +337,9 @@ func validKey(key string) bool { return fs.ValidPath(key) && key != "." }
 // ext is the extension of a task's entries.
 func ext(task string) string {
 	switch task {
-	case data.Detection:
+	case detection.Name:
 		return ".json"
-	case data.Segmentation:
+	case segmentation.Name:
 		return ".png"
 	}
 	return ".npy"

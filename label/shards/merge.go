@@ -17,7 +17,7 @@ func Merge(base data.Dataset, dir string) (data.Dataset, error) {
 		return nil, err
 	}
 	l := base.Labels()
-	for _, task := range data.Tasks {
+	for _, task := range data.Tasks() {
 		if err := l.Conflict(set.Labels(), task); err != nil {
 			return nil, fmt.Errorf("labels in %s do not go with those of the dataset: %w; label with a teacher of the dataset's own classes and units", dir, err)
 		}
@@ -106,7 +106,7 @@ func (m *merged) Sample(i int) (*data.Sample, error) {
 	slot := int(m.slots[i])
 	pseudo := &data.Sample{Key: s.Key}
 	for _, task := range m.set.index.tasks() {
-		if s.Has(task) && m.own.Unknown[task] == nil {
+		if s.Has(task) && m.own[task].Unknown == nil {
 			continue
 		}
 		shard := m.set.index.Shards[slot/m.set.index.ShardSize].Name

@@ -25,6 +25,11 @@ import (
 
 	"must/data"
 	"must/data/npy"
+	"must/task/classification"
+	depthlabel "must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 // images is a dataset of n unlabelled images of a few pixels whose keys have slashes and dots.
@@ -50,11 +55,11 @@ func (d images) Sample(i int) (*data.Sample, error) {
 
 func provenance() Provenance {
 	return Provenance{Program: "must test", Dataset: Dataset{Name: "images"}, Tasks: map[string]Task{
-		data.Classification: {Teacher: "c.safetensors", SHA256: "c0", DType: npy.Float32, Classes: []string{"a", "b", "c"}},
-		data.Detection:      {Teacher: "d.safetensors", SHA256: "d0", Threshold: 0.5, Classes: []string{"<x>", "é"}, Masks: true},
-		data.Segmentation:   {Teacher: "s.safetensors", SHA256: "50", Threshold: 0.5, Classes: []string{"k", "l", "m"}},
-		data.Depth:          {Teacher: "z.safetensors", SHA256: "20", DType: npy.Float16, Units: data.Inverse},
-		data.Normals:        {Teacher: "n.safetensors", SHA256: "a0", DType: npy.Float16},
+		classification.Name: {Teacher: "c.safetensors", SHA256: "c0", DType: npy.Float32, Classes: []string{"a", "b", "c"}},
+		detection.Name:      {Teacher: "d.safetensors", SHA256: "d0", Threshold: 0.5, Classes: []string{"<x>", "é"}, Masks: true},
+		segmentation.Name:   {Teacher: "s.safetensors", SHA256: "50", Threshold: 0.5, Classes: []string{"k", "l", "m"}},
+		depthlabel.Name:     {Teacher: "z.safetensors", SHA256: "20", DType: npy.Float16, Units: data.Inverse},
+		normals.Name:        {Teacher: "n.safetensors", SHA256: "a0", DType: npy.Float16},
 	}}
 }
 
@@ -62,20 +67,22 @@ func provenance() Provenance {
 func predict(i int, s *data.Sample) *data.Sample {
 	r := rand.New(rand.NewPCG(1, uint64(i)))
 	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
-	p := &data.Sample{Key: s.Key, Image: s.Image, Class: []float32{r.Float32(), r.Float32(), r.Float32()}, Objects: []data.Object{}}
+	p := &data.Sample{Key: s.Key, Image: s.Image, Known: data.Know(classification.New([]float32{r.Float32(), r.Float32(), r.Float32()}), detection.New([]data.Object{}))}
 	for range i % 3 {
 		m := &data.Mask{Rect: image.Rect(1, 1, 4, 3), Pix: []uint8{1, 0, 1, 0, 1, 1}}
-		p.Objects = append(p.Objects, data.Object{
-			Box: data.Box{X0: 1, Y0: 1, X1: 4, Y1: 2.5}, Class: r.IntN(2), Score: r.Float32(), Mask: m})
+		detection.Set(p, append(detection.Of(p), data.Object{
+			Box: data.Box{X0: 1, Y0: 1, X1: 4, Y1: 2.5}, Class: r.IntN(2), Score: r.Float32(), Mask: m}))
 	}
-	p.Semantic, p.Depth, p.Normals = data.NewGrid[uint8](w, h), data.NewGrid[float32](w, h), data.NewGrid[[3]float32](w, h)
-	for j := range p.Depth.Pix {
-		p.Semantic.Pix[j] = []uint8{0, 1, 2, data.Ignore}[r.IntN(4)]
-		p.Depth.Pix[j] = float32(r.IntN(100)) / 4
+	segmentation.Set(p, data.NewGrid[uint8](w, h))
+	depthlabel.Set(p, data.NewGrid[float32](w, h))
+	normals.Set(p, data.NewGrid[[3]float32](w, h))
+	for j := range depthlabel.Of(p).Pix {
+		segmentation.Of(p).Pix[j] = []uint8{0, 1, 2, data.Ignore}[r.IntN(4)]
+		depthlabel.Of(p).Pix[j] = float32(r.IntN(100)) / 4
 		if r.IntN(5) == 0 {
-			p.Depth.Pix[j] = float32(math.NaN())
+			depthlabel.Of(p).Pix[j] = float32(math.NaN())
 		} else {
-			p.Normals.Pix[j] = [3]float32{0, 0, -1}
+			normals.Of(p).Pix[j] = [3]float32{0, 0, -1}
 		}
 	}
 	return p
@@ -196,7 +203,7 @@ func TestRoundTrip(t *testing.T) {
 	if err := set.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if x := set.Index(); x.Skipped != 2 || len(x.Shards) != 3 || x.Shards[2].Files[data.Depth].Samples != 5 {
+	if x := set.Index(); x.Skipped != 2 || len(x.Shards) != 3 || x.Shards[2].Files[depthlabel.Name].Samples != 5 {
 		t.Errorf("index %+v", x)
 	}
 	n := 0
@@ -232,17 +239,18 @@ func indexOf(d data.Dataset, key string) int {
 func TestMergeKeepsTruth(t *testing.T) {
 	dir, d := t.TempDir(), images{n: 25}
 	fill(t, dir, d, provenance(), Options{ShardSize: 10})
-	base := images{n: 40, labels: data.Labels{Classification: []string{"a", "b", "c"}, Detection: []string{"<x>", "é"}},
+	base := images{n: 40, labels: data.Labels{classification.Name: {Classes: []string{"a", "b", "c"}}, detection.Name: {Classes: []string{"<x>", "é"}}},
 		fill: func(i int, s *data.Sample) {
 			if i%2 == 0 {
-				s.Class, s.Objects = []float32{0, 1, 0}, []data.Object{}
+				classification.Set(s, []float32{0, 1, 0})
+				detection.Set(s, []data.Object{})
 			}
 		}}
 	merged, err := Merge(base, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !merged.Labels().Masks || merged.Labels().Depth != data.Inverse {
+	if !merged.Labels()[detection.Name].Masks || merged.Labels()[depthlabel.Name].Units != data.Inverse {
 		t.Errorf("labels %+v", merged.Labels())
 	}
 	for _, i := range []int{4, 5, 30, 31} {
@@ -260,11 +268,11 @@ func TestMergeKeepsTruth(t *testing.T) {
 		}
 	}
 
-	base.labels.Classification = []string{"a", "c", "b"}
+	base.labels = base.labels.With(classification.Name, data.Meaning{Classes: []string{"a", "c", "b"}})
 	if _, err := Merge(base, dir); err == nil || !strings.Contains(err.Error(), `class 1 is "c"`) {
 		t.Errorf("other classes: %v", err)
 	}
-	base.labels = data.Labels{Depth: data.Metric}
+	base.labels = data.Labels{depthlabel.Name: {Units: data.Metric}}
 	if _, err := Merge(base, dir); err == nil || !strings.Contains(err.Error(), "inverse") {
 		t.Errorf("other units: %v", err)
 	}
@@ -293,7 +301,8 @@ func TestPartialLabels(t *testing.T) {
 		sample, _ := d.Sample(i)
 		full := predict(i, sample)
 		if i == 1 {
-			full.Objects, full.Depth = nil, nil
+			detection.Set(full, nil)
+			depthlabel.Set(full, nil)
 		}
 		if err := s.Add(full); err != nil {
 			t.Fatal(err)
@@ -311,7 +320,7 @@ func TestPartialLabels(t *testing.T) {
 	}
 	for i, want := range []bool{true, false, true} {
 		s, err := merged.Sample(i)
-		if err != nil || s.Has(data.Detection) != want || s.Has(data.Depth) != want || !s.Has(data.Normals) {
+		if err != nil || s.Has(detection.Name) != want || s.Has(depthlabel.Name) != want || !s.Has(normals.Name) {
 			t.Errorf("sample %d: %v %+v", i, err, s)
 		}
 	}
@@ -328,14 +337,14 @@ func TestAddRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, spoil := range map[string]func(*data.Sample){
-		"2 probabilities":        func(s *data.Sample) { s.Class = s.Class[:2] },
-		"value 1 is NaN":         func(s *data.Sample) { s.Class[1] = float32(math.NaN()) },
-		"class 9 of 2":           func(s *data.Sample) { s.Objects = []data.Object{{Class: 9}} },
-		"inverted":               func(s *data.Sample) { s.Objects = []data.Object{{Box: data.Box{X0: 1}}} },
-		"not finite":             func(s *data.Sample) { s.Objects = []data.Object{{Score: float32(math.Inf(1))}} },
-		"class 3 of 3":           func(s *data.Sample) { s.Semantic.Pix[2] = 3 },
-		"it is 2×2, the image":   func(s *data.Sample) { s.Semantic = data.NewGrid[uint8](2, 2) },
-		"does not fit in float1": func(s *data.Sample) { s.Depth.Pix[0] = 1e6 },
+		"2 probabilities":        func(s *data.Sample) { classification.Set(s, classification.Of(s)[:2]) },
+		"value 1 is NaN":         func(s *data.Sample) { classification.Of(s)[1] = float32(math.NaN()) },
+		"class 9 of 2":           func(s *data.Sample) { detection.Set(s, []data.Object{{Class: 9}}) },
+		"inverted":               func(s *data.Sample) { detection.Set(s, []data.Object{{Box: data.Box{X0: 1}}}) },
+		"not finite":             func(s *data.Sample) { detection.Set(s, []data.Object{{Score: float32(math.Inf(1))}}) },
+		"class 3 of 3":           func(s *data.Sample) { segmentation.Of(s).Pix[2] = 3 },
+		"it is 2×2, the image":   func(s *data.Sample) { segmentation.Set(s, data.NewGrid[uint8](2, 2)) },
+		"does not fit in float1": func(s *data.Sample) { depthlabel.Of(s).Pix[0] = 1e6 },
 		"came where":             func(s *data.Sample) { s.Key = d.Key(2) },
 		"no image":               func(s *data.Sample) { s.Image = nil },
 	} {
@@ -360,13 +369,13 @@ func TestOtherProvenanceIsRefused(t *testing.T) {
 	before := contents(t, dir)
 	change := func(f func(t *Task)) Provenance {
 		p := provenance()
-		task := p.Tasks[data.Depth]
+		task := p.Tasks[depthlabel.Name]
 		f(&task)
-		p.Tasks[data.Depth] = task
+		p.Tasks[depthlabel.Name] = task
 		return p
 	}
 	fewer := provenance()
-	delete(fewer.Tasks, data.Normals)
+	delete(fewer.Tasks, normals.Name)
 	for want, p := range map[string]Provenance{
 		"depth: the teacher was z.safetensors (sha256 20…), now z2.safetensors (sha256 99…)": change(func(t *Task) { t.Teacher, t.SHA256 = "z2.safetensors", "99" }),
 		"depth: the threshold was 0, now 0.3":                                                change(func(t *Task) { t.Threshold = 0.3 }),
@@ -428,7 +437,7 @@ func TestDamage(t *testing.T) {
 	whole := t.TempDir()
 	fill(t, whole, d, provenance(), Options{ShardSize: 10})
 	want := contents(t, whole)
-	depth := filepath.Join(data.Depth, "shard-000001.tar")
+	depth := filepath.Join(depthlabel.Name, "shard-000001.tar")
 
 	for name, damage := range map[string]func(path string) error{
 		"cut":     func(path string) error { return os.Truncate(path, 3000) },
@@ -583,7 +592,7 @@ func TestMemberNames(t *testing.T) {
 		"a%2Eb/..c":     "a%252Eb/%2E%2Ec.npy",
 		"x\\y:z/\x7fok": "x\\y:z/%7Fok.npy",
 	} {
-		if got := memberName(key, data.Depth); got != want {
+		if got := memberName(key, depthlabel.Name); got != want {
 			t.Errorf("%q is stored as %q, want %q", key, got, want)
 		}
 	}
@@ -593,9 +602,9 @@ func TestMemberNames(t *testing.T) {
 func TestMemoryIsFlat(t *testing.T) {
 	held := func(n int) (writing, merged float64) {
 		d := blank(n)
-		p := Provenance{Tasks: map[string]Task{data.Depth: {DType: npy.Float16, Units: data.Metric}}}
+		p := Provenance{Tasks: map[string]Task{depthlabel.Name: {DType: npy.Float16, Units: data.Metric}}}
 		dir := t.TempDir()
-		label := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 16, 16)), Depth: data.NewGrid[float32](16, 16)}
+		label := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 16, 16)), Known: data.Know(depthlabel.New(data.NewGrid[float32](16, 16)))}
 		w, err := NewWriter(dir, d, p, Options{ShardSize: 500})
 		if err != nil {
 			t.Fatal(err)
@@ -665,7 +674,7 @@ func FuzzEntry(f *testing.F) {
 	size := image.Pt(6, 5)
 	p := provenance()
 	s, _ := d.Sample(1)
-	for i, task := range data.Tasks {
+	for i, task := range data.Tasks() {
 		var b bytes.Buffer
 		if err := encode(&b, task, p.Tasks[task], predict(1, s), size); err != nil {
 			f.Fatal(err)
@@ -673,7 +682,7 @@ func FuzzEntry(f *testing.F) {
 		f.Add(uint8(i), b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
-		task := data.Tasks[int(i)%len(data.Tasks)]
+		task := data.Tasks()[int(i)%len(data.Tasks())]
 		s := &data.Sample{}
 		if err := decode(b, task, p.Tasks[task], s, size); err != nil {
 			return
@@ -719,21 +728,21 @@ func FuzzManifest(f *testing.F) {
 // images that have no label at all everything.
 func TestMergeAddsUnknownClasses(t *testing.T) {
 	dir := t.TempDir()
-	own := images{n: 4, labels: data.Labels{Detection: []string{"é"}, Segmentation: []string{"m", "other"}}, fill: func(i int, s *data.Sample) {
+	own := images{n: 4, labels: data.Labels{detection.Name: {Classes: []string{"é"}}, segmentation.Name: {Classes: []string{"m", "other"}}}, fill: func(i int, s *data.Sample) {
 		if i == 3 {
 			return // not annotated
 		}
-		s.Objects = []data.Object{{Box: data.Box{X1: 2, Y1: 2}, Score: 1}}
-		s.Semantic = data.NewGrid[uint8](s.Image.Rect.Dx(), s.Image.Rect.Dy())
-		for j := range s.Semantic.Pix {
-			s.Semantic.Pix[j] = uint8(j % 2)
+		detection.Set(s, []data.Object{{Box: data.Box{X1: 2, Y1: 2}, Score: 1}})
+		segmentation.Set(s, data.NewGrid[uint8](s.Image.Rect.Dx(), s.Image.Rect.Dy()))
+		for j := range segmentation.Of(s).Pix {
+			segmentation.Of(s).Pix[j] = uint8(j % 2)
 		}
 	}}
 	var mappings []data.Mapping
-	for task, to := range map[string][]string{data.Detection: provenance().Tasks[data.Detection].Classes, data.Segmentation: provenance().Tasks[data.Segmentation].Classes} {
-		m, err := data.MapClasses(task, own.labels.Detection, to, nil)
-		if task == data.Segmentation {
-			m, err = data.MapClasses(task, own.labels.Segmentation, to, nil)
+	for task, to := range map[string][]string{detection.Name: provenance().Tasks[detection.Name].Classes, segmentation.Name: provenance().Tasks[segmentation.Name].Classes} {
+		m, err := data.MapClasses(task, own.labels[detection.Name].Classes, to, nil)
+		if task == segmentation.Name {
+			m, err = data.MapClasses(task, own.labels[segmentation.Name].Classes, to, nil)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -753,7 +762,7 @@ func TestMergeAddsUnknownClasses(t *testing.T) {
 	for i := range d.Len() {
 		sample, _ := d.Sample(i)
 		p := predict(i, sample)
-		p.Objects = []data.Object{{Class: 0, Score: 0.5, Box: data.Box{X1: 1, Y1: 1}}, {Class: 1, Score: 0.75, Box: data.Box{X1: 1, Y1: 1}}}
+		detection.Set(p, []data.Object{{Class: 0, Score: 0.5, Box: data.Box{X1: 1, Y1: 1}}, {Class: 1, Score: 0.75, Box: data.Box{X1: 1, Y1: 1}}})
 		data.Lack(sample, d.Labels(), p)
 		if err := s.Add(p); err != nil {
 			t.Fatal(err)
@@ -778,17 +787,17 @@ func TestMergeAddsUnknownClasses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Unknown != nil || len(s.Objects) != 2 {
-			t.Errorf("sample %d: %+v", i, s.Objects)
+		if detection.Unknown(s) != nil || len(detection.Of(s)) != 2 {
+			t.Errorf("sample %d: %+v", i, detection.Of(s))
 		}
 		if i == 3 {
 			continue
 		}
-		if s.Objects[0].Class != 1 || s.Objects[0].Score != 1 || s.Objects[1].Class != 0 {
-			t.Errorf("sample %d: %+v", i, s.Objects)
+		if detection.Of(s)[0].Class != 1 || detection.Of(s)[0].Score != 1 || detection.Of(s)[1].Class != 0 {
+			t.Errorf("sample %d: %+v", i, detection.Of(s))
 		}
-		for j, c := range s.Semantic.Pix {
-			if want := predict(i, s).Semantic.Pix[j]; j%2 == 0 && c != 2 || j%2 == 1 && want < 2 && c != want || j%2 == 1 && want >= 2 && c != data.Ignore {
+		for j, c := range segmentation.Of(s).Pix {
+			if want := segmentation.Of(predict(i, s)).Pix[j]; j%2 == 0 && c != 2 || j%2 == 1 && want < 2 && c != want || j%2 == 1 && want >= 2 && c != data.Ignore {
 				t.Errorf("sample %d: pixel %d is %d, predicted %d", i, j, c, want)
 			}
 		}
@@ -800,8 +809,8 @@ func TestMergeAddsUnknownClasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for r, err := range set.All() {
-		if err != nil || (r.Key == own.Key(3)) != (r.Unknown == nil) {
-			t.Errorf("%v: label of %s: %v", err, r.Key, r.Unknown)
+		if err != nil || (r.Key == own.Key(3)) != (detection.Unknown(r.Sample) == nil) {
+			t.Errorf("%v: label of %s: %v", err, r.Key, detection.Unknown(r.Sample))
 		}
 	}
 }

@@ -22,6 +22,11 @@ import (
 	"must/data/npy"
 	"must/data/scenes"
 	"must/data/voc"
+	"must/task/classification"
+	depthlabel "must/task/depth"
+	"must/task/detection"
+	"must/task/normals"
+	"must/task/segmentation"
 )
 
 func main() {
@@ -134,7 +139,7 @@ func imageNet(d dir) {
 	ids := []string{"n01440764", "n01443537", "n01484850", "n01491361", "n01494475", "n01496331", "n01498041", "n01514668"}
 	classes, _ := render("objects", "train", side)
 	var names []string
-	for i, c := range classes.Classification {
+	for i, c := range classes[classification.Name].Classes {
 		names = append(names, ids[i]+" "+c)
 	}
 	d.lines("LOC_synset_mapping.txt", names...)
@@ -142,7 +147,7 @@ func imageNet(d dir) {
 		_, samples := render("objects", part, side)
 		truth := []string{"ImageId,PredictionString"}
 		for i, s := range samples {
-			id := ids[argmax(s.Class)]
+			id := ids[argmax(classification.Of(s))]
 			if part == "train" {
 				d.jpeg(fmt.Sprintf("train/%s/%[1]s_%d.JPEG", id, i+1), s.Image)
 				continue
@@ -168,7 +173,7 @@ func objects365(d dir) {
 	for part, patch := range map[string]string{"train": "v1/patch8/objects365_v1_", "val": "v2/patch16/objects365_v2_"} {
 		l, samples := render("crowds", part, side)
 		var f instances
-		for c, name := range l.Detection {
+		for c, name := range l[detection.Name].Classes {
 			f.Categories = append(f.Categories, map[string]any{"id": c + 1, "name": name + " ", "supercategory": ""})
 		}
 		for i, s := range samples {
@@ -176,7 +181,7 @@ func objects365(d dir) {
 			f.Images = append(f.Images, map[string]any{"id": i + 1, "file_name": "images/" + file, "width": side, "height": side, "license": 5, "url": ""})
 			_, below, _ := strings.Cut(file, "/")
 			d.jpeg(part+"/"+below, s.Image)
-			for _, o := range s.Objects {
+			for _, o := range detection.Of(s) {
 				f.Annotations = append(f.Annotations, map[string]any{"id": len(f.Annotations) + 1, "image_id": i + 1, "category_id": o.Class + 1,
 					"bbox": bbox(o.Box), "area": o.Box.Area(), "iscrowd": 0, "isfake": 0})
 			}
@@ -194,15 +199,15 @@ func coco(d dir) {
 	for _, part := range []string{"train", "val"} {
 		l, samples := render("stuff", part, side)
 		thing := func(class int) int { // the index of a semantic class among things, -1 for stuff
-			for i, name := range l.Detection {
-				if name == l.Segmentation[class] {
+			for i, name := range l[detection.Name].Classes {
+				if name == l[segmentation.Name].Classes[class] {
 					return i
 				}
 			}
 			return -1
 		}
 		var f instances
-		for c, name := range l.Segmentation {
+		for c, name := range l[segmentation.Name].Classes {
 			isThing := 0
 			if thing(c) >= 0 {
 				isThing = 1
@@ -215,18 +220,18 @@ func coco(d dir) {
 			f.Images = append(f.Images, map[string]any{"id": i + 1, "file_name": stem + ".jpg", "width": side, "height": side})
 			segment := make([]int, side*side) // its id
 			category := map[int]int{}
-			for p, c := range s.Semantic.Pix {
+			for p, c := range segmentation.Of(s).Pix {
 				if c != data.Ignore {
 					segment[p] = 300 + int(c) // more than a byte holds
 					category[segment[p]] = 2*int(c) + 1
 				}
 			}
-			for k, o := range s.Objects {
+			for k, o := range detection.Of(s) {
 				for y := range side {
 					for x := range side {
-						if p := y*side + x; o.Mask.At(x, y) && s.Semantic.Pix[p] != data.Ignore && thing(int(s.Semantic.Pix[p])) == o.Class {
+						if p := y*side + x; o.Mask.At(x, y) && segmentation.Of(s).Pix[p] != data.Ignore && thing(int(segmentation.Of(s).Pix[p])) == o.Class {
 							segment[p] = 1000 + k
-							category[segment[p]] = 2*int(s.Semantic.Pix[p]) + 1
+							category[segment[p]] = 2*int(segmentation.Of(s).Pix[p]) + 1
 						}
 					}
 				}
@@ -261,7 +266,7 @@ func depthPairs(d dir) {
 		_, samples := render("ranges", part, side)
 		for i, s := range samples {
 			d.jpeg(fmt.Sprintf("%s/images/%04d.jpg", part, i), s.Image)
-			d.npy(fmt.Sprintf("%s/depth/%04d.npy", part, i), []int{side, side}, s.Depth.Pix)
+			d.npy(fmt.Sprintf("%s/depth/%04d.npy", part, i), []int{side, side}, depthlabel.Of(s).Pix)
 		}
 	}
 }
@@ -272,7 +277,7 @@ func cifar100(d dir) {
 		l, samples := render("fine", part, side)
 		var records []byte
 		for _, s := range samples {
-			records = append(records, 0, uint8(argmax(s.Class)))
+			records = append(records, 0, uint8(argmax(classification.Of(s))))
 			for channel := range 3 {
 				for p := range side * side {
 					records = append(records, s.Image.Pix[4*p+channel])
@@ -282,8 +287,8 @@ func cifar100(d dir) {
 		d.file(part+".bin", records)
 		fine := make([]string, 100)
 		for i := range fine {
-			if fine[i] = fmt.Sprintf("class_%d", i); i < len(l.Classification) {
-				fine[i] = strings.ReplaceAll(l.Classification[i], " ", "_")
+			if fine[i] = fmt.Sprintf("class_%d", i); i < len(l[classification.Name].Classes) {
+				fine[i] = strings.ReplaceAll(l[classification.Name].Classes[i], " ", "_")
 			}
 		}
 		d.lines("fine_label_names.txt", fine...)
@@ -306,7 +311,7 @@ func pascal(d dir) {
 				d.jpeg("JPEGImages/"+id+".jpg", s.Image)
 				var x strings.Builder
 				fmt.Fprintf(&x, "<annotation>\n\t<filename>%s.jpg</filename>\n\t<size><width>%d</width><height>%[2]d</height><depth>3</depth></size>\n", id, side)
-				for _, o := range s.Objects {
+				for _, o := range detection.Of(s) {
 					fmt.Fprintf(&x, "\t<object><name>%s</name><difficult>0</difficult><bndbox><xmin>%.0f</xmin><ymin>%.0f</ymin><xmax>%.0f</xmax><ymax>%.0f</ymax></bndbox></object>\n",
 						voc.Classes[o.Class], math.Floor(o.Box.X0)+1, math.Floor(o.Box.Y0)+1, math.Ceil(o.Box.X1), math.Ceil(o.Box.Y1))
 				}
@@ -323,7 +328,7 @@ func pascal(d dir) {
 			id := fmt.Sprintf("2012_%s%d", part, i)
 			ids = append(ids, id)
 			d.jpeg("JPEGImages/"+id+".jpg", s.Image)
-			d.png("SegmentationClass/"+id+".png", &image.Paletted{Pix: s.Semantic.Pix, Stride: side, Rect: s.Image.Rect, Palette: palette()})
+			d.png("SegmentationClass/"+id+".png", &image.Paletted{Pix: segmentation.Of(s).Pix, Stride: side, Rect: s.Image.Rect, Palette: palette()})
 		}
 		d.lines("ImageSets/Segmentation/"+part+".txt", ids...)
 	}
@@ -342,7 +347,7 @@ func ade20k(d dir) {
 	for folder, part := range map[string]string{"training": "train", "validation": "val"} {
 		l, samples := render("rooms", part, side)
 		info := []string{"Idx\tRatio\tTrain\tVal\tStuff\tName"}
-		for i, name := range l.Segmentation {
+		for i, name := range l[segmentation.Name].Classes {
 			info = append(info, fmt.Sprintf("%d\t0.1\t1\t1\t0\t%s, thing", i+1, name))
 		}
 		d.lines("objectInfo150.txt", info...)
@@ -350,7 +355,7 @@ func ade20k(d dir) {
 			stem := fmt.Sprintf("%s/ADE_%s_%08d", folder, part, i+1)
 			d.jpeg("images/"+stem+".jpg", s.Image)
 			grey := image.NewGray(s.Image.Rect)
-			for p, c := range s.Semantic.Pix {
+			for p, c := range segmentation.Of(s).Pix {
 				grey.Pix[p] = c + 1 // 255 becomes 0, other
 			}
 			d.png("annotations/"+stem+".png", grey)
@@ -369,7 +374,7 @@ func nyu(d dir) {
 			list = append(list, fmt.Sprintf("/%s /%s 518.8579", rgb, depth))
 			d.jpeg(root+"/"+rgb, s.Image)
 			grey := image.NewGray16(s.Image.Rect)
-			for p, z := range s.Depth.Pix {
+			for p, z := range depthlabel.Of(s).Pix {
 				if z == z {
 					grey.SetGray16(p%side, p/side, color.Gray16{uint16(math.Round(float64(z) * 1000))})
 				}
@@ -387,7 +392,7 @@ func diode(d dir) {
 			stem := fmt.Sprintf("%s/indoors/scene_%05d/scan_%05d/%05[2]d_%05[3]d_indoors_000_%03d", part, i/2, i, 10*i)
 			d.png(stem+".png", s.Image)
 			var v []float32
-			for _, n := range s.Normals.Pix {
+			for _, n := range normals.Of(s).Pix {
 				v = append(v, n[0], 0-n[1], 0-n[2]) // y up, z towards the camera
 			}
 			d.npy(stem+"_normal.npy", []int{side, side, 3}, v)
