@@ -7,12 +7,10 @@ package augment
 
 import (
 	"fmt"
-	"image"
 	"math"
 	"math/rand/v2"
 
 	"must/data"
-	"must/task/detection"
 )
 
 // Fill is the colour of padding: the ImageNet mean, which normalisation turns into about zero.
@@ -66,16 +64,11 @@ func (c Config) scales() (lo, hi float64) {
 }
 
 // Train returns a random Size×Size view of s: scaled, placed at random (cropped where larger than
-// Size, padded with Fill where smaller), flipped, its colours changed. Semantic is padded with
-// Ignore, Depth with NaN, Normals with zero. Label maps are sampled at the nearest pixel, so that
-// depths keep their values; the image is resampled bilinearly, antialiased when it shrinks.
-//
-// Boxes are clipped to what is visible, and where an object with a mask is cut, to the rest of its
-// mask. An object goes when less than a tenth of its box, less than a pixel of a side or nothing of
-// its mask is left; crowds stay as long as anything of them does.
+// Size, padded with Fill where smaller), flipped, its colours changed; its labels move with it, each as
+// its task says. The image is resampled bilinearly, antialiased when it shrinks.
 //
 // It takes the same number of draws from rng for every sample and Config. s is not changed; the
-// result shares its Class.
+// result may share labels with it.
 func (c Config) Train(s *data.Sample, rng *rand.Rand) *data.Sample {
 	flip := rng.Float64() < c.Flip
 	uScale, uX, uY := rng.Float64(), rng.Float64(), rng.Float64()
@@ -84,42 +77,42 @@ func (c Config) Train(s *data.Sample, rng *rand.Rand) *data.Sample {
 	lo, hi := c.scales()
 	size := s.Image.Bounds().Size()
 	w, h := fit(size.X, size.Y, float64(c.Size)*(lo+(hi-lo)*uScale))
-	v := view{
-		x: axis{n: size.X, scaled: w, offset: place(c.Size, w, uX), canvas: c.Size, flip: flip},
-		y: axis{n: size.Y, scaled: h, offset: place(c.Size, h, uY), canvas: c.Size},
+	p := data.Placement{
+		X:       data.Axis{N: size.X, Scaled: w, Offset: place(c.Size, w, uX), Canvas: c.Size, Flip: flip},
+		Y:       data.Axis{N: size.Y, Scaled: h, Offset: place(c.Size, h, uY), Canvas: c.Size},
+		Visible: minVisible,
 	}
-	out := v.move(s)
-	detection.Set(out, visible(detection.Of(s), v))
-	jitter.apply(out.Image, v.content())
+	out := move(s, p)
+	jitter.apply(out.Image, p.Content())
 	return out
 }
 
 // Eval returns s letterboxed, without randomness: the longer side scaled to Size, the image in the
 // top left corner, padding as in Train below or right of it. No object is dropped. The frame leads
 // back to the original.
-func (c Config) Eval(s *data.Sample) (*data.Sample, Frame) {
+func (c Config) Eval(s *data.Sample) (*data.Sample, data.Frame) {
 	size := s.Image.Bounds().Size()
 	w, h := fit(size.X, size.Y, float64(c.Size))
 	w, h = min(w, c.Size), min(h, c.Size)
-	v := view{
-		x: axis{n: size.X, scaled: w, canvas: c.Size},
-		y: axis{n: size.Y, scaled: h, canvas: c.Size},
+	p := data.Placement{
+		X: data.Axis{N: size.X, Scaled: w, Canvas: c.Size},
+		Y: data.Axis{N: size.Y, Scaled: h, Canvas: c.Size},
 	}
-	out := v.move(s)
-	detection.Set(out, v.objects(detection.Of(s)))
-	return out, Frame{Size: c.Size, W: w, H: h, SourceW: size.X, SourceH: size.Y}
+	return move(s, p), data.Frame{Size: c.Size, W: w, H: h, SourceW: size.X, SourceH: size.Y}
 }
 
 // Flip mirrors the image and all labels left to right.
 func Flip(s *data.Sample) *data.Sample {
 	size := s.Image.Bounds().Size()
-	v := view{
-		x: axis{n: size.X, scaled: size.X, canvas: size.X, flip: true},
-		y: axis{n: size.Y, scaled: size.Y, canvas: size.Y},
-	}
-	out := v.move(s)
-	detection.Set(out, v.objects(detection.Of(s)))
-	return out
+	return move(s, data.Placement{
+		X: data.Axis{N: size.X, Scaled: size.X, Canvas: size.X, Flip: true},
+		Y: data.Axis{N: size.Y, Scaled: size.Y, Canvas: size.Y},
+	})
+}
+
+// move returns the image and its labels moved onto the canvas.
+func move(s *data.Sample, p data.Placement) *data.Sample {
+	return &data.Sample{Key: s.Key, Image: resample(s.Image, p), Known: p.Move(s.Known)}
 }
 
 // fit returns the size of a w×h image whose longer side is scaled to long, at least 1 px each.
@@ -135,44 +128,4 @@ func place(canvas, scaled int, u float64) int {
 		return -int(u * float64(1-slack))
 	}
 	return int(u * float64(1+slack))
-}
-
-// visible moves the objects and keeps those of which enough is left.
-func visible(objects []data.Object, v view) []data.Object {
-	moved := v.objects(objects)
-	if moved == nil {
-		return nil
-	}
-	kept := moved[:0]
-	for i, o := range moved {
-		full := v.box(objects[i].Box.Clip(v.x.n, v.y.n))
-		cut := o.Box != full
-		if cut && o.Mask != nil {
-			o.Box = intersect(o.Box, o.Mask.Rect)
-		}
-		if o.Area > 0 && full.Area() > 0 {
-			o.Area *= o.Box.Area() / full.Area()
-		}
-		switch {
-		case o.Box.Area() == 0:
-		case o.Crowd:
-			kept = append(kept, o)
-		case o.Box.Area() < minVisible*full.Area() || o.Box.W() < 1 || o.Box.H() < 1:
-		case o.Mask != nil && o.Mask.Rect.Empty():
-		default:
-			kept = append(kept, o)
-		}
-	}
-	return kept
-}
-
-func intersect(b data.Box, r image.Rectangle) data.Box {
-	b = data.Box{
-		X0: max(b.X0, float64(r.Min.X)), Y0: max(b.Y0, float64(r.Min.Y)),
-		X1: min(b.X1, float64(r.Max.X)), Y1: min(b.Y1, float64(r.Max.Y)),
-	}
-	if b.X1 <= b.X0 || b.Y1 <= b.Y0 {
-		return data.Box{}
-	}
-	return b
 }

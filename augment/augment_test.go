@@ -269,7 +269,7 @@ func TestEvalAndRestore(t *testing.T) {
 
 func TestRestoreCoarseMap(t *testing.T) {
 	// A map of a quarter of the frame: 16×16 for 64, of which 16×8 show the image.
-	f := Frame{Size: 64, W: 64, H: 32, SourceW: 128, SourceH: 64}
+	f := data.Frame{Size: 64, W: 64, H: 32, SourceW: 128, SourceH: 64}
 	pred := &data.Sample{Known: data.Know(segmentation.New(data.NewGrid[uint8](16, 16)), depthlabel.New(data.NewGrid[float32](16, 16)), normals.New(data.NewGrid[[3]float32](16, 16)))}
 	for y := range 16 {
 		for x := range 16 {
@@ -322,9 +322,9 @@ func TestResampleEqualsPillow(t *testing.T) {
 				img.Pix[img.PixOffset(x, y)+3] = 255
 			}
 		}
-		whole := resample(img, view{
-			axis{n: w, scaled: c.To[0], canvas: c.To[0]},
-			axis{n: h, scaled: c.To[1], canvas: c.To[1]},
+		whole := resample(img, data.Placement{
+			X: data.Axis{N: w, Scaled: c.To[0], Canvas: c.To[0]},
+			Y: data.Axis{N: h, Scaled: c.To[1], Canvas: c.To[1]},
 		})
 		for i, want := range c.RGB {
 			// Newer Pillows sometimes start with the columns, which rounds differently by one.
@@ -333,9 +333,9 @@ func TestResampleEqualsPillow(t *testing.T) {
 			}
 		}
 		// A crop of the resized image is the same pixels.
-		part := resample(img, view{
-			axis{n: w, scaled: c.To[0], offset: -1, canvas: 5, flip: true},
-			axis{n: h, scaled: c.To[1], offset: 1, canvas: 5},
+		part := resample(img, data.Placement{
+			X: data.Axis{N: w, Scaled: c.To[0], Offset: -1, Canvas: 5, Flip: true},
+			Y: data.Axis{N: h, Scaled: c.To[1], Offset: 1, Canvas: 5},
 		})
 		for y := range 5 {
 			for x := range 5 {

@@ -24,9 +24,9 @@ type Contrast struct {
 // is resampled bilinearly and antialiased, where SimCLR's program takes bicubic values.
 func (c Contrast) View(s *data.Sample, rng *rand.Rand) *data.Sample {
 	part := randomPart(s.Image.Rect, c.MinArea, 1, rng)
-	img := resample(s.Image.SubImage(part).(*image.RGBA), view{
-		x: axis{n: part.Dx(), scaled: c.Size, canvas: c.Size, flip: rng.Float64() < c.Flip},
-		y: axis{n: part.Dy(), scaled: c.Size, canvas: c.Size},
+	img := resample(s.Image.SubImage(part).(*image.RGBA), data.Placement{
+		X: data.Axis{N: part.Dx(), Scaled: c.Size, Canvas: c.Size, Flip: rng.Float64() < c.Flip},
+		Y: data.Axis{N: part.Dy(), Scaled: c.Size, Canvas: c.Size},
 	})
 	if rng.Float64() < c.Jitter {
 		c.Colors.draw(rng).apply(img, img.Rect)

@@ -14,7 +14,7 @@ import (
 func TestFramesThatAreNotSquare(t *testing.T) {
 	img := image.NewRGBA(image.Rect(0, 0, 60, 20))
 	for name, c := range map[string]struct {
-		bring func(*image.RGBA, int, int) (*image.RGBA, Frame)
+		bring func(*image.RGBA, int, int) (*image.RGBA, data.Frame)
 		used  image.Point // of the 30×16 frame
 	}{"letterbox": {Letterbox, image.Pt(30, 10)}, "stretch": {Stretch, image.Pt(30, 16)}} {
 		view, f := c.bring(img, 30, 16)

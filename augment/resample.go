@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"image"
 	"math"
+
+	"must/data"
 )
 
 // weightBits is the fixed-point precision of Pillow's resampler for 8-bit channels.
@@ -15,20 +17,20 @@ type taps struct {
 	weights []uint64
 }
 
-// taps returns the taps of the canvas pixels span() covers: a triangle filter, widened when the
+// tapsOf returns the taps of the canvas pixels that show the image: a triangle filter, widened when the
 // image shrinks so that every source pixel counts. It is Pillow's BILINEAR (Resample.c).
-func (a axis) taps() []taps {
-	lo, hi := a.span()
-	scale := float64(a.n) / float64(a.scaled)
+func tapsOf(a data.Axis) []taps {
+	lo, hi := a.Span()
+	scale := float64(a.N) / float64(a.Scaled)
 	support := max(scale, 1)
 	out := make([]taps, hi-lo)
 	width := int(math.Ceil(support))*2 + 1
 	pool := make([]uint64, 0, width*len(out))
 	k := make([]float64, width)
 	for i := range out {
-		centre := (float64(a.scaledAt(lo+i)) + .5) * scale
+		centre := (float64(a.ScaledAt(lo+i)) + .5) * scale
 		first := max(0, int(centre-support+.5))
-		end := min(a.n, int(centre+support+.5))
+		end := min(a.N, int(centre+support+.5))
 		var sum float64
 		for j := first; j < end; j++ {
 			w := max(0, 1-math.Abs((float64(j)-centre+.5)/support))
@@ -66,10 +68,10 @@ func weigh(pix []uint8, step int, weights []uint64) uint32 {
 	return uint32(even) | uint32(even>>16) | uint32(odd)<<8 | uint32(odd>>8)&0xff000000
 }
 
-// resample draws src onto a canvas as v says, Fill around it.
-func resample(src *image.RGBA, v view) *image.RGBA {
-	dst := image.NewRGBA(image.Rect(0, 0, v.x.canvas, v.y.canvas))
-	content := v.content()
+// resample draws src onto a canvas as p says, Fill around it.
+func resample(src *image.RGBA, p data.Placement) *image.RGBA {
+	dst := image.NewRGBA(image.Rect(0, 0, p.X.Canvas, p.Y.Canvas))
+	content := p.Content()
 	if content != dst.Rect {
 		fill(dst)
 	}
@@ -77,7 +79,7 @@ func resample(src *image.RGBA, v view) *image.RGBA {
 		return dst
 	}
 
-	filter(dst, content.Min, src, v.x.taps(), v.y.taps())
+	filter(dst, content.Min, src, tapsOf(p.X), tapsOf(p.Y))
 	return dst
 }
 

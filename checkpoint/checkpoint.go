@@ -267,7 +267,7 @@ func (c *Checkpoint) Import(classes []string, change func(s *task.Spec)) (n *tas
 	if s.Tasks = []string{name}; name == classification.Name {
 		s.Labels = s.Labels.With(classification.Name, data.Meaning{Classes: classes})
 	} else {
-		s.Labels.Detection, s.Labels.Masks = classes, c.external.Masks()
+		s.Labels = s.Labels.With(name, data.Meaning{Classes: classes, Masks: c.external.Masks()})
 	}
 	if change != nil {
 		change(&s)

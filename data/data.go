@@ -11,19 +11,7 @@ import (
 	"image"
 )
 
-// The tasks a Sample can carry labels for.
-const (
-	Classification = "classification"
-	Detection      = "detection"
-	Segmentation   = "segmentation"
-	Depth          = "depth"
-	Normals        = "normals"
-)
-
-// Tasks lists all tasks in the order in which they are always shown.
-var Tasks = []string{Classification, Detection, Segmentation, Depth, Normals}
-
-// Ignore marks a pixel of a semantic map that neither trains nor counts.
+// Ignore marks a pixel of a class map that neither trains nor counts.
 const Ignore = 255
 
 // A Sample is an image and all that is known about it, in the pixel frame of that image.
@@ -34,36 +22,29 @@ type Sample struct {
 
 	Image *image.RGBA // opaque, bounds start at (0, 0)
 
-	Class      []float32         // distribution over Labels.Classification; nil: unknown
-	Objects    []Object          // nil: unknown; empty: there are none
-	Unknown    []int             // classes, ascending, that Objects does not tell of: there may be some; nil: it tells of all
-	Semantic   *Grid[uint8]      // index into Labels.Segmentation, or Ignore; nil: unknown
-	Confidence *Grid[float32]    // probability of the class in Semantic; predictions only
-	Depth      *Grid[float32]    // in Labels.Depth units, NaN: invalid; nil: unknown
-	Normals    *Grid[[3]float32] // unit vectors, x right, y down, z away from the camera; zero: invalid
+	Known LabelSet // the labels; a task that has none is unknown
 }
 
 // Has reports whether s carries a label for the task.
-func (s *Sample) Has(task string) bool {
-	switch task {
-	case Classification:
-		return s.Class != nil
-	case Detection:
-		return s.Objects != nil
-	case Segmentation:
-		return s.Semantic != nil
-	case Depth:
-		return s.Depth != nil
-	case Normals:
-		return s.Normals != nil
+func (s *Sample) Has(task string) bool { return s.Known.Of(task) != nil }
+
+// Label returns the label of a task, nil where it is unknown.
+func (s *Sample) Label(task string) Label { return s.Known.Of(task) }
+
+// Put makes l the label of its task; nil is ignored.
+func (s *Sample) Put(l Label) {
+	if l != nil {
+		s.Known = s.Known.with(l)
 	}
-	return false
 }
+
+// Forget makes a task unknown.
+func (s *Sample) Forget(task string) { s.Known = s.Known.without(task) }
 
 // An Object is one thing in an image.
 type Object struct {
 	Box   Box
-	Class int     // index into Labels.Detection
+	Class int     // index into the classes of the data set
 	Score float32 // 1 for a true label
 	Mask  *Mask   // nil: unknown
 	Area  float64 // annotated area in px², 0 where the dataset gives none
@@ -112,6 +93,14 @@ func NewGrid[T any](w, h int) *Grid[T] { return &Grid[T]{w, h, make([]T, w*h)} }
 // At returns the value of pixel (x, y).
 func (g *Grid[T]) At(x, y int) T { return g.Pix[y*g.W+x] }
 
+// Check tells whether a map, of what is named, has another size than its image.
+func (g *Grid[T]) Check(what string, size image.Point) error {
+	if g.W != size.X || g.H != size.Y || len(g.Pix) != g.W*g.H {
+		return fmt.Errorf("%s of %d×%d pixels for an image of %d×%d", what, g.W, g.H, size.X, size.Y)
+	}
+	return nil
+}
+
 // Set stores the value of pixel (x, y).
 func (g *Grid[T]) Set(x, y int, v T) { g.Pix[y*g.W+x] = v }
 
@@ -123,42 +112,6 @@ const (
 	// Relative is depth of unknown scale, as files have it; as a label it is Inverse.
 	Relative = "relative"
 )
-
-// Labels says which tasks a dataset has labels for and what their values mean. An empty field is a
-// task without labels.
-type Labels struct {
-	Classification []string `json:"classification,omitempty" yaml:"classification,omitempty"` // class names, by index
-	Detection      []string `json:"detection,omitempty" yaml:"detection,omitempty"`           // class names, by index (no background)
-	Masks          bool     `json:"masks,omitempty" yaml:"masks,omitempty"`                   // objects carry masks
-	Segmentation   []string `json:"segmentation,omitempty" yaml:"segmentation,omitempty"`     // class names, by index
-	Depth          string   `json:"depth,omitempty" yaml:"depth,omitempty"`                   // Metric or Inverse
-	Normals        bool     `json:"normals,omitempty" yaml:"normals,omitempty"`
-
-	// Protocol names the published way of scoring the set, one of metric.Protocols; "": the tasks' usual ones.
-	Protocol string `json:"-" yaml:"-"`
-
-	// Unknown lists, by task, the classes (by index, ascending) that the set's labels do not tell of,
-	// as its own classes are others, see [Remap]: an image may show them without its label saying so.
-	// For classification a list, even if empty, says that some images have no class therefore.
-	Unknown map[string][]int `json:"-" yaml:"-"`
-}
-
-// Has reports whether there are labels for the task.
-func (l Labels) Has(task string) bool {
-	switch task {
-	case Classification:
-		return len(l.Classification) > 0
-	case Detection:
-		return len(l.Detection) > 0
-	case Segmentation:
-		return len(l.Segmentation) > 0
-	case Depth:
-		return l.Depth != ""
-	case Normals:
-		return l.Normals
-	}
-	return false
-}
 
 // A Dataset yields samples by index. It is safe for concurrent use.
 type Dataset interface {

@@ -3,7 +3,6 @@ package data
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 )
@@ -115,40 +114,30 @@ func (m Mapping) Unknown() (unknown []int) {
 //   - an object whose class is none of the space is left out, and samples list, in Unknown, the
 //     classes of the space that d's annotators did not look for.
 //
-// Labels.Unknown lists such classes; pseudo labels may add them ([Fill]).
+// Meaning.Unknown lists such classes; pseudo labels may add them ([Fill]).
 func Remap(d Dataset, mappings ...Mapping) Dataset {
-	r := remapped{Dataset: d, labels: d.Labels(), at: map[string][]int{}}
-	r.labels.Unknown = maps.Clone(r.labels.Unknown)
+	r := remapped{Dataset: d, labels: d.Labels()}
 	for _, m := range mappings {
 		if m.Same() || !r.labels.Has(m.Task) {
 			continue
 		}
-		r.at[m.Task] = m.At
-		switch m.Task {
-		case Classification:
-			r.labels.Classification = m.To
-		case Detection:
-			r.labels.Detection = m.To
-		case Segmentation:
-			r.labels.Segmentation = m.To
-		default:
+		mean := r.labels[m.Task]
+		if mean.Classes == nil {
 			panic("data: " + m.Task + " has no classes")
 		}
-		u := m.Unknown()
-		if m.Task == Classification { // an image's class, where it is known, is the whole label
-			if !slices.Contains(m.At, -1) {
-				continue
+		mean.Classes = m.To
+		switch u := m.Unknown(); {
+		case !kinds[TaskOf(m.Task)].Whole:
+			if u != nil {
+				mean.Unknown = u
 			}
-			u = append([]int{}, u...)
+		case slices.Contains(m.At, -1):
+			mean.Unknown = append([]int{}, u...)
 		}
-		if u != nil {
-			if r.labels.Unknown == nil {
-				r.labels.Unknown = map[string][]int{}
-			}
-			r.labels.Unknown[m.Task] = u
-		}
+		r.labels = r.labels.With(m.Task, mean)
+		r.mappings = append(r.mappings, m)
 	}
-	if len(r.at) == 0 {
+	if len(r.mappings) == 0 {
 		return d
 	}
 	return r
@@ -156,8 +145,8 @@ func Remap(d Dataset, mappings ...Mapping) Dataset {
 
 type remapped struct {
 	Dataset
-	labels Labels
-	at     map[string][]int // by task
+	labels   Labels
+	mappings []Mapping
 }
 
 func (r remapped) Labels() Labels { return r.labels }
@@ -167,180 +156,39 @@ func (r remapped) Sample(i int) (*Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at, ok := r.at[Classification]; ok && s.Class != nil {
-		s.Class = mapClass(s.Class, at, len(r.labels.Classification))
-	}
-	if at, ok := r.at[Detection]; ok && s.Objects != nil {
-		s.Unknown = append(mapUnknown(s.Unknown, at), r.labels.Unknown[Detection]...)
-		if slices.Sort(s.Unknown); len(s.Unknown) > 0 {
-			s.Unknown = slices.Compact(s.Unknown)
+	for _, m := range r.mappings {
+		l := s.Label(m.Task)
+		if l == nil {
+			continue
 		}
-		kept := s.Objects[:0]
-		for _, o := range s.Objects {
-			if o.Class = at[o.Class]; o.Class >= 0 {
-				kept = append(kept, o)
-			}
-		}
-		s.Objects = kept
-	}
-	if at, ok := r.at[Segmentation]; ok && s.Semantic != nil {
-		var to [256]uint8
-		for c := range to {
-			to[c] = Ignore
-			if c < len(at) && at[c] >= 0 {
-				to[c] = uint8(at[c])
-			}
-		}
-		for p, c := range s.Semantic.Pix {
-			s.Semantic.Pix[p] = to[c]
-		}
+		s.Forget(m.Task)
+		s.Put(l.Remap(m, r.labels[m.Task].Unknown))
 	}
 	return s, nil
 }
 
-// mapUnknown maps the classes that a label does not tell of.
-func mapUnknown(unknown []int, at []int) (to []int) {
-	for _, c := range unknown {
-		if at[c] >= 0 {
-			to = append(to, at[c])
-		}
-	}
-	return to
-}
-
-// mapClass maps a distribution; nil where some of it is on a class that maps to nothing.
-func mapClass(class []float32, at []int, n int) []float32 {
-	to := make([]float32, n)
-	for i, p := range class {
-		switch {
-		case at[i] >= 0:
-			to[at[i]] += p
-		case p > 0:
-			return nil
-		}
-	}
-	return to
-}
-
-// Invert returns d with its metric depth as inverse depth, so that it can join sets of unknown scale and
-// shift; any other depth stays as it is.
-func Invert(d Dataset) Dataset {
-	if d.Labels().Depth != Metric {
-		return d
-	}
-	return inverted{d}
-}
-
-type inverted struct{ Dataset }
-
-func (v inverted) Labels() Labels {
-	l := v.Dataset.Labels()
-	l.Depth = Inverse
-	return l
-}
-
-func (v inverted) Sample(i int) (*Sample, error) {
-	s, err := v.Dataset.Sample(i)
-	if err == nil && s.Depth != nil {
-		InvertDepth(s.Depth)
-	}
-	return s, err
-}
-
-// InvertDepth replaces depth by its inverse; 0 and less, which have none, become NaN.
-func InvertDepth(g *Grid[float32]) {
-	for i, v := range g.Pix {
-		if g.Pix[i] = 1 / v; !(v > 0) {
-			g.Pix[i] = float32(math.NaN())
-		}
-	}
-}
-
 // Fill adds to s what it does not know from a pseudo label of the same image: the label of a task
-// that it has none for; objects of the classes in s.Unknown; and, of the classes that l, the labels
-// of its set, lists as unknown, pixels where its semantic map is Ignore. What is known stays, and a
-// pseudo label has no say in a class that the annotators looked for. [Lack] leaves of a pseudo label
-// what Fill would add.
+// that it has none for; objects of the classes that its own label does not tell of; and, of the classes
+// that l, the labels of its set, lists as unknown, pixels that its class map ignores. What is known
+// stays, and a pseudo label has no say in a class that the annotators looked for. [Lack] leaves of a
+// pseudo label what Fill would add.
 func Fill(s *Sample, l Labels, pseudo *Sample) {
-	if s.Class == nil {
-		s.Class = pseudo.Class
-	}
-	switch {
-	case pseudo.Objects == nil:
-	case s.Objects == nil:
-		s.Objects, s.Unknown = pseudo.Objects, pseudo.Unknown
-	case s.Unknown != nil:
-		for _, o := range pseudo.Objects {
-			if slices.Contains(s.Unknown, o.Class) {
-				s.Objects = append(s.Objects, o)
-			}
+	for _, p := range pseudo.Known {
+		if own := s.Label(p.Task()); own != nil {
+			p = own.Fill(p, l[p.Task()].Unknown)
 		}
-		s.Unknown = common(s.Unknown, pseudo.Unknown)
-	}
-	switch unknown := l.Unknown[Segmentation]; {
-	case pseudo.Semantic == nil:
-	case s.Semantic == nil:
-		s.Semantic = pseudo.Semantic
-	case unknown != nil:
-		may := set(unknown)
-		for i, c := range pseudo.Semantic.Pix {
-			if s.Semantic.Pix[i] == Ignore && may[c] {
-				s.Semantic.Pix[i] = c
-			}
-		}
-	}
-	if s.Depth == nil {
-		s.Depth = pseudo.Depth
-	}
-	if s.Normals == nil {
-		s.Normals = pseudo.Normals
+		s.Put(p)
 	}
 }
 
-// Lack reduces a pseudo label to what s, of a set with labels l, lacks and [Fill] would add. Of a
-// detection label that tells of some classes only, pseudo.Unknown lists the others.
+// Lack reduces a pseudo label to what s, of a set with labels l, lacks and [Fill] would add.
 func Lack(s *Sample, l Labels, pseudo *Sample) {
-	if s.Class != nil {
-		pseudo.Class = nil
-	}
-	switch {
-	case s.Objects == nil || pseudo.Objects == nil:
-	case s.Unknown == nil:
-		pseudo.Objects = nil
-	default:
-		pseudo.Objects = slices.DeleteFunc(pseudo.Objects, func(o Object) bool { return !slices.Contains(s.Unknown, o.Class) })
-		for c := range l.Detection {
-			if !slices.Contains(s.Unknown, c) {
-				pseudo.Unknown = append(pseudo.Unknown, c)
-			}
+	for _, p := range pseudo.Known {
+		if own := s.Label(p.Task()); own != nil {
+			pseudo.Forget(p.Task())
+			pseudo.Put(p.Lack(own, l[p.Task()]))
 		}
 	}
-	switch {
-	case s.Semantic == nil || pseudo.Semantic == nil:
-	case l.Unknown[Segmentation] == nil:
-		pseudo.Semantic = nil
-	default:
-		may := set(l.Unknown[Segmentation])
-		for i, c := range pseudo.Semantic.Pix {
-			if s.Semantic.Pix[i] != Ignore || !may[c] {
-				pseudo.Semantic.Pix[i] = Ignore
-			}
-		}
-	}
-	if s.Depth != nil {
-		pseudo.Depth = nil
-	}
-	if s.Normals != nil {
-		pseudo.Normals = nil
-	}
-}
-
-// set returns which bytes are listed.
-func set(classes []int) (in [256]bool) {
-	for _, c := range classes {
-		in[c] = true
-	}
-	return in
 }
 
 // Only returns d with the labels of some tasks; those of the others become unknown.
@@ -358,21 +206,10 @@ func (o only) Sample(i int) (*Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep := func(task string) bool { return slices.Contains(o.tasks, task) }
-	if !keep(Classification) {
-		s.Class = nil
-	}
-	if !keep(Detection) {
-		s.Objects, s.Unknown = nil, nil
-	}
-	if !keep(Segmentation) {
-		s.Semantic, s.Confidence = nil, nil
-	}
-	if !keep(Depth) {
-		s.Depth = nil
-	}
-	if !keep(Normals) {
-		s.Normals = nil
+	for _, l := range s.Known {
+		if !slices.Contains(o.tasks, l.Task()) {
+			s.Forget(l.Task())
+		}
 	}
 	return s, nil
 }

@@ -1,10 +1,16 @@
-package data
+package data_test
 
 import (
 	"image"
 	"slices"
 	"strings"
 	"testing"
+
+	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
+	"must/task/segmentation"
 )
 
 func TestMapClasses(t *testing.T) {
@@ -21,7 +27,7 @@ func TestMapClasses(t *testing.T) {
 		{[]string{"lorry", "van", "car"}, map[string]string{"lorry": "Truck", "Van": "truck"}, []int{3, 3, 2}}, // several to one
 		{[]string{"car", "cat"}, map[string]string{"car": ""}, []int{-1, 0}},                                   // another thing of the same name
 	} {
-		m, err := MapClasses(Detection, c.from, space, c.table)
+		m, err := data.MapClasses(detection.Name, c.from, space, c.table)
 		if err != nil || !slices.Equal(m.At, c.at) {
 			t.Errorf("%q, %v: %v, %v, want %v", c.from, c.table, m.At, err, c.at)
 		}
@@ -34,7 +40,7 @@ func TestMapClasses(t *testing.T) {
 		{map[string]string{"tree": "cats"}, `"tree" is mapped to "cats"`},
 		{map[string]string{"tree": "APPLE"}, "several"},
 	} {
-		if _, err := MapClasses(Detection, []string{"tree"}, space, c.table); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := data.MapClasses(detection.Name, []string{"tree"}, space, c.table); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v", c.table, err)
 		}
 	}
@@ -42,30 +48,27 @@ func TestMapClasses(t *testing.T) {
 
 // one is a set of a sample that has every label.
 type one struct {
-	labels Labels
-	sample func() *Sample
+	labels data.Labels
+	sample func() *data.Sample
 }
 
-func (o one) Len() int                    { return 1 }
-func (o one) Labels() Labels              { return o.labels }
-func (o one) Key(int) string              { return "a" }
-func (o one) Sample(int) (*Sample, error) { return o.sample(), nil }
+func (o one) Len() int                         { return 1 }
+func (o one) Labels() data.Labels              { return o.labels }
+func (o one) Key(int) string                   { return "a" }
+func (o one) Sample(int) (*data.Sample, error) { return o.sample(), nil }
 
 func other() one {
 	from := []string{"person", "dog", "cat"}
-	return one{Labels{Classification: from, Detection: from, Segmentation: from, Depth: Metric}, func() *Sample {
-		return &Sample{
-			Key: "a", Image: image.NewRGBA(image.Rect(0, 0, 4, 1)), Class: []float32{0, 0, 1},
-			Objects:  []Object{{Class: 0}, {Class: 2}},
-			Semantic: &Grid[uint8]{4, 1, []uint8{0, 1, 2, Ignore}},
-			Depth:    NewGrid[float32](4, 1),
+	return one{data.Labels{classification.Name: {Classes: from}, detection.Name: {Classes: from}, segmentation.Name: {Classes: from}, depth.Name: {Units: data.Metric}}, func() *data.Sample {
+		return &data.Sample{
+			Key: "a", Image: image.NewRGBA(image.Rect(0, 0, 4, 1)), Known: data.Know(classification.New([]float32{0, 0, 1}), detection.New([]data.Object{{Class: 0}, {Class: 2}}), segmentation.New(&data.Grid[uint8]{4, 1, []uint8{0, 1, 2, data.Ignore}}), depth.New(data.NewGrid[float32](4, 1))),
 		}
 	}}
 }
 
-func mapping(t *testing.T, task string, from, to []string) Mapping {
+func mapping(t *testing.T, task string, from, to []string) data.Mapping {
 	t.Helper()
-	m, err := MapClasses(task, from, to, nil)
+	m, err := data.MapClasses(task, from, to, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,41 +78,40 @@ func mapping(t *testing.T, task string, from, to []string) Mapping {
 func TestRemapAndFill(t *testing.T) {
 	space := []string{"car", "cat", "dog", "road"}
 	d := other()
-	var m []Mapping
-	for _, task := range []string{Classification, Detection, Segmentation} {
-		m = append(m, mapping(t, task, d.labels.Detection, space))
+	var m []data.Mapping
+	for _, task := range []string{classification.Name, detection.Name, segmentation.Name} {
+		m = append(m, mapping(t, task, d.labels[detection.Name].Classes, space))
 	}
-	r := Remap(d, m...)
+	r := data.Remap(d, m...)
 	l := r.Labels()
-	for _, task := range []string{Classification, Detection, Segmentation} {
-		if !slices.Equal(l.Unknown[task], []int{0, 3}) {
-			t.Errorf("%s: unknown are %v", task, l.Unknown[task])
+	for _, task := range []string{classification.Name, detection.Name, segmentation.Name} {
+		if !slices.Equal(l[task].Unknown, []int{0, 3}) {
+			t.Errorf("%s: unknown are %v", task, l[task].Unknown)
 		}
 	}
 	s, _ := r.Sample(0)
-	if !slices.Equal(l.Detection, space) || !slices.Equal(s.Class, []float32{0, 1, 0, 0}) || len(s.Objects) != 1 || s.Objects[0].Class != 1 ||
-		!slices.Equal(s.Unknown, []int{0, 3}) || !slices.Equal(s.Semantic.Pix, []uint8{Ignore, 2, 1, Ignore}) || s.Depth == nil {
-		t.Errorf("sample is %+v with map %v", s, s.Semantic)
+	if !slices.Equal(l[detection.Name].Classes, space) || !slices.Equal(classification.Of(s), []float32{0, 1, 0, 0}) || len(detection.Of(s)) != 1 || detection.Of(s)[0].Class != 1 ||
+		!slices.Equal(detection.Unknown(s), []int{0, 3}) || !slices.Equal(segmentation.Of(s).Pix, []uint8{data.Ignore, 2, 1, data.Ignore}) || depth.Of(s) == nil {
+		t.Errorf("sample is %+v with map %v", s, segmentation.Of(s))
 	}
 
 	// A teacher's label of the whole space: only what the annotators could not tell of is taken.
-	predicted := func() *Sample {
-		return &Sample{
-			Class: []float32{1, 0, 0, 0}, Objects: []Object{{Class: 0}, {Class: 2}},
-			Semantic: &Grid[uint8]{4, 1, []uint8{3, 0, 3, 2}}, Depth: NewGrid[float32](4, 1),
+	predicted := func() *data.Sample {
+		return &data.Sample{
+			Known: data.Know(classification.New([]float32{1, 0, 0, 0}), detection.New([]data.Object{{Class: 0}, {Class: 2}}), segmentation.New(&data.Grid[uint8]{4, 1, []uint8{3, 0, 3, 2}}), depth.New(data.NewGrid[float32](4, 1))),
 		}
 	}
 	p := predicted()
-	Lack(s, l, p)
-	if p.Class != nil || p.Depth != nil || len(p.Objects) != 1 || p.Objects[0].Class != 0 || !slices.Equal(p.Unknown, []int{1, 2}) ||
-		!slices.Equal(p.Semantic.Pix, []uint8{3, Ignore, Ignore, Ignore}) {
-		t.Errorf("it lacks %+v with map %v", p, p.Semantic)
+	data.Lack(s, l, p)
+	if classification.Of(p) != nil || depth.Of(p) != nil || len(detection.Of(p)) != 1 || detection.Of(p)[0].Class != 0 || !slices.Equal(detection.Unknown(p), []int{1, 2}) ||
+		!slices.Equal(segmentation.Of(p).Pix, []uint8{3, data.Ignore, data.Ignore, data.Ignore}) {
+		t.Errorf("it lacks %+v with map %v", p, segmentation.Of(p))
 	}
-	for _, label := range []*Sample{p, predicted()} {
+	for _, label := range []*data.Sample{p, predicted()} {
 		s, _ := r.Sample(0)
-		Fill(s, l, label)
-		if len(s.Objects) != 2 || s.Objects[1].Class != 0 || s.Unknown != nil || !slices.Equal(s.Semantic.Pix, []uint8{3, 2, 1, Ignore}) || s.Class[1] != 1 {
-			t.Errorf("filled: %+v with map %v", s, s.Semantic)
+		data.Fill(s, l, label)
+		if len(detection.Of(s)) != 2 || detection.Of(s)[1].Class != 0 || detection.Unknown(s) != nil || !slices.Equal(segmentation.Of(s).Pix, []uint8{3, 2, 1, data.Ignore}) || classification.Of(s)[1] != 1 {
+			t.Errorf("filled: %+v with map %v", s, segmentation.Of(s))
 		}
 	}
 }
@@ -118,21 +120,21 @@ func TestRemapToNothing(t *testing.T) {
 	d := other()
 	// All classes of the space are told of, but the image's is none of them.
 	space := []string{"dog", "person"}
-	r := Remap(d, mapping(t, Classification, d.labels.Classification, space), mapping(t, Detection, d.labels.Detection, space))
+	r := data.Remap(d, mapping(t, classification.Name, d.labels[classification.Name].Classes, space), mapping(t, detection.Name, d.labels[detection.Name].Classes, space))
 	s, _ := r.Sample(0)
-	if s.Class != nil || s.Unknown != nil || len(s.Objects) != 1 {
+	if classification.Of(s) != nil || detection.Unknown(s) != nil || len(detection.Of(s)) != 1 {
 		t.Errorf("%+v", s)
 	}
-	if u := r.Labels().Unknown; u[Classification] == nil || u[Detection] != nil {
+	if u := r.Labels(); u[classification.Name].Unknown == nil || u[detection.Name].Unknown != nil {
 		t.Errorf("unknown: %v", u)
 	}
 	// The same classes: the same set.
-	if r := Remap(d, mapping(t, Detection, d.labels.Detection, slices.Clone(d.labels.Detection))); r.Labels().Unknown != nil {
-		t.Errorf("unknown: %v", r.Labels().Unknown)
+	if r := data.Remap(d, mapping(t, detection.Name, d.labels[detection.Name].Classes, slices.Clone(d.labels[detection.Name].Classes))); r.Labels()[detection.Name].Unknown != nil {
+		t.Errorf("unknown: %v", r.Labels())
 	}
 	// A set's labels of other tasks can be left aside.
-	s, _ = Only(d, Segmentation).Sample(0)
-	if l := Only(d, Segmentation).Labels(); l.Has(Detection) || !l.Has(Segmentation) || s.Objects != nil || s.Semantic == nil || s.Depth != nil {
+	s, _ = data.Only(d, segmentation.Name).Sample(0)
+	if l := data.Only(d, segmentation.Name).Labels(); l.Has(detection.Name) || !l.Has(segmentation.Name) || detection.Of(s) != nil || segmentation.Of(s) == nil || depth.Of(s) != nil {
 		t.Errorf("%+v, %+v", l, s)
 	}
 }
@@ -141,11 +143,11 @@ func TestRemapToNothing(t *testing.T) {
 func TestUnionOfUnknown(t *testing.T) {
 	d := other()
 	space := []string{"car", "cat", "dog", "road"}
-	a := Remap(d, mapping(t, Detection, d.labels.Detection, space))
-	d.labels.Detection = []string{"car", "cat"}
-	b := Remap(d, mapping(t, Detection, d.labels.Detection, space))
-	u, err := Union(a, b)
-	if err != nil || !slices.Equal(u.Labels().Unknown[Detection], []int{3}) {
-		t.Errorf("%v, %v", err, u.Labels().Unknown)
+	a := data.Remap(d, mapping(t, detection.Name, d.labels[detection.Name].Classes, space))
+	d.labels = d.labels.With(detection.Name, data.Meaning{Classes: []string{"car", "cat"}})
+	b := data.Remap(d, mapping(t, detection.Name, d.labels[detection.Name].Classes, space))
+	u, err := data.Union(a, b)
+	if err != nil || !slices.Equal(u.Labels()[detection.Name].Unknown, []int{3}) {
+		t.Errorf("%v, %v", err, u.Labels())
 	}
 }

@@ -40,7 +40,6 @@ func Labelled(d Dataset, task string) (n int) {
 func (s spread) Carries(i int, task string) bool   { return Carries(s.Dataset, s.at(i), task) }
 func (c chosen) Carries(i int, task string) bool   { return Carries(c.Dataset, int(c.index[i]), task) }
 func (r remapped) Carries(i int, task string) bool { return Carries(r.Dataset, i, task) }
-func (v inverted) Carries(i int, task string) bool { return Carries(v.Dataset, i, task) }
 
 func (o only) Carries(i int, task string) bool {
 	return slices.Contains(o.tasks, task) && Carries(o.Dataset, i, task)
@@ -64,5 +63,4 @@ func (u *union) Notes() (notes []string) {
 }
 
 func (r remapped) Unwrap() Dataset { return r.Dataset }
-func (v inverted) Unwrap() Dataset { return v.Dataset }
 func (o only) Unwrap() Dataset     { return o.Dataset }

@@ -3,7 +3,6 @@ package data
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sort"
 	"strconv"
 )
@@ -17,10 +16,7 @@ func Union(parts ...Dataset) (Dataset, error) {
 	owner := map[string]int{} // the first part with labels for a task
 	for i, p := range parts {
 		l := p.Labels()
-		for _, task := range Tasks {
-			if !l.Has(task) {
-				continue
-			}
+		for _, task := range l.Tasks() {
 			if j, ok := owner[task]; ok {
 				if err := u.labels.Conflict(l, task); err != nil {
 					return nil, fmt.Errorf("union of datasets: parts %d and %d: %w", j, i, err)
@@ -78,104 +74,4 @@ func (u *union) Sample(i int) (*Sample, error) {
 	}
 	s.Key = u.Key(i)
 	return s, nil
-}
-
-// Conflict returns an error where both l and m have labels for the task but their values do not
-// mean the same, and nil otherwise.
-func (l Labels) Conflict(m Labels, task string) error {
-	if !l.Has(task) || !m.Has(task) {
-		return nil
-	}
-	switch task {
-	case Classification:
-		return conflict(task, l.Classification, m.Classification)
-	case Detection:
-		return conflict(task, l.Detection, m.Detection)
-	case Segmentation:
-		return conflict(task, l.Segmentation, m.Segmentation)
-	case Depth:
-		if l.Depth != m.Depth {
-			return fmt.Errorf("depth: one is %s, the other %s; {depth: inverse} under spaces turns metric depth into inverse", l.Depth, m.Depth)
-		}
-	}
-	return nil
-}
-
-func conflict(task string, a, b []string) error {
-	if slices.Equal(a, b) {
-		return nil
-	}
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return fmt.Errorf("%s: class %d is %q in one and %q in the other (%d and %d classes)",
-				task, i, a[i], b[i], len(a), len(b))
-		}
-	}
-	return fmt.Errorf("%s: one has %d classes, the other %d", task, len(a), len(b))
-}
-
-// Join returns l with the tasks that only m has added. Of a task that both have, those classes stay
-// unknown that neither tells of.
-func (l Labels) Join(m Labels) Labels {
-	unknown := map[string][]int{}
-	for _, task := range Tasks {
-		both := l.Unknown[task]
-		switch {
-		case !l.Has(task):
-			both = m.Unknown[task]
-		case m.Has(task):
-			both = common(both, m.Unknown[task])
-		}
-		if both != nil {
-			unknown[task] = both
-		}
-	}
-	l.Unknown = nil
-	if len(unknown) > 0 {
-		l.Unknown = unknown
-	}
-	if !l.Has(Classification) {
-		l.Classification = m.Classification
-	}
-	if !l.Has(Detection) {
-		l.Detection = m.Detection
-	}
-	if !l.Has(Segmentation) {
-		l.Segmentation = m.Segmentation
-	}
-	if !l.Has(Depth) {
-		l.Depth = m.Depth
-	}
-	l.Masks = l.Masks || m.Masks
-	l.Normals = l.Normals || m.Normals
-	return l
-}
-
-// Only returns l with some of its tasks.
-func (l Labels) Only(tasks ...string) Labels {
-	keep := func(task string) bool { return slices.Contains(tasks, task) }
-	if !keep(Classification) {
-		l.Classification = nil
-	}
-	if !keep(Detection) {
-		l.Detection, l.Masks = nil, false
-	}
-	if !keep(Segmentation) {
-		l.Segmentation = nil
-	}
-	if !keep(Depth) {
-		l.Depth = ""
-	}
-	l.Normals = l.Normals && keep(Normals)
-	return l
-}
-
-// common returns the elements of a that are in b too; nil for none.
-func common(a, b []int) (both []int) {
-	for _, x := range a {
-		if slices.Contains(b, x) {
-			both = append(both, x)
-		}
-	}
-	return both
 }

@@ -1,4 +1,4 @@
-package data
+package data_test
 
 import (
 	"errors"
@@ -6,33 +6,38 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"must/data"
+	"must/task/classification"
+	"must/task/depth"
+	"must/task/detection"
 )
 
 // fake has n samples whose class is their index; sample 1 is broken.
 type fake struct {
 	n      int
-	labels Labels
+	labels data.Labels
 }
 
-func (f fake) Len() int         { return f.n }
-func (f fake) Labels() Labels   { return f.labels }
-func (f fake) Key(i int) string { return fmt.Sprintf("dir/%d", i) }
-func (f fake) Sample(i int) (*Sample, error) {
+func (f fake) Len() int            { return f.n }
+func (f fake) Labels() data.Labels { return f.labels }
+func (f fake) Key(i int) string    { return fmt.Sprintf("dir/%d", i) }
+func (f fake) Sample(i int) (*data.Sample, error) {
 	if i == 1 {
-		return nil, &SampleError{f.Key(i), "file", errors.New("truncated")}
+		return nil, &data.SampleError{f.Key(i), "file", errors.New("truncated")}
 	}
-	return &Sample{Key: f.Key(i), Class: []float32{float32(i)}}, nil
+	return &data.Sample{Key: f.Key(i), Known: data.Know(classification.New([]float32{float32(i)}))}, nil
 }
 
 func TestUnion(t *testing.T) {
-	u, err := Union(
-		fake{3, Labels{Classification: []string{"a", "b"}}},
-		fake{0, Labels{Depth: Metric}},
-		fake{2, Labels{Classification: []string{"a", "b"}, Masks: true, Detection: []string{"c"}}})
+	u, err := data.Union(
+		fake{3, data.Labels{classification.Name: {Classes: []string{"a", "b"}}}},
+		fake{0, data.Labels{depth.Name: {Units: data.Metric}}},
+		fake{2, data.Labels{classification.Name: {Classes: []string{"a", "b"}}, detection.Name: {Classes: []string{"c"}, Masks: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := u.Labels(); u.Len() != 5 || len(l.Classification) != 2 || l.Depth != Metric || !l.Masks || len(l.Detection) != 1 {
+	if l := u.Labels(); u.Len() != 5 || len(l[classification.Name].Classes) != 2 || l[depth.Name].Units != data.Metric || !l[detection.Name].Masks || len(l[detection.Name].Classes) != 1 {
 		t.Errorf("%d samples with labels %+v", u.Len(), l)
 	}
 	for i, want := range []string{"0/dir/0", "0/dir/1", "0/dir/2", "2/dir/0", "2/dir/1"} {
@@ -40,7 +45,7 @@ func TestUnion(t *testing.T) {
 			t.Errorf("key %d is %s, want %s", i, u.Key(i), want)
 		}
 		s, err := u.Sample(i)
-		if broken, ok := errors.AsType[*SampleError](err); strings.HasSuffix(want, "1") {
+		if broken, ok := errors.AsType[*data.SampleError](err); strings.HasSuffix(want, "1") {
 			if !ok || broken.Key != want || broken.File != "file" {
 				t.Errorf("sample %d: %v", i, err)
 			}
@@ -48,21 +53,21 @@ func TestUnion(t *testing.T) {
 			t.Errorf("sample %d: %v, %v", i, s, err)
 		}
 	}
-	if u, err := Union(); err != nil || u.Len() != 0 {
+	if u, err := data.Union(); err != nil || u.Len() != 0 {
 		t.Errorf("empty union: %v", err)
 	}
 }
 
 func TestUnionConflicts(t *testing.T) {
 	for _, c := range []struct {
-		a, b Labels
+		a, b data.Labels
 		want string
 	}{
-		{Labels{Classification: []string{"a", "b"}}, Labels{Classification: []string{"b", "a"}}, `class 0 is "a" in one and "b"`},
-		{Labels{Detection: []string{"a"}}, Labels{Detection: []string{"a", "b"}}, "1 classes, the other 2"},
-		{Labels{Depth: Metric}, Labels{Depth: Inverse}, "metric"},
+		{data.Labels{classification.Name: {Classes: []string{"a", "b"}}}, data.Labels{classification.Name: {Classes: []string{"b", "a"}}}, `class 0 is "a" in one and "b"`},
+		{data.Labels{detection.Name: {Classes: []string{"a"}}}, data.Labels{detection.Name: {Classes: []string{"a", "b"}}}, "1 classes, the other 2"},
+		{data.Labels{depth.Name: {Units: data.Metric}}, data.Labels{depth.Name: {Units: data.Inverse}}, "metric"},
 	} {
-		_, err := Union(fake{1, c.a}, fake{0, Labels{}}, fake{1, c.b})
+		_, err := data.Union(fake{1, c.a}, fake{0, data.Labels{}}, fake{1, c.b})
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "parts 0 and 2") {
 			t.Errorf("error %v, want %s", err, c.want)
 		}
@@ -70,9 +75,9 @@ func TestUnionConflicts(t *testing.T) {
 }
 
 func TestSpread(t *testing.T) {
-	d := fake{10, Labels{}}
+	d := fake{10, data.Labels{}}
 	for n, want := range map[int][]int{0: {}, 2: {0, 5}, 4: {0, 2, 5, 7}, 10: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 99: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}} {
-		s := Spread(d, n)
+		s := data.Spread(d, n)
 		got := []string{}
 		for i := range s.Len() {
 			got = append(got, s.Key(i))

@@ -10,6 +10,7 @@ import (
 	"image"
 	"image/color"
 	stddraw "image/draw"
+	"math"
 	"slices"
 
 	"golang.org/x/image/draw"
@@ -342,6 +343,24 @@ func valueRange(pix []float32) (lo, hi float64) {
 	}
 	slices.Sort(valid)
 	return float64(valid[len(valid)*2/100]), float64(valid[(len(valid)-1)*98/100])
+}
+
+// DepthRange returns the least and the largest depth of a sample, so that pictures of others get its
+// colours; 0 and 0 without any.
+func DepthRange(s *data.Sample) (near, far float64) {
+	if depth.Of(s) == nil {
+		return 0, 0
+	}
+	near, far = math.Inf(1), math.Inf(-1)
+	for _, v := range depth.Of(s).Pix {
+		if v == v {
+			near, far = min(near, float64(v)), max(far, float64(v))
+		}
+	}
+	if near > far {
+		return 0, 0
+	}
+	return near, far
 }
 
 // normals shows right as red, up as green and towards the camera as blue.

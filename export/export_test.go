@@ -11,6 +11,7 @@ import (
 
 	"must/data"
 	"must/model"
+	"must/onnx/graph"
 	"must/onnx/ort"
 	"must/task"
 	"must/task/classification"
@@ -132,7 +133,8 @@ func TestEveryBackboneAndTask(t *testing.T) {
 func TestOptions(t *testing.T) {
 	needsRuntime(t)
 	inverse := labels()
-	inverse.Depth, inverse.Masks = data.Inverse, false
+	inverse = inverse.With(depth.Name, data.Meaning{Units: data.Inverse}).
+		With(detection.Name, data.Meaning{Classes: inverse[detection.Name].Classes})
 	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks()...), func(n *task.Network) {
 		for name, o := range map[string]Options{
 			"bytes":          {Bytes: true, Argmax: true},
@@ -186,4 +188,117 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 			}))
 		}
 	})
+}
+
+// What Open reads predicts as the network does, of several images as of one.
+func TestModelPredicts(t *testing.T) {
+	needsRuntime(t)
+	for name, o := range map[string]Options{"all": {}, "argmax": {Argmax: true, Bytes: true}, "part": {Tasks: []string{detection.Name, segmentation.Name}}} {
+		t.Run(name, func(t *testing.T) {
+			with(t, spec(backbones["resnet18"], 64, labels(), data.Tasks()...), func(n *task.Network) {
+				path := filepath.Join(t.TempDir(), "model.onnx")
+				o.Program, o.Origin.SHA256 = "must test", "abc"
+				if _, err := ONNX(context.Background(), n, path, o); err != nil {
+					t.Fatal(err)
+				}
+				m, err := Open(path, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer m.Free()
+				tasks := o.Tasks
+				if tasks == nil {
+					tasks = data.Tasks()
+				}
+				if !slices.Equal(m.Tasks(), tasks) || m.Origin.SHA256 != "abc" || m.View() != n.View() {
+					t.Errorf("%v of %s, %v", m.Tasks(), m.Origin.SHA256, m.View())
+				}
+				images, err := proofImages(nil, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				pix := bring(n.View(), images[:5])
+				want, err := n.See(pix, tasks...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := m.See(pix)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, w := range want {
+					near(t, "probability", classification.Of(got[i]), classification.Of(w), 1e-5)
+					near(t, "confidence", segmentation.Confidence(got[i]).Pix, segmentation.Confidence(w).Pix, 1e-4)
+					other := 0
+					for k, c := range segmentation.Of(w).Pix {
+						if segmentation.Of(got[i]).Pix[k] != c {
+							other++
+						}
+					}
+					if other > 4 {
+						t.Errorf("image %d: %d pixels are of another class", i, other)
+					}
+					if len(detection.Of(got[i])) != len(detection.Of(w)) {
+						t.Errorf("image %d: %d objects, want %d", i, len(detection.Of(got[i])), len(detection.Of(w)))
+					}
+					if (depth.Of(got[i]) == nil) != !slices.Contains(tasks, depth.Name) {
+						t.Error("depth that was not asked for, or none")
+					}
+				}
+			})
+		})
+	}
+}
+
+func near(t *testing.T, what string, got, want []float32, tolerance float64) {
+	t.Helper()
+	if got == nil {
+		return
+	}
+	for i, w := range want {
+		if d := float64(got[i] - w); !(d <= tolerance && d >= -tolerance) {
+			t.Errorf("%s %d is %v, want %v", what, i, got[i], w)
+			return
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	needsRuntime(t)
+	dir := t.TempDir()
+	write := func(name string, texts map[string]string, side int64) string {
+		g := graph.New()
+		x := g.Input(task.InputName, graph.Float, graph.Batch, 3, side, side)
+		g.Output(g.Op("ReduceMean", graph.Attrs{"axes": []int64{2, 3}, "keepdims": 0}, x), classification.Name, graph.Float, graph.Batch, 3)
+		path := filepath.Join(dir, name)
+		if err := g.Write(path, "test", "1", texts); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	s := spec(backbones["resnet18"], 64, labels(), classification.Name)
+	said := func(s task.Spec) map[string]string {
+		return map[string]string{metadataKey: fmt.Sprintf(`{"format": 1, "spec": %s}`, s.Settings())}
+	}
+	more := s
+	more.Labels = more.Labels.With(classification.Name, data.Meaning{Classes: []string{"a", "b", "c", "d"}})
+	for want, path := range map[string]string{
+		"no export of this program":         write("other.onnx", nil, 64),
+		"export of format 2":                write("newer.onnx", map[string]string{metadataKey: `{"format": 2}`}, 64),
+		"its input is not images":           write("size.onnx", said(s), 96),
+		"output classification has shape":   write("classes.onnx", said(more), 64),
+		"such file or directory":            filepath.Join(dir, "missing.onnx"),
+		"metadata must.export: unexpected":  write("broken.onnx", map[string]string{metadataKey: `{"format": 1`}, 64),
+		"metadata must.export: model.depth": write("nothing.onnx", map[string]string{metadataKey: `{"format": 1}`}, 64),
+	} {
+		if m, err := Open(path, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+			m.Free()
+		}
+	}
+	m, err := Open(write("good.onnx", said(s), 64), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Free()
 }

@@ -2,7 +2,6 @@ package export
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"must/augment"
 	"must/data"
@@ -31,10 +30,10 @@ type Description struct {
 }
 
 // letterbox is the rule by which images get to the input, for people.
-var letterbox = fmt.Sprintf("turn as EXIF says; scale by s = size / longer side, sides rounded half up and at least 1, with Pillow's BILINEAR (antialiased); "+
-	"put into the top left corner of size x size; fill the rest with the colour %d, %d, %d", augment.Fill[0], augment.Fill[1], augment.Fill[2])
+const letterbox = "turn as EXIF says; scale by s = size / longer side, sides rounded half up and at least 1, with Pillow's BILINEAR (antialiased); " +
+	"put into the top left corner of size x size; fill the rest with the colour of fill"
 
-// describe makes the metadata: for programs in one key, and for people.
+// describe makes the metadata, every value JSON: all in one key for this program, and apart for others.
 func describe(n *task.Network, o Options) (map[string]string, error) {
 	spec := n.Spec
 	spec.Tasks = o.Tasks
@@ -49,15 +48,16 @@ func describe(n *task.Network, o Options) (map[string]string, error) {
 		texts[key] = string(b)
 	}
 	put(metadataKey, Description{format, spec, o.Argmax, o.Raw, o.Half, o.Origin})
-	texts["program"] = o.Program
-	texts["size"] = fmt.Sprint(n.Size)
-	texts["letterbox"] = letterbox
-	texts["colour_order"] = "RGB"
+	put("program", o.Program)
+	put("size", n.Size)
+	put("letterbox", letterbox)
+	put("fill", [3]int{int(augment.Fill[0]), int(augment.Fill[1]), int(augment.Fill[2])})
+	put("colour_order", "RGB")
 	put("mean", spec.Mean)
 	put("std", spec.Std)
 	put("tasks", spec.Tasks)
 	put("trained_from", o.Origin.Training)
-	texts["checkpoint_sha256"] = o.Origin.SHA256
+	put("checkpoint_sha256", o.Origin.SHA256)
 	l := spec.Labels
 	thresholds := map[string]float64{}
 	for _, t := range spec.Tasks {
@@ -71,9 +71,10 @@ func describe(n *task.Network, o Options) (map[string]string, error) {
 		case segmentation.Name:
 			put("segmentation.classes", l[segmentation.Name].Classes)
 		case depth.Name:
-			texts["depth.units"] = map[string]string{data.Metric: "metres along the optical axis", data.Inverse: "inverse depth of unknown scale and shift"}[l[depth.Name].Units]
+			put("depth.units", l[depth.Name].Units)
+			put("depth.meaning", map[string]string{data.Metric: "metres along the optical axis", data.Inverse: "inverse depth of unknown scale and shift"}[l[depth.Name].Units])
 		case normals.Name:
-			texts["normals.units"] = "unit vectors: x right, y down, z away from the camera"
+			put("normals.meaning", "unit vectors: x right, y down, z away from the camera")
 		}
 	}
 	put("thresholds", thresholds)

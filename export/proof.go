@@ -107,7 +107,7 @@ func prove(ctx context.Context, n *task.Network, path string, o Options) (*Proof
 			return nil, err
 		}
 		for _, batch := range p.Batches {
-			got, err := runIn(session, pix, min(batch, pix.N))
+			got, err := runBy(session, pix, batch)
 			if err != nil {
 				return nil, err
 			}
@@ -144,8 +144,8 @@ func merge(rows, more []task.Difference) []task.Difference {
 	return rows
 }
 
-// runIn runs a model on images, so many at once.
-func runIn(session *ort.Session, images task.Images, batch int) (task.Outputs, error) {
+// runBy runs a model on images, so many at once, and joins the outputs.
+func runBy(session *ort.Session, images task.Images, batch int) (task.Outputs, error) {
 	names := make([]string, len(session.Outputs))
 	for i, o := range session.Outputs {
 		names[i] = o.Name
@@ -154,24 +154,37 @@ func runIn(session *ort.Session, images task.Images, batch int) (task.Outputs, e
 	size := 3 * images.H * images.W
 	for from := 0; from < images.N; from += batch {
 		n := min(batch, images.N-from)
-		t := ort.Tensor{Shape: []int64{int64(n), 3, int64(images.H), int64(images.W)}, Values: make([]float32, n*size)}
-		for i, v := range images.Pix[from*size:][:n*size] {
-			t.Values[i] = float32(v)
-		}
-		out, err := session.Run([]ort.Tensor{t}, names...)
+		out, err := runIn(session, task.Images{Pix: images.Pix[from*size:][:n*size], N: n, H: images.H, W: images.W}, names)
 		if err != nil {
 			return nil, err
 		}
-		for i, name := range names {
-			a := all[name]
-			if a.Shape == nil {
-				a.Shape = out[i].Shape
-			} else {
-				a.Shape[0] += out[i].Shape[0]
+		for name, a := range out {
+			before := all[name]
+			if before.Shape != nil {
+				a.Shape[0] += before.Shape[0]
 			}
-			a.Values = append(a.Values, out[i].Values...)
-			all[name] = a
+			all[name] = task.Array{Shape: a.Shape, Values: append(before.Values, a.Values...)}
 		}
+	}
+	return all, nil
+}
+
+// runIn runs a model on images and gives the outputs named.
+func runIn(session *ort.Session, images task.Images, names []string) (task.Outputs, error) {
+	in := ort.Tensor{Shape: []int64{int64(images.N), 3, int64(images.H), int64(images.W)}, Bytes: images.Pix}
+	if session.Inputs[0].Type != ort.Uint8 {
+		in.Values = make([]float32, len(images.Pix))
+		for i, v := range images.Pix {
+			in.Values[i] = float32(v)
+		}
+	}
+	out, err := session.Run([]ort.Tensor{in}, names...)
+	if err != nil {
+		return nil, err
+	}
+	all := task.Outputs{}
+	for i, name := range names {
+		all[name] = task.Array{Shape: out[i].Shape, Values: out[i].Values}
 	}
 	return all, nil
 }

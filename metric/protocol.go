@@ -36,10 +36,10 @@ func CheckProtocol(name string, l data.Labels) error {
 
 // ForDetection returns an empty metric for a set with the labels l: COCO's, or VOC's.
 func ForDetection(classes int, masks bool, l data.Labels) Metric {
-	switch l.Protocol {
+	switch l[detection.Name].Protocol {
 	case "voc", "voc07":
 		m := NewVOC(classes)
-		m.first07 = l.Protocol == "voc07"
+		m.first07 = l[detection.Name].Protocol == "voc07"
 		return m
 	}
 	return NewDetection(classes, masks)
@@ -48,7 +48,7 @@ func ForDetection(classes int, masks bool, l data.Labels) Metric {
 // ForSegmentation returns an empty metric for a set with the labels l.
 func ForSegmentation(classes int, l data.Labels) Metric {
 	m := NewSegmentation(classes)
-	m.ade20k = l.Protocol == "ade20k"
+	m.ade20k = l[segmentation.Name].Protocol == "ade20k"
 	return m
 }
 
@@ -64,7 +64,7 @@ func ForDepth(units string, l data.Labels) Metric {
 	if units == data.Inverse && l[depth.Name].Units == data.Inverse {
 		o.Truth, o.Prediction = "", ""
 	}
-	if l.Protocol == "nyu" {
+	if l[depth.Name].Protocol == "nyu" {
 		o.Max, o.Crop, o.CropOf = 10, EigenCrop, image.Pt(640, 480)
 	}
 	return NewDepth(o)

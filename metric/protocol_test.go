@@ -33,14 +33,18 @@ func TestProtocols(t *testing.T) {
 	// ADE20K counts a class that is found nowhere as 0.
 	maps := &data.Sample{Known: data.Know(segmentation.New(&data.Grid[uint8]{W: 2, H: 1, Pix: []uint8{0, 1}}))}
 	for protocol, want := range map[string]float64{"": 1, "ade20k": 2. / 3} {
-		l.Protocol = protocol
+		m := l[segmentation.Name]
+		m.Protocol = protocol
+		l = l.With(segmentation.Name, m)
 		if v := first(ForSegmentation(3, l), maps, maps); v.Name != "mIoU" || math.Abs(v.Value-want) > 1e-12 {
 			t.Errorf("%q: %v, want mIoU %v", protocol, v, want)
 		}
 	}
 	objects := &data.Sample{Known: data.Know(detection.New([]data.Object{{Box: data.Box{X1: 4, Y1: 4}, Score: 1}}))}
 	for protocol, want := range map[string]string{"": "AP", "voc": "VOC10_AP", "voc07": "VOC07_AP"} {
-		l.Protocol = protocol
+		m := l[detection.Name]
+		m.Protocol = protocol
+		l = l.With(detection.Name, m)
 		if v := first(ForDetection(1, false, l), objects, objects); v.Name != want || math.Abs(v.Value-1) > 1e-12 {
 			t.Errorf("%q: %v, want %s of 1", protocol, v, want)
 		}
@@ -53,7 +57,9 @@ func TestProtocols(t *testing.T) {
 	pred.Pix[0], pred.Pix[64*48-1] = 9, 9
 	truth.Set(30, 20, 11)
 	for protocol, perfect := range map[string]bool{"": false, "nyu": true} {
-		l.Protocol = protocol
+		m := l[depth.Name]
+		m.Protocol = protocol
+		l = l.With(depth.Name, m)
 		if v := first(ForDepth(data.Metric, l), &data.Sample{Known: data.Know(depth.New(truth))}, &data.Sample{Known: data.Know(depth.New(pred))}); (v.Value == 1) != perfect {
 			t.Errorf("%q: %v", protocol, v)
 		}

@@ -8,13 +8,14 @@ import (
 	"must/draw"
 	"must/label"
 	"must/loader"
-	"must/recipe"
+	"must/predictions"
 	"must/task"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/normals"
 	"must/task/segmentation"
+	"must/teacher"
 	"must/torch"
 )
 
@@ -30,11 +31,10 @@ type network struct {
 
 // open opens a checkpoint, or the model that a .teacher.yaml declares.
 func open(path string) (*network, error) {
-	teachers, err := recipe.OpenTeachers([]string{path}, data.Labels{})
+	t, err := teacher.Open(path, data.Labels{})
 	if err != nil {
 		return nil, err
 	}
-	t := teachers[0]
 	return &network{Teacher: t, knows: t.Net.Knows(), view: t.Net.View()}, nil
 }
 
@@ -107,13 +107,13 @@ func (n *network) tasks() []string {
 }
 
 // A Prediction is the JSON that must predict writes too.
-type Prediction = recipe.Prediction
+type Prediction = predictions.Prediction
 
 func describe(pred *data.Sample, size image.Point, l data.Labels) *Prediction {
 	if pred.Image == nil { // gives the frame only; its pixels are not looked at
 		pred = withFrame(pred, size)
 	}
-	return recipe.Describe(pred, l)
+	return predictions.Describe(pred, l)
 }
 
 func withFrame(pred *data.Sample, size image.Point) *data.Sample {

@@ -32,13 +32,14 @@ import (
 	"must/data/scenes"
 	"must/label/export"
 	backbone "must/model"
-	"must/recipe"
+	"must/predictions"
 	"must/task"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/normals"
 	"must/task/segmentation"
+	"must/teacher"
 	"must/torch"
 	"must/web"
 )
@@ -101,13 +102,11 @@ func pictures(t *testing.T, model string, n int) (files []string, want []map[str
 			t.Fatal(err)
 		}
 	}
-	images, err := recipe.Images([]string{dir})
+	images, err := predictions.Images([]string{dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := recipe.Predict(t.Context(), model, images, out, threshold, nil); err != nil {
-		t.Fatal(err)
-	}
+	predict(t, model, images, out)
 	for _, f := range files {
 		name := filepath.Base(f)
 		want = append(want, readJSON(t, filepath.Join(out, strings.TrimSuffix(name, filepath.Ext(name))+".json")))
@@ -619,14 +618,12 @@ func TestNewFileTakesOver(t *testing.T) {
 	checkpointFile(t, file, 1)
 	checkpointFile(t, other, 2)
 	files, want := pictures(t, file, 1)
-	images, err := recipe.Images(files)
+	images, err := predictions.Images(files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	if _, err := recipe.Predict(t.Context(), other, images, out, threshold, nil); err != nil {
-		t.Fatal(err)
-	}
+	predict(t, other, images, out)
 	later := readJSON(t, filepath.Join(out, "p00.json"))
 	o := options()
 	o.Settle = 0
@@ -746,5 +743,18 @@ func TestParseModel(t *testing.T) {
 	}
 	if _, err := ParseModel("a/b=c"); err == nil {
 		t.Error("a name with a slash is taken")
+	}
+}
+
+// predict writes what a network sees, as must predict does.
+func predict(t *testing.T, model string, images data.Dataset, out string) {
+	t.Helper()
+	net, err := teacher.Open(model, images.Labels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer torch.Do(net.Net.Free)
+	if _, err := predictions.Predict(t.Context(), net, images, out, threshold, nil); err != nil {
+		t.Fatal(err)
 	}
 }

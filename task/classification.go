@@ -54,7 +54,7 @@ func (c *classification) Loss(f *model.Features, targets any, _ *rand.Rand) []Lo
 func (*classification) Parts() []string { return []string{classificationlabel.Name} }
 
 func (c *classification) Predict(f *model.Features, preds []*data.Sample) {
-	c.Decode(c.Outputs(f, ExportOptions{}), int(f.Size), preds)
+	decoded(c.Decode(c.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the whole distribution: the label is soft.

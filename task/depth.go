@@ -171,7 +171,7 @@ func invariantLoss(got, want, valid *torch.Tensor, count func(level int64) float
 func every(x *torch.Tensor, n int64) *torch.Tensor { return x.Slice(1, n).Slice(2, n) }
 
 func (d *depth) Predict(f *model.Features, preds []*data.Sample) {
-	d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds)
+	decoded(d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the prediction as it is.

@@ -315,7 +315,7 @@ func (d *detection) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.R
 }
 
 func (d *detection) Predict(f *model.Features, preds []*data.Sample) {
-	d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds)
+	decoded(d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the objects whose score reaches the threshold: the label is hard.

@@ -8,6 +8,8 @@ import (
 	"must/data"
 	"must/model"
 	"must/onnx/graph"
+	detectionlabel "must/task/detection"
+	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
@@ -24,7 +26,7 @@ type Exporter interface {
 
 	// Decode fills the task's fields of one sample per image, as Predict does, with what the outputs
 	// hold, those of options of which only Argmax is set. Images are size×size.
-	Decode(out Outputs, size int, preds []*data.Sample)
+	Decode(out Outputs, size int, preds []*data.Sample) error
 
 	// Compare tells how far outputs are from those wanted. What is nearer to a tie than the tolerance, a
 	// part of the range, may fall on either side.
@@ -207,9 +209,46 @@ func (n *Network) Compare(want, got Outputs, o GraphOptions, tolerance float64) 
 	return all
 }
 
-// Decode turns outputs, of options of which only Argmax is set, into predictions.
-func (s *Spec) Decode(out Outputs, tasks []string, preds []*data.Sample) {
+// Decode turns outputs, of no options but Argmax, into predictions. Outputs of other shapes are an error.
+func (s *Spec) Decode(out Outputs, tasks []string, preds []*data.Sample) error {
 	for _, name := range tasks {
-		RulesOf(name, s.Labels).(Exporter).Decode(out, s.Size, preds)
+		if err := RulesOf(name, s.Labels).(Exporter).Decode(out, s.Size, preds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OutputOf tells which task gives an output, "" if none does.
+func OutputOf(name string) string {
+	switch name {
+	case outBoxes, outScores, outLabels, outCount, outMasks:
+		return detectionlabel.Name
+	case confidence:
+		return segmentationlabel.Name
+	}
+	if slices.Contains(data.Tasks(), name) {
+		return name
+	}
+	return ""
+}
+
+// take returns an output of n images after checking its shape; -1 is any size.
+func (out Outputs) take(name string, n int, shape ...int) (Array, error) {
+	a, ok := out[name]
+	ok = ok && len(a.Shape) == len(shape)+1 && a.Shape[0] == int64(n)
+	for i, want := range shape {
+		ok = ok && (want < 0 || a.Shape[i+1] == int64(want))
+	}
+	if !ok {
+		return a, fmt.Errorf("output %s has shape %v, and should be of %d images with %v each", name, a.Shape, n, shape)
+	}
+	return a, nil
+}
+
+// decoded panics with an error of Decode, which outputs computed here do not have.
+func decoded(err error) {
+	if err != nil {
+		panic(err)
 	}
 }

@@ -17,10 +17,15 @@ func (c *classification) Outputs(f *model.Features, _ ExportOptions) Outputs {
 	return Outputs{classificationlabel.Name: arrayOf(c.logits(f.Pooled()).Softmax(1))}
 }
 
-func (*classification) Decode(out Outputs, _ int, preds []*data.Sample) {
-	for i, p := range preds {
-		classificationlabel.Set(p, out[classificationlabel.Name].row(i))
+func (c *classification) Decode(out Outputs, _ int, preds []*data.Sample) error {
+	probs, err := out.take(classificationlabel.Name, len(preds), int(c.classes))
+	if err != nil {
+		return err
 	}
+	for i, p := range preds {
+		classificationlabel.Set(p, probs.row(i))
+	}
+	return nil
 }
 
 func (*classification) Compare(want, got Outputs, _ float64) []Difference {

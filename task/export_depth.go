@@ -24,10 +24,15 @@ func (d *depth) Outputs(f *model.Features, _ ExportOptions) Outputs {
 	return Outputs{depthlabel.Name: arrayOf(out)}
 }
 
-func (*depth) Decode(out Outputs, size int, preds []*data.Sample) {
-	for i, p := range preds {
-		depthlabel.Set(p, &data.Grid[float32]{W: size, H: size, Pix: out[depthlabel.Name].row(i)})
+func (*depth) Decode(out Outputs, size int, preds []*data.Sample) error {
+	all, err := out.take(depthlabel.Name, len(preds), size, size)
+	if err != nil {
+		return err
 	}
+	for i, p := range preds {
+		depthlabel.Set(p, &data.Grid[float32]{W: size, H: size, Pix: all.row(i)})
+	}
+	return nil
 }
 
 func (*depth) Compare(want, got Outputs, _ float64) []Difference {

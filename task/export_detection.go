@@ -1,6 +1,7 @@
 package task
 
 import (
+	"fmt"
 	"math"
 
 	"must/data"
@@ -386,18 +387,39 @@ func (d *detection) rawOutputs(proposals [][]detect.Box, probs, delta []float32,
 }
 
 // Decode makes objects of the outputs, and masks of the size of the image.
-func (d *detection) Decode(out Outputs, size int, preds []*data.Sample) {
+func (d *detection) Decode(out Outputs, size int, preds []*data.Sample) error {
+	n, side := len(preds), 2*maskSide
+	scores, err := out.take(outScores, n, -1)
+	if err != nil {
+		return err
+	}
+	most := int(scores.Shape[1])
+	var boxes, labels, count, masks Array
+	for _, o := range []struct {
+		to    *Array
+		name  string
+		shape []int
+	}{{&boxes, outBoxes, []int{most, 4}}, {&labels, outLabels, []int{most}}, {&count, outCount, nil}, {&masks, outMasks, []int{most, side, side}}} {
+		if o.to == &masks && !d.masks {
+			continue
+		}
+		if *o.to, err = out.take(o.name, n, o.shape...); err != nil {
+			return err
+		}
+	}
 	for i, p := range preds {
 		detectionlabel.Set(p, []data.Object{})
-		boxes, scores, labels := out[outBoxes].row(i), out[outScores].row(i), out[outLabels].row(i)
-		for j := range int(out[outCount].row(i)[0]) {
-			b := detect.Box(boxes[4*j:][:4])
-			o := data.Object{Box: b.Data(), Class: int(labels[j]), Score: scores[j]}
+		for j := range min(int(count.Values[i]), most) {
+			b := detect.Box(boxes.row(i)[4*j:][:4])
+			o := data.Object{Box: b.Data(), Class: int(labels.row(i)[j]), Score: scores.row(i)[j]}
+			if o.Class < 0 || o.Class >= d.classes {
+				return fmt.Errorf("output %s says class %d, and there are %d", outLabels, o.Class, d.classes)
+			}
 			if d.masks {
-				side := 2 * maskSide
-				o.Mask = detect.PasteMask(out[outMasks].row(i)[j*side*side:][:side*side], side, b, size, size)
+				o.Mask = detect.PasteMask(masks.row(i)[j*side*side:][:side*side], side, b, size, size)
 			}
 			detectionlabel.Set(p, append(detectionlabel.Of(p), o))
 		}
 	}
+	return nil
 }

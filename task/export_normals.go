@@ -43,15 +43,20 @@ func (h *normals) Outputs(f *model.Features, _ ExportOptions) Outputs {
 	return Outputs{normalslabel.Name: {t.Shape(), v}, lengths: long}
 }
 
-func (*normals) Decode(out Outputs, size int, preds []*data.Sample) {
+func (*normals) Decode(out Outputs, size int, preds []*data.Sample) error {
+	all, err := out.take(normalslabel.Name, len(preds), 3, size, size)
+	if err != nil {
+		return err
+	}
 	n := size * size
 	for i, p := range preds {
 		normalslabel.Set(p, data.NewGrid[[3]float32](size, size))
-		v := out[normalslabel.Name].row(i)
+		v := all.row(i)
 		for k := range normalslabel.Of(p).Pix {
 			normalslabel.Of(p).Pix[k] = [3]float32{v[k], v[n+k], v[2*n+k]}
 		}
 	}
+	return nil
 }
 
 // Compare weighs a difference by how much the head says, for the direction of a vector of nearly no

@@ -48,14 +48,48 @@ func (s *segmentation) Outputs(f *model.Features, o ExportOptions) Outputs {
 	return Outputs{segmentationlabel.Name: classes, confidence: tops}
 }
 
-func (*segmentation) Decode(out Outputs, size int, preds []*data.Sample) {
-	for i, p := range preds {
-		segmentationlabel.SetConfidence(p, &data.Grid[float32]{W: size, H: size, Pix: out[confidence].row(i)})
-		segmentationlabel.Set(p, data.NewGrid[uint8](size, size))
-		for k, c := range out[segmentationlabel.Name].row(i) {
-			segmentationlabel.Of(p).Pix[k] = uint8(c)
-		}
+func (s *segmentation) Decode(out Outputs, size int, preds []*data.Sample) error {
+	tops, argmax := out[confidence]
+	if !argmax {
+		return s.decodeAll(out, size, preds)
 	}
+	tops, err := out.take(confidence, len(preds), size, size)
+	if err != nil {
+		return err
+	}
+	classes, err := out.take(segmentationlabel.Name, len(preds), size, size)
+	if err != nil {
+		return err
+	}
+	for i, p := range preds {
+		m := data.NewGrid[uint8](size, size)
+		for k, c := range classes.row(i) {
+			m.Pix[k] = uint8(c)
+		}
+		p.Put(segmentationlabel.NewPrediction(m, &data.Grid[float32]{W: size, H: size, Pix: tops.row(i)}))
+	}
+	return nil
+}
+
+// decodeAll chooses the likeliest of all classes.
+func (s *segmentation) decodeAll(out Outputs, size int, preds []*data.Sample) error {
+	all, err := out.take(segmentationlabel.Name, len(preds), s.classes, size, size)
+	if err != nil {
+		return err
+	}
+	n := size * size
+	for i, p := range preds {
+		m, top := data.NewGrid[uint8](size, size), data.NewGrid[float32](size, size)
+		for c := range s.classes {
+			for k, v := range all.row(i)[c*n:][:n] {
+				if v > top.Pix[k] {
+					top.Pix[k], m.Pix[k] = v, uint8(c)
+				}
+			}
+		}
+		p.Put(segmentationlabel.NewPrediction(m, top))
+	}
+	return nil
 }
 
 // Compare lets classes differ where two are equally likely, so that confidences do not.

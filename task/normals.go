@@ -57,7 +57,7 @@ func (h *normals) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 func (*normals) Parts() []string { return []string{normalslabel.Name} }
 
 func (h *normals) Predict(f *model.Features, preds []*data.Sample) {
-	h.Decode(h.Outputs(f, ExportOptions{}), int(f.Size), preds)
+	decoded(h.Decode(h.Outputs(f, ExportOptions{}), int(f.Size), preds))
 }
 
 // Pseudo keeps the prediction as it is.

@@ -114,9 +114,9 @@ func (n *Network) See(images Images, tasks ...string) (preds []*data.Sample, err
 	return preds, err
 }
 
-// Settings is the network's specification.
-func (n *Network) Settings() []byte {
-	b, err := json.Marshal(n.Spec)
+// Settings is the specification.
+func (s *Spec) Settings() []byte {
+	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // a checked specification has only finite numbers
 	}
@@ -243,22 +243,8 @@ func (v View) batch(samples []*data.Sample) (Images, []data.Frame) {
 
 // Merge adds the labels that src has to dst, in place of dst's own.
 func Merge(dst, src *data.Sample) {
-	if classificationlabel.Of(src) != nil {
-		classificationlabel.Set(dst, classificationlabel.Of(src))
-	}
-	if detectionlabel.Of(src) != nil {
-		detectionlabel.Set(dst, detectionlabel.Of(src))
-		detectionlabel.SetUnknown(dst, detectionlabel.Unknown(src))
-	}
-	if segmentationlabel.Of(src) != nil {
-		segmentationlabel.Set(dst, segmentationlabel.Of(src))
-		segmentationlabel.SetConfidence(dst, segmentationlabel.Confidence(src))
-	}
-	if depthlabel.Of(src) != nil {
-		depthlabel.Set(dst, depthlabel.Of(src))
-	}
-	if normalslabel.Of(src) != nil {
-		normalslabel.Set(dst, normalslabel.Of(src))
+	for _, l := range src.Known {
+		dst.Put(l)
 	}
 }
 

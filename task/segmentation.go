@@ -65,7 +65,7 @@ func (s *segmentation) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss
 func (*segmentation) Parts() []string { return []string{segmentationlabel.Name} }
 
 func (s *segmentation) Predict(f *model.Features, preds []*data.Sample) {
-	s.Decode(s.Outputs(f, ExportOptions{Argmax: true}), int(f.Size), preds)
+	decoded(s.Decode(s.Outputs(f, ExportOptions{Argmax: true}), int(f.Size), preds))
 }
 
 // Pseudo ignores pixels whose class is less probable than the threshold.

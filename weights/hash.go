@@ -3,8 +3,13 @@ package weights
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,9 +23,40 @@ type fileState struct {
 	time time.Time
 }
 
-// Hash returns the SHA-256 of a file in hexadecimal. The file is read again only when its size or time
-// of change is another.
+// Hash returns the SHA-256 of a file in hexadecimal; of an index, that of the digests of the index and
+// of the files that it names. A file is read again only when its size or time of change is another.
 func Hash(path string) (string, error) {
+	sum, err := hashFile(path)
+	if err != nil || !strings.HasSuffix(path, ".json") {
+		return sum, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	shards, err := readIndex(f, info.Size())
+	if err != nil || shards == nil {
+		return sum, nil // another JSON file
+	}
+	all := sha256.New()
+	fmt.Fprintln(all, sum)
+	files := slices.Sorted(maps.Values(shards))
+	for _, file := range slices.Compact(files) {
+		sum, err := hashFile(filepath.Join(filepath.Dir(path), file))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(all, sum)
+	}
+	return hex.EncodeToString(all.Sum(nil)), nil
+}
+
+func hashFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -24,10 +24,13 @@ const metadataKey = "__metadata__"
 // A Reader gives the tensors of one file. Its methods may be called from several goroutines.
 type Reader struct {
 	Metadata map[string]string
+	Skipped  []string // what a file of torch's holds beside tensors that was left out unmade, by name
 
 	path    string
-	file    *os.File
-	data    int64 // where the tensors begin in the file
+	file    *os.File           // nil of an index
+	files   []*Reader          // of an index: the files that it names
+	shards  map[string]*Reader // of an index: the file of each tensor
+	data    int64              // where the tensors begin in the file
 	entries map[string]entry
 	torch   map[string]*pth.Tensor // of a file of torch's, in place of data
 }
@@ -46,62 +49,96 @@ const ContainerKey = "torch.container"
 // Open reads the header of a safetensors file and checks it wholly: every array has the size that
 // its type and shape ask for, and together they fill the file without a gap or an overlap. What
 // Read returns later needs no further checks. Files that torch.save wrote, known by their first
-// bytes, are read and checked by package pth.
+// bytes, are read and checked by package pth. An index of several files (model.safetensors.index.json)
+// opens them as one.
 func Open(path string) (*Reader, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	r, shards, err := openFile(path)
+	if shards != nil {
+		return openIndex(path, shards)
 	}
-	r, err := open(f)
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("weights %s: %w", path, err)
-	}
-	r.path = path
-	return r, nil
+	return r, err
 }
 
-func open(f *os.File) (*Reader, error) {
+// openFile opens a file of tensors, or reads an index.
+func openFile(path string) (*Reader, map[string]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, shards, err := open(f)
+	if err != nil || shards != nil {
+		f.Close()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("weights %s: %w", path, err)
+	}
+	if r != nil {
+		r.path = path
+	}
+	return r, shards, nil
+}
+
+// open reads the header of a file of tensors, or of an index the file of each.
+func open(f *os.File) (r *Reader, shards map[string]string, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a file")
+	switch {
+	case info.IsDir():
+		return nil, nil, errors.New("a folder; name the file of weights in it")
+	case !info.Mode().IsRegular():
+		return nil, nil, errors.New("not a file")
+	case info.Size() == 0:
+		return nil, nil, errors.New("the file is empty; get it again")
 	}
-	var head [16]byte
-	if n, _ := f.ReadAt(head[:], 0); pth.Is(head[:n]) {
-		return openTorch(f, info.Size())
+	head := make([]byte, 64)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return nil, nil, err
 	}
-	var prefix [8]byte
-	if _, err := f.ReadAt(prefix[:], 0); err != nil {
-		return nil, fmt.Errorf("no safetensors file: %d bytes are too short for a header", info.Size())
+	head = head[:n]
+	if pth.Is(head) {
+		r, err = openTorch(f, info.Size())
+		return r, nil, err
 	}
-	n := binary.LittleEndian.Uint64(prefix[:])
-	if n > maxHeader {
-		return nil, fmt.Errorf("no safetensors file: a header of %d bytes is over the format's limit", n)
+	if shards, err = readIndex(f, info.Size()); err != nil || shards != nil {
+		return nil, shards, err
 	}
-	data := 8 + int64(n)
+	unknown := func() error {
+		if kind := kindOf(head); kind != "" {
+			return fmt.Errorf("neither safetensors nor a file of torch.save: %s", kind)
+		}
+		return fmt.Errorf("neither safetensors nor a file of torch.save, or damaged: it begins with % x", head[:min(8, n)])
+	}
+	if n < 9 || head[8] != '{' {
+		return nil, nil, unknown()
+	}
+	length := binary.LittleEndian.Uint64(head)
+	if length > maxHeader {
+		return nil, nil, unknown()
+	}
+	data := 8 + int64(length)
 	if data > info.Size() {
-		return nil, fmt.Errorf("cut short, or no safetensors file: a header of %d bytes in a file of %d", n, info.Size())
+		return nil, nil, fmt.Errorf("cut short: its header of %d bytes is longer than the file of %d; get it again", length, info.Size())
 	}
-	header := make([]byte, n)
+	header := make([]byte, length)
 	if _, err := f.ReadAt(header, 8); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	metadata, entries, err := parseHeader(header, info.Size()-data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &Reader{Metadata: metadata, file: f, data: data, entries: entries}, nil
+	return &Reader{Metadata: metadata, file: f, data: data, entries: entries}, nil, nil
 }
 
 func openTorch(f *os.File, size int64) (*Reader, error) {
-	tensors, container, err := pth.Open(f, size)
+	tensors, container, skipped, err := pth.Open(f, size)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{Metadata: map[string]string{}, file: f, entries: map[string]entry{}, torch: tensors}
+	r := &Reader{Metadata: map[string]string{}, Skipped: skipped, file: f, entries: map[string]entry{}, torch: tensors}
 	if container != "" {
 		r.Metadata[ContainerKey] = container
 	}
@@ -115,7 +152,7 @@ func openTorch(f *os.File, size int64) (*Reader, error) {
 func parseHeader(header []byte, size int64) (map[string]string, map[string]entry, error) {
 	metadata, entries, err := decodeHeader(header)
 	if err != nil {
-		return nil, nil, fmt.Errorf("bad header: %w", err)
+		return nil, nil, fmt.Errorf("safetensors with a damaged header: %w", err)
 	}
 	names := slices.SortedFunc(maps.Keys(entries), func(a, b string) int {
 		ea, eb := entries[a], entries[b]
@@ -134,7 +171,7 @@ func parseHeader(header []byte, size int64) (map[string]string, map[string]entry
 		case e.begin > end:
 			return nil, nil, fmt.Errorf("a gap before tensor %q: bytes %d to %d belong to none", name, end, e.begin)
 		case e.end > size:
-			return nil, nil, fmt.Errorf("cut short: tensor %q ends at byte %d of the data, the file holds %d", name, e.end, size)
+			return nil, nil, fmt.Errorf("cut short: tensor %q ends at byte %d of the data, the file holds %d; get it again", name, e.end, size)
 		case e.end-e.begin != want:
 			return nil, nil, fmt.Errorf("tensor %q: %s of shape %v takes %d bytes, the header gives it %d", name, e.dtype, e.shape, want, e.end-e.begin)
 		}
@@ -202,8 +239,17 @@ func decodeHeader(header []byte) (map[string]string, map[string]entry, error) {
 	return metadata, entries, nil
 }
 
-// Close closes the file.
-func (r *Reader) Close() error { return r.file.Close() }
+// Close closes the file, or those of an index.
+func (r *Reader) Close() error {
+	if r.file != nil {
+		return r.file.Close()
+	}
+	var errs []error
+	for _, f := range r.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Names lists the tensors, sorted.
 func (r *Reader) Names() []string { return slices.Sorted(maps.Keys(r.entries)) }
@@ -233,6 +279,9 @@ func (r *Reader) ReadInto(name string, data []byte) error {
 	}
 	if int64(len(data)) != e.end-e.begin {
 		return fmt.Errorf("weights %s: tensor %q has %d bytes (%s %v), there is room for %d", r.path, name, e.end-e.begin, e.dtype, e.shape, len(data))
+	}
+	if r.shards != nil {
+		return r.shards[name].ReadInto(name, data)
 	}
 	if r.torch != nil {
 		err = r.torch[name].ReadInto(data)

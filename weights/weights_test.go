@@ -172,13 +172,13 @@ func TestOpenRefuses(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"no bytes":         {nil, "too short"},
-		"seven bytes":      {make([]byte, 7), "too short"},
-		"a picture":        {[]byte("\x89PNG\r\n\x1a\n and more"), "over the format's limit"},
+		"no bytes":         {nil, "the file is empty"},
+		"seven bytes":      {make([]byte, 7), "or damaged"},
+		"a picture":        {[]byte("\x89PNG\r\n\x1a\n and more"), "a picture"},
 		"header cut":       {whole[:100], "cut short"},
 		"data cut":         {whole[:len(whole)-1], "cut short: tensor"},
 		"more data":        {append(slices.Clone(whole), 0), "1 bytes after"},
-		"no object":        {file(` {}`, 0), "{"},
+		"no object":        {file(` {}`, 0), "neither safetensors"},
 		"no JSON":          {file(`{"a":`, 0), "header"},
 		"two objects":      {file(`{}{}`, 0), "follows"},
 		"two tensors":      {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), `two tensors "a"`},
@@ -208,6 +208,69 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if _, err := Open(t.TempDir()); err == nil {
 		t.Error("opened a folder")
+	}
+}
+
+// An index of several files opens them as one; what it says of them must be so.
+func TestIndex(t *testing.T) {
+	dir := t.TempDir()
+	for file, names := range map[string][]string{"one.safetensors": {"a", "b"}, "two.safetensors": {"c"}} {
+		var tensors []Tensor
+		for _, name := range names {
+			tensors = append(tensors, FromFloat32s(name, []int64{1}, []float32{float32(name[0])}))
+		}
+		if err := Write(filepath.Join(dir, file), nil, tensors); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "model.safetensors.index.json")
+	index := func(weightMap string) {
+		if err := os.WriteFile(path, []byte(` {"metadata": {"total_size": 12}, "weight_map": `+weightMap+`}`), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index(`{"a": "one.safetensors", "b": "one.safetensors", "c": "two.safetensors"}`)
+	r, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if names := r.Names(); !slices.Equal(names, []string{"a", "b", "c"}) {
+		t.Error(names)
+	}
+	for _, name := range r.Names() {
+		x, err := r.Read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := Float32s(x); err != nil || v[0] != float32(name[0]) {
+			t.Error(name, v, err)
+		}
+	}
+	before, err := Hash(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(filepath.Join(dir, "two.safetensors"), nil, []Tensor{FromFloat32s("c", []int64{2}, []float32{1, 2})}); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := Hash(path); err != nil || after == before {
+		t.Error("the hash does not tell that a file of the index changed", err)
+	}
+	for weightMap, want := range map[string]string{
+		`{"a": "one.safetensors", "c": "two.safetensors"}`:                                                 `one.safetensors: it has a tensor "b" that`,
+		`{"a": "one.safetensors", "b": "one.safetensors", "d": "two.safetensors"}`:                         `two.safetensors: it has a tensor "c"`,
+		`{"a": "one.safetensors", "b": "one.safetensors", "c": "two.safetensors", "d": "two.safetensors"}`: `two.safetensors: it has no tensor "d"`,
+		`{"a": "../one.safetensors"}`:                                                                      "files beside it only",
+		`{"a": "three.safetensors"}`:                                                                       "no such file",
+		`{"a": "model.safetensors.index.json"}`:                                                            "which is an index itself",
+		`{}`:                                                                                               `no "weight_map"`,
+		`[`:                                                                                                "JSON, but no index",
+	} {
+		index(weightMap)
+		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v does not say %q", weightMap, err, want)
+		}
 	}
 }
 

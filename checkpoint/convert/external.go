@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -28,14 +29,16 @@ type External struct {
 	Size      int          // side of the input in pixels that it is likely used to
 	Mean, Std [3]float64   // of the input's channels, in 0…255, likewise
 
-	layout layout
-	prefix string             // before every name of the layout
-	shapes map[string][]int64 // of all tensors of the file, by full name
+	layout  layout
+	part    string             // of what the file holds, such as "model_ema"
+	skipped []string           // Python objects beside the weights, by name
+	prefix  string             // before every name of the layout
+	shapes  map[string][]int64 // of all tensors of the file, by full name
 }
 
 // Recognise tells layout and architecture of a file that is open for reading.
 func Recognise(path string, r *weights.Reader) (*External, error) {
-	f := &External{Path: path, Size: 224, shapes: map[string][]int64{}}
+	f := &External{Path: path, Size: 224, part: r.Metadata[weights.ContainerKey], skipped: r.Skipped, shapes: map[string][]int64{}}
 	for _, name := range r.Names() {
 		t, _ := r.Lookup(name)
 		f.shapes[name] = t.Shape
@@ -176,6 +179,9 @@ func groups(shape []int64, plain int64) (groups, width int64) {
 	return groups, width
 }
 
+// shard matches the names of files that weights are split over.
+var shard = regexp.MustCompile(`-\d{5}-of-\d{5}\.`)
+
 // seems says what is known of networks whose tensors have such names, behind a semicolon; "" if nothing.
 func (f *External) seems() string {
 	var found []string
@@ -189,6 +195,9 @@ func (f *External) seems() string {
 	}
 	if mark, ok := strings.CutSuffix(f.layout.mark, "conv1.weight"); ok && f.shape(mark+"bn1.weight") != nil && f.shape(mark+"bn1.running_mean") == nil {
 		found = append(found, "norms without running statistics, such as group norms")
+	}
+	if shard.MatchString(f.Path) {
+		found = append(found, "but a part of the weights: name the index of its files (.index.json) in its place")
 	}
 	if found == nil {
 		return ""
@@ -315,7 +324,10 @@ func (f *External) Fill(want model.Config, params []*model.Param, heads, partial
 	if err := want.Same(have); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	r := &Report{From: fmt.Sprintf("%s (%s)", filepath.Base(f.Path), f.layout.name)}
+	r := &Report{From: fmt.Sprintf("%s (%s)", filepath.Base(f.Path), f.layout.name), Skipped: f.skipped}
+	if f.part != "" {
+		r.From = fmt.Sprintf("%s in %s", f.part, r.From)
+	}
 	sources := f.plan(params, heads, r)
 	backbone, taken := 0, 0
 	for _, p := range params {
@@ -341,6 +353,8 @@ type Report struct {
 	Taken  []string // parameters and buffers of the network
 	Fresh  []string // those that keep their fresh values
 	Unused []Unused // tensors of the file
+
+	Skipped []string // Python objects beside the weights, which were not made, by the names of their classes
 }
 
 // Unused is a tensor that was not taken over.
@@ -404,6 +418,9 @@ func (r *Report) String() string {
 	}
 	if len(r.Unused) > 0 {
 		text += fmt.Sprintf("\n  %d of the file unused: %s", len(r.Unused), r.unused())
+	}
+	if len(r.Skipped) > 0 {
+		text += fmt.Sprintf("\n  left out: Python objects of %s", some(r.Skipped))
 	}
 	return text
 }

@@ -272,6 +272,8 @@ func classifierReason(prefix string) func(theirs string) string {
 		switch {
 		case strings.HasPrefix(theirs, prefix):
 			return "the classifier"
+		case strings.HasPrefix(theirs, "head_dist."):
+			return "the head of a distillation token"
 		case strings.HasPrefix(theirs, "decoder_"), theirs == "mask_token":
 			return "of its pretraining"
 		}

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"image"
-	"image/png"
-	"os"
 	"path/filepath"
 
-	"must/atomicfile"
 	"must/data"
 	"must/data/formats"
 	"must/data/scenes"
@@ -94,21 +89,9 @@ func (c *dataShowCmd) Run(a *app) error {
 	if out == "" {
 		out = filepath.Join("out", "show", name+".png")
 	}
-	if err := writePNG(out, sheet); err != nil {
+	if err := draw.WritePNG(out, sheet); err != nil {
 		return err
 	}
 	a.printf("%s\n", out)
 	return nil
-}
-
-// writePNG writes a picture and the folder it lies in.
-func writePNG(path string, img image.Image) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return atomicfile.WriteFile(path, b.Bytes())
 }

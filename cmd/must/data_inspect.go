@@ -54,7 +54,7 @@ func (c *dataInspectCmd) Run(a *app) error {
 	if out == "" {
 		out = filepath.Join("out", "inspect", name+".png")
 	}
-	if err := writePNG(out, sheet); err != nil {
+	if err := draw.WritePNG(out, sheet); err != nil {
 		return err
 	}
 	a.printf("\n%s\n", out)

@@ -4,8 +4,8 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/metric"
-	"must/recipe"
 	"must/task"
+	"must/teacher"
 	"must/torch"
 )
 
@@ -50,11 +50,11 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	teachers, err := recipe.OpenTeachers([]string{c.Checkpoint}, ds.Labels())
+	opened, err := teacher.Open(c.Checkpoint, ds.Labels())
 	if err != nil {
 		return err
 	}
-	net := teachers[0].Net
+	net := opened.Net
 	defer torch.Do(net.Free)
 	skipped := 0
 	scores, err := task.Evaluate(a.ctx, net, ds, task.PredictOptions{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {

@@ -7,6 +7,7 @@ import (
 	"must/checkpoint"
 	"must/data"
 	"must/export"
+	"must/predictions"
 	"must/recipe"
 	"must/torch"
 )
@@ -42,7 +43,7 @@ func (c *exportCmd) Run(a *app) error {
 	var images data.Dataset
 	if c.Images != nil {
 		var err error
-		if images, err = recipe.Images(c.Images); err != nil {
+		if images, err = predictions.Images(c.Images); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"must/machine"
-	"must/recipe"
+	"must/run"
 )
 
 // A jobCmd is what the processes of must run --jobs are started with. It goes on until its work is done
@@ -21,12 +21,11 @@ import (
 type jobCmd struct {
 	Out   string `arg:""`
 	Stage string `arg:""`
-	Set   string `arg:"" optional:""`
-	Start string `arg:"" optional:""`
+	Part  string `arg:"" optional:""`
 }
 
 func (c *jobCmd) Run(a *app) error {
-	r, err := recipe.OpenRun(c.Out)
+	r, err := run.Open(c.Out)
 	if err != nil {
 		return err
 	}
@@ -40,7 +39,7 @@ func (c *jobCmd) Run(a *app) error {
 		cancel()
 	}()
 	r.Display = a.display
-	err = r.RunJob(ctx, recipe.Job{Stage: c.Stage, Set: c.Set, Start: c.Start})
+	err = r.RunJob(ctx, run.Job{Stage: c.Stage, Part: c.Part})
 	switch {
 	case ctx.Err() != nil: // the state is saved, and the one who asked for it knows
 		return status(interrupted)
@@ -52,13 +51,13 @@ func (c *jobCmd) Run(a *app) error {
 }
 
 // spawn starts this program again for each job, with its share of the threads.
-func (a *app) spawn(out string, jobs int) recipe.Spawn {
+func (a *app) spawn(out string, jobs int) run.Spawn {
 	threads := a.options.Threads
 	if threads == 0 {
 		threads = runtime.NumCPU()
 	}
 	threads = max(1, threads/max(1, jobs))
-	return func(ctx context.Context, j recipe.Job, lock *os.File) (peakMB float64, err error) {
+	return func(ctx context.Context, j run.Job, lock *os.File) (peakMB float64, err error) {
 		self, err := os.Executable()
 		if err != nil {
 			return 0, err
@@ -68,8 +67,8 @@ func (a *app) spawn(out string, jobs int) recipe.Spawn {
 			args = append(args, "--quiet")
 		}
 		args = append(args, "job", out, j.Stage)
-		if j.Set != "" {
-			args = append(args, j.Set, j.Start)
+		if j.Part != "" {
+			args = append(args, j.Part)
 		}
 		cmd := exec.Command(self, args...)
 		cmd.ExtraFiles = []*os.File{lock}

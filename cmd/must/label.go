@@ -10,16 +10,18 @@ import (
 	"must/atomicfile"
 	"must/data"
 	"must/data/formats"
+	"must/draw"
 	"must/label"
 	"must/label/export"
 	"must/label/shards"
 	"must/recipe"
+	"must/stage"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/normals"
 	"must/task/segmentation"
-	"must/torch"
+	"must/teacher"
 )
 
 type labelCmd struct {
@@ -75,15 +77,11 @@ func (c *labelCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	teachers, err := recipe.OpenTeachers(c.Teacher, ds.Labels())
+	teachers, err := teacher.OpenAll(c.Teacher, ds.Labels())
 	if err != nil {
 		return err
 	}
-	defer torch.Do(func() {
-		for _, t := range teachers {
-			t.Net.Free()
-		}
-	})
+	defer teacher.Free(teachers)
 	o := label.Options{
 		Name: c.name(), Tasks: c.Task, Thresholds: thresholds, Batch: c.Batch, ShardSize: c.ShardSize, Program: "must " + recipe.Version, Display: a.display,
 	}
@@ -93,7 +91,7 @@ func (c *labelCmd) Run(a *app) error {
 			return err
 		}
 		path := filepath.Join(c.Out, "preview.png")
-		if err := writePNG(path, img); err != nil {
+		if err := draw.WritePNG(path, img); err != nil {
 			return err
 		}
 		a.printf("preview: %s\n", path)
@@ -130,7 +128,7 @@ func (c *labelCmd) quality(a *app, ds data.Dataset, teachers []label.Teacher, o 
 		return err
 	}
 	printScores(a, q.Scores)
-	path := filepath.Join(c.Out, recipe.QualityFile)
+	path := filepath.Join(c.Out, stage.QualityFile)
 	if err := os.MkdirAll(c.Out, 0o777); err != nil {
 		return err
 	}

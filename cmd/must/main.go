@@ -21,7 +21,7 @@ import (
 
 var version string // set by the linker
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // A cli is what can be typed.
 type cli struct {
@@ -78,8 +78,8 @@ func (s status) Error() string { return fmt.Sprint("exit status ", int(s)) }
 
 const interrupted = 130 // the shell's status for a program that Ctrl-C ended
 
-// run runs one command line and returns its exit status.
-func run(args []string, stdout, stderr io.Writer) (code int) {
+// execute runs one command line and returns its exit status.
+func execute(args []string, stdout, stderr io.Writer) (code int) {
 	if version != "" {
 		recipe.Version = version
 	}

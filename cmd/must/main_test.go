@@ -16,6 +16,7 @@ import (
 
 	"must/data"
 	"must/data/formats"
+	"must/predictions"
 	"must/recipe"
 	"must/task/detection"
 	"must/torch"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 func must(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, err bytes.Buffer
-	if code := run(args, &out, &err); code != 0 {
+	if code := execute(args, &out, &err); code != 0 {
 		t.Fatalf("must %s: exit status %d\n%s%s", strings.Join(args, " "), code, out.String(), err.String())
 	}
 	return out.String()
@@ -43,7 +44,7 @@ func must(t *testing.T, args ...string) string {
 func fails(t *testing.T, args []string, want ...string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	if code := run(args, &out, &err); code != 1 {
+	if code := execute(args, &out, &err); code != 1 {
 		t.Errorf("must %s: exit status %d\n%s%s", strings.Join(args, " "), code, out.String(), err.String())
 	}
 	for _, w := range want {
@@ -107,7 +108,7 @@ func TestLooking(t *testing.T) {
 	os.WriteFile("tiny.yaml", []byte(tiny), 0o666)
 	says(t, must(t, "run", "tiny.yaml", "--dry-run"), "train 8, val 4", "transfer", "runs", "2 steps of 4 on 8 images", "about ")
 	var out, err bytes.Buffer
-	if code := run([]string{"run", "tiny.yaml", "--dry-run", "--set", "data.fine={format: voc, path: nowhere}"}, &out, &err); code != 1 {
+	if code := execute([]string{"run", "tiny.yaml", "--dry-run", "--set", "data.fine={format: voc, path: nowhere}"}, &out, &err); code != 1 {
 		t.Errorf("a dry run without a set: exit status %d\n%s", code, err.String())
 	}
 	says(t, out.String(), "nowhere", "expected: Pascal VOC: Annotations", "2 steps of 4")
@@ -139,7 +140,7 @@ func TestRecipe(t *testing.T) {
 	os.Remove("out/tiny/report.html")
 	must(t, "report", "out/tiny")
 	exists(t, "out/tiny/report.html")
-	says(t, must(t, "run", "tiny.yaml", "--dry-run", "--set", "teacher.with.epochs=2"), "afresh")
+	says(t, must(t, "run", "tiny.yaml", "--dry-run", "--set", "teacher.with.epochs=2"), "train.epochs 1 → 2", "stage teacher changed")
 }
 
 // One network goes through all verbs that take one.
@@ -194,7 +195,7 @@ func TestNetwork(t *testing.T) {
 
 	must(t, "predict", model, "photos/0.png", "photos")
 	exists(t, "out/predict/0.png", "out/predict/0-2.json", "out/predict/3.segmentation.png")
-	var p recipe.Prediction
+	var p predictions.Prediction
 	b, _ := os.ReadFile("out/predict/0.json")
 	if err := json.Unmarshal(b, &p); err != nil || p.Width != 64 || p.Image != "photos/0.png" || p.Detection == nil || p.Segmentation == nil || p.Depth != nil {
 		t.Errorf("%v: %s", err, b)
@@ -294,13 +295,13 @@ func TestInterrupt(t *testing.T) {
 	stderr := &onText{text: "teacher: 0/", do: func() { syscall.Kill(os.Getpid(), syscall.SIGINT) }}
 	var out bytes.Buffer
 	args := []string{"run", "tiny.yaml", "--stage", "teacher", "--set", "teacher.with.steps=400"}
-	if code := run(args, &out, stderr); code != interrupted {
+	if code := execute(args, &out, stderr); code != interrupted {
 		t.Errorf("exit status %d", code)
 	}
 	says(t, stderr.all.String(), "Ctrl-C again", "must run tiny.yaml --stage teacher")
 	exists(t, "out/tiny/teacher/state.safetensors")
 	args[len(args)-1] = "teacher.with.steps=400"
-	says(t, must(t, append(args, "--dry-run")...), "goes on")
+	says(t, must(t, append(args, "--dry-run")...), "resumes")
 }
 
 func TestCommandLine(t *testing.T) {

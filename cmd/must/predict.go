@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 
-	"must/recipe"
+	"must/predictions"
+	"must/teacher"
+	"must/torch"
 )
 
 type predictCmd struct {
@@ -27,14 +29,19 @@ func (c *predictCmd) Run(a *app) error {
 	if !(c.Threshold >= 0 && c.Threshold <= 1) {
 		return fmt.Errorf("--threshold is %v; it is a score, in [0, 1]", c.Threshold)
 	}
-	images, err := recipe.Images(c.Image)
+	images, err := predictions.Images(c.Image)
 	if err != nil {
 		return err
 	}
 	if err := a.engine(); err != nil {
 		return err
 	}
-	broken, err := recipe.Predict(a.ctx, c.Checkpoint, images, c.Out, c.Threshold, a.display)
+	net, err := teacher.Open(c.Checkpoint, images.Labels())
+	if err != nil {
+		return err
+	}
+	defer torch.Do(net.Net.Free)
+	broken, err := predictions.Predict(a.ctx, net, images, c.Out, c.Threshold, a.display)
 	if err != nil {
 		return err
 	}

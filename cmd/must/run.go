@@ -6,6 +6,7 @@ import (
 
 	"must/recipe"
 	"must/report"
+	"must/run"
 )
 
 // runFlags are those of all verbs that run a recipe.
@@ -69,35 +70,31 @@ func (c *runCmd) Run(a *app) error {
 }
 
 func (c *runFlags) run(a *app, name string) error {
-	r, err := recipe.Load(name, c.Set)
+	r, err := run.Load(name, c.Set, c.Out)
 	if err != nil {
 		return err
 	}
-	out := c.Out
-	if out == "" {
-		out = filepath.Join("out", r.Name)
-	}
-	runner := &recipe.Runner{Recipe: r, Out: out, Only: c.Stage, Display: a.display, Jobs: c.Jobs, Spawn: a.spawn(out, c.Jobs)}
+	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out, c.Jobs)
 	if c.DryRun {
-		return printPlan(a, runner)
+		return printPlan(a, r)
 	}
 	if err := a.engine(); err != nil {
 		return err
 	}
-	if err := runner.Run(a.ctx); err != nil {
+	if err := r.Run(a.ctx); err != nil {
 		return err
 	}
-	return printRun(a, out)
+	return printRun(a, r.Out)
 }
 
 // printPlan opens every set, measures the networks, and tells what a run would do.
-func printPlan(a *app, r *recipe.Runner) error {
-	s, err := r.Survey(a.ctx, a.engine())
+func printPlan(a *app, r *run.Runner) error {
+	p, err := r.Plan(a.ctx, a.engine())
 	if err != nil {
 		return err
 	}
-	a.printf("%s", s.Text())
-	if s.Faults() > 0 {
+	a.printf("%s", p.Text())
+	if p.Faults() > 0 {
 		return status(1)
 	}
 	return nil
@@ -105,7 +102,7 @@ func printPlan(a *app, r *recipe.Runner) error {
 
 // printRun ends a run with what people want to know of it.
 func printRun(a *app, out string) error {
-	res, err := report.ReadResults(filepath.Join(out, recipe.ResultsFile))
+	res, err := report.ReadResults(filepath.Join(out, run.ResultsFile))
 	if err != nil {
 		return err
 	}
@@ -113,7 +110,7 @@ func printRun(a *app, out string) error {
 		mark := map[report.Outcome]string{report.Holds: "✓", report.Fails: "✗", report.Note: "·"}[f.Outcome]
 		a.printf("%s %s\n", mark, f.Text)
 	}
-	a.printf("report:  %s\nresults: %s\n", filepath.Join(out, recipe.ReportFile), filepath.Join(out, recipe.ResultsFile))
+	a.printf("report:  %s\nresults: %s\n", filepath.Join(out, run.ReportFile), filepath.Join(out, run.ResultsFile))
 	return nil
 }
 
@@ -132,7 +129,7 @@ Examples:
 }
 
 func (c *reportCmd) Run(a *app) error {
-	r, err := recipe.OpenRun(c.Out)
+	r, err := run.Open(c.Out)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"must/data"
-	"must/recipe"
+	"must/run"
 	"must/train"
 )
 
@@ -84,7 +84,7 @@ func (c *trainCmd) Run(a *app) error {
 	if c.Scale < 0 || c.Count < 0 {
 		return fmt.Errorf("--scale and --count must not be negative")
 	}
-	r, err := recipe.Training(runName(c.Out), set, c.Task, c.From, c.settings())
+	r, err := run.Training(runName(c.Out), set, c.Task, c.From, c.settings())
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,11 @@ func (c *trainCmd) Run(a *app) error {
 		a.printf("%s", text)
 		return err
 	}
-	runner := &recipe.Runner{Recipe: r, Out: c.Out, Display: a.display}
+	runner, err := run.New(r, c.Out)
+	if err != nil {
+		return err
+	}
+	runner.Display = a.display
 	if changed := runner.Changed(); len(changed) > 0 {
 		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
 	}
@@ -103,7 +107,7 @@ func (c *trainCmd) Run(a *app) error {
 	if err := runner.Run(a.ctx); err != nil {
 		return err
 	}
-	a.printf("model:   %s\n", filepath.Join(c.Out, recipe.Single, train.ModelFile))
+	a.printf("model:   %s\n", runner.Path(run.Single, train.ModelFile))
 	return printRun(a, c.Out)
 }
 

@@ -7,18 +7,20 @@
 package ade20k
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"must/data"
+	"must/data/classes"
+	"must/data/frame"
 	"must/data/imagefile"
+	"must/data/text"
 	"must/task/segmentation"
 )
 
@@ -52,8 +54,9 @@ const maxClasses = 254
 //
 // A semantic map holds the stored value less one; 0, which is whatever is none of the classes, is
 // data.Ignore. Class names come from objectInfo150.txt or .csv, the first of the synonyms (all of them
-// where two classes would share it); without that file they are Classes. Opening lists the folders
-// and opens no image.
+// where two classes would share it), or from one of classes.Files; without any of these they are Classes where
+// all images are called as the benchmark's, else the numbers in the maps. An image without a map is unlabelled.
+// Opening lists the folders and opens no image, unless it has to look for numbers.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
 		return nil, fmt.Errorf("ade20k has no sets, but set is %q: leave it out", src.Set)
@@ -62,14 +65,14 @@ func Open(src data.Source) (data.Dataset, error) {
 	if !ok {
 		return nil, fmt.Errorf("ade20k: split is %q, want train or val", src.Split)
 	}
+	if err := frame.Check(src.Frame); err != nil {
+		return nil, err
+	}
 	root, err := findRoot(src.Path)
 	if err != nil {
 		return nil, err
 	}
-	d := &dataset{root: root}
-	if d.classes, err = readClasses(root); err != nil {
-		return nil, err
-	}
+	d := &dataset{root: root, frame: src.Frame}
 	for _, split := range splits {
 		files, err := imagefile.List(filepath.Join(root, "images", split))
 		if err != nil {
@@ -89,7 +92,71 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("%s: no images in its %s", filepath.Join(root, "images"), strings.Join(splits, " and "))
 	}
 	d.keys = imagefile.Keys(d.files)
+	maps, err := imagefile.ListFunc(filepath.Join(root, "annotations"), func(name string) bool { return path.Ext(name) == ".png" })
+	if err != nil {
+		return nil, err
+	}
+	if err := d.findLegend(maps, src); err != nil {
+		return nil, err
+	}
+	d.pair(maps)
 	return d, nil
+}
+
+var official = regexp.MustCompile(`(?:^|/)ADE_(?:train|val)_\d+\.[a-z]+$`)
+
+// findLegend names the classes.
+func (d *dataset) findLegend(maps []string, src data.Source) error {
+	names, err := readClasses(d.root, src.Text)
+	if err != nil {
+		return err
+	}
+	var t *classes.Table
+	if names != nil {
+		t = &classes.Table{Names: names}
+	} else if t, err = classes.Find(src.Text, d.root); err != nil {
+		return err
+	}
+	switch {
+	case t != nil && classes.Background(t.Names[0]) && len(t.Names) > 1: // of value 0, which is none of the classes
+		t.Names, t.Colours = t.Names[1:], nil
+	case t == nil && !slices.ContainsFunc(d.files, func(f string) bool { return !official.MatchString(f) }):
+		t = &classes.Table{Names: Classes}
+	}
+	files := make([]string, len(maps))
+	for i, m := range maps {
+		files[i] = filepath.Join(d.root, "annotations", filepath.FromSlash(m))
+	}
+	d.numbered = t == nil
+	if d.legend, err = classes.ForMaps(t, files, 1, src.Void, "0"); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(d.root, "annotations"), err)
+	}
+	return nil
+}
+
+// pair finds the map of each image: of its name, with or without the extension. A map that two images could mean
+// is neither's.
+func (d *dataset) pair(maps []string) {
+	there := make(map[string]bool, len(maps))
+	for _, m := range maps {
+		there[m] = true
+	}
+	users := map[string]int{}
+	d.maps = make([]string, len(d.files))
+	for i, f := range d.files {
+		for _, name := range []string{f + ".png", strings.TrimSuffix(f, path.Ext(f)) + ".png"} {
+			if there[name] {
+				d.maps[i] = name
+				users[name]++
+				break
+			}
+		}
+	}
+	for i, m := range d.maps {
+		if users[m] > 1 {
+			d.maps[i] = ""
+		}
+	}
 }
 
 // findRoot returns the folder with images and annotations: dir or one in it.
@@ -116,24 +183,24 @@ func isDir(dir string) bool {
 	return err == nil && info.IsDir()
 }
 
-// readClasses reads the names in the folder, if any.
-func readClasses(root string) ([]string, error) {
+// readClasses reads the names in the folder; nil where there are none.
+func readClasses(root, encoding string) ([]string, error) {
 	for _, name := range []string{"objectInfo150.txt", "objectInfo150.csv"} {
 		file := filepath.Join(root, name)
-		text, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
+		content, err := text.ReadFileAs(file, encoding)
+		if !text.Exists(err) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		classes, err := parseObjectInfo(string(text))
+		names, err := parseObjectInfo(content)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		return classes, nil
+		return names, nil
 	}
-	return Classes, nil
+	return nil, nil
 }
 
 // parseObjectInfo reads a table with the columns Idx and Name, among others, separated by tabs (synonyms
@@ -193,44 +260,56 @@ func cells(line, separator string) []string {
 
 type dataset struct {
 	root        string
-	classes     []string
+	frame       string
+	legend      *classes.Legend
+	numbered    bool
 	files, keys []string // files are relative to images
+	maps        []string // relative to annotations; "": none
+	counts      frame.Counts
 }
 
-func (d *dataset) Len() int            { return len(d.files) }
-func (d *dataset) Labels() data.Labels { return data.Labels{segmentation.Name: {Classes: d.classes}} }
-func (d *dataset) Key(i int) string    { return d.keys[i] }
+func (d *dataset) Len() int { return len(d.files) }
+func (d *dataset) Labels() data.Labels {
+	return data.Labels{segmentation.Name: {Classes: d.legend.Names}}
+}
+func (d *dataset) Key(i int) string             { return d.keys[i] }
+func (d *dataset) Carries(i int, _ string) bool { return d.maps[i] != "" }
+
+// Notes tells what is not labelled, and what was taken for granted.
+func (d *dataset) Notes() (notes []string) {
+	without := 0
+	for _, m := range d.maps {
+		if m == "" {
+			without++
+		}
+	}
+	if without > 0 {
+		notes = append(notes, fmt.Sprintf("images without a map, or with one that two images could mean, left unlabelled: %d", without))
+	}
+	if d.numbered {
+		notes = append(notes, "classes are called by their numbers in the maps, of which 0 is none, as in ADE20K: list their names from 1 on in classes.txt; for maps of which 0 is a class use the format masks")
+	}
+	return append(notes, d.counts.Notes()...)
+}
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
 	file := filepath.Join(d.root, "images", filepath.FromSlash(d.files[i]))
-	s, err := imagefile.Sample(d.keys[i], file)
+	if d.maps[i] == "" {
+		return imagefile.Sample(d.keys[i], file)
+	}
+	mapFile := filepath.Join(d.root, "annotations", filepath.FromSlash(d.maps[i]))
+	g, err := d.legend.Read(mapFile)
+	if err != nil {
+		return nil, &data.SampleError{Key: d.keys[i], Err: err} // it names the file
+	}
+	s, f, err := frame.Sample(d.keys[i], file, d.frame, g.W, g.H, &d.counts)
 	if err != nil {
 		return nil, err
 	}
-	stem := strings.TrimSuffix(d.files[i], path.Ext(d.files[i]))
-	mapFile := filepath.Join(d.root, "annotations", filepath.FromSlash(stem)+".png")
-	fail := func(err error) error { return &data.SampleError{Key: s.Key, Err: err} } // it names the file
-	g, err := imagefile.DecodeIndex(mapFile)
+	m, err := frame.Grid(f, g)
 	if err != nil {
-		return nil, fail(err)
+		return nil, &data.SampleError{Key: s.Key, File: mapFile, Err: err}
 	}
-	size := s.Image.Rect.Size()
-	if size.X != size.Y && g.W == size.Y && g.H == size.X {
-		// It was annotated as stored, before its EXIF rotation.
-		if s.Image, err = imagefile.DecodeStored(file); err != nil {
-			return nil, fail(err)
-		}
-		size = s.Image.Rect.Size()
-	}
-	if g.W != size.X || g.H != size.Y {
-		return nil, fail(fmt.Errorf("%s: the map has %d×%d pixels, its image %d×%d", mapFile, g.W, g.H, size.X, size.Y))
-	}
-	for p, v := range g.Pix {
-		if int(v) > len(d.classes) {
-			return nil, fail(fmt.Errorf("%s: pixel (%d, %d) is %d, want 0 to %d", mapFile, p%g.W, p/g.W, v, len(d.classes)))
-		}
-		g.Pix[p] = v - 1 // 0 becomes 255, data.Ignore
-	}
-	segmentation.Set(s, g)
+	segmentation.Set(s, m)
 	return s, nil
 }

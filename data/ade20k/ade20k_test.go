@@ -54,7 +54,7 @@ func TestOpen(t *testing.T) {
 	if err != nil || !slices.Equal(segmentation.Of(s).Pix, []uint8{data.Ignore, 0, 1, 2}) {
 		t.Errorf("%v, %v", s, err)
 	}
-	if s, err = d.Sample(1); err != nil || s.Image.Rect.Size() != image.Pt(24, 16) {
+	if s, err = d.Sample(1); err != nil || s.Image.Rect.Size() != image.Pt(16, 24) || segmentation.Of(s).W != 16 {
 		t.Errorf("annotated as stored: %v", err)
 	}
 	for split, want := range map[string]int{"val": 1, "": 3} {
@@ -64,9 +64,9 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// Without objectInfo150 the classes are the benchmark's.
+// Without objectInfo150 the classes are the benchmark's where images are called as there.
 func TestClasses(t *testing.T) {
-	dir := datatest.Folder(t, map[string]string{"images/training/a.jpg": "png 2×1", "annotations/training/a.png": grey(150, 0)})
+	dir := datatest.Folder(t, map[string]string{"images/training/ADE_train_00000001.jpg": "png 2×1", "annotations/training/ADE_train_00000001.png": grey(150, 0)})
 	d, err := Open(data.Source{Path: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -81,10 +81,31 @@ func TestClasses(t *testing.T) {
 	}
 }
 
+func TestOwnClasses(t *testing.T) {
+	for name, c := range map[string]struct{ file, text, want string }{
+		"numbers":    {"readme.txt", "", "1 2 3"},
+		"names":      {"classes.txt", "weed\ncrop\nsoil\n", "weed crop soil"},
+		"background": {"class_names.txt", "_background_\nweed\ncrop\nsoil\n", "weed crop soil"},
+	} {
+		dir := datatest.Folder(t, map[string]string{"images/training/a.jpg": "png 3×1", "annotations/training/a.png": grey(3, 0, 1), "images/training/b.jpg": "png 1×1", c.file: c.text})
+		d, err := Open(data.Source{Path: dir})
+		if err != nil || strings.Join(d.Labels()[segmentation.Name].Classes, " ") != c.want {
+			t.Errorf("%s: %v, %v", name, d, err)
+			continue
+		}
+		if s, err := d.Sample(0); err != nil || !slices.Equal(segmentation.Of(s).Pix, []uint8{2, data.Ignore, 0}) {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+		if s, err := d.Sample(1); err != nil || segmentation.Of(s) != nil || data.Labelled(d, segmentation.Name) != 1 {
+			t.Errorf("%s, without a map: %+v, %v", name, s, err)
+		}
+	}
+}
+
 func TestBrokenSamples(t *testing.T) {
 	files := map[string]string{}
 	for name, annotation := range map[string]string{
-		"a": "", "b": grey(1, 4), "c": "png 3×1", "d": "not a map", "e": datatest.PNG(image.NewRGBA(image.Rect(0, 0, 2, 1))),
+		"b": grey(1, 4), "c": "png 3×1", "d": "not a map", "e": datatest.PNG(image.NewRGBA(image.Rect(0, 0, 2, 1))),
 	} {
 		files["images/validation/"+name+".jpg"] = "png 2×1"
 		if annotation != "" {
@@ -100,7 +121,7 @@ func TestBrokenSamples(t *testing.T) {
 	if got := d.Labels()[segmentation.Name].Classes; !slices.Equal(got, []string{"wall", "building", "wall;other wall"}) {
 		t.Errorf("classes %q", got)
 	}
-	for i, want := range []string{"a.png: no such file", "pixel (1, 0) is 4, want 0 to 3", "the map has 3×1 pixels, its image 2×1", "d.png: not an image", "not colour", "f.jpg: not an image"} {
+	for i, want := range []string{"pixel (1, 0) has value 4", "2×1 pixels, but its labels are for 3×1", "d.png: not an image", "not colour"} {
 		_, err := d.Sample(i)
 		if broken, ok := errors.AsType[*data.SampleError](err); !ok || broken.Key != d.Key(i) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

@@ -10,14 +10,14 @@ package coco
 import (
 	"cmp"
 	"fmt"
-	"image"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
+	"slices"
+	"sync/atomic"
 
 	"must/data"
+	"must/data/frame"
 	"must/data/imagefile"
 	"must/data/images"
 	"must/metric/rle"
@@ -50,6 +50,11 @@ const (
 // src.Split, train, val or test, picks one of the files in a folder; "" will do where there is one only.
 // It may be "unlabeled" too. Of a file whose name tells of no split it takes a part by the hash of the
 // keys (imagefile.InSplit), "" is everything.
+//
+// Images are looked for under their file_name; where they are not, under the end of it: annotation tools write
+// absolute paths, and folders of their own. Labels are of a picture of the size that the file tells, see package
+// frame. An object without area, or without a box, is dropped, and its class unknown in the image; where some
+// annotations are of images that the file does not list, images without one are not taken for empty.
 //
 // The file is read once from end to end. Polygons and run lengths stay in it, and are read and drawn
 // when their sample is.
@@ -85,7 +90,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		}
 		file = filepath.Join(src.Path, name)
 	}
-	o := Options{Images: src.Images}
+	o := Options{Images: src.Images, Frame: src.Frame}
 	switch of := splitOf(name, split); {
 	case of == "":
 		o.Split = split
@@ -121,6 +126,7 @@ type Options struct {
 	Images  string                       // folder of the images; "": to be found
 	Rename  func(fileName string) string // from an image's file_name to its path in that folder; nil: the same
 	Split   string                       // part to take by the hash of the keys; "": everything
+	Frame   string                       // what labels were drawn on, see package frame
 	Present bool                         // leave out images that are not there; else they are samples in error
 }
 
@@ -133,73 +139,95 @@ const window = 1 << 20
 // A Dataset is a file of labels and its images.
 type Dataset struct {
 	// Of the samples of this dataset: images that are not there, boxes that reach out of their image,
-	// and boxes that have no area inside it and are dropped.
-	Missing, Clipped, Dropped int
+	// boxes that have no area inside it and are dropped, and objects without any box.
+	Missing, Clipped, Dropped, Boxless int
 	// Orphans counts annotations of images that the file does not list.
 	Orphans int
 
-	file   *os.File
-	folder string // of images
-	maps   string // of panoptic maps
-	index  *index
-	labels data.Labels
-	paths  []string // of the images in folder
-	keys   []string
-	picked []int32 // index of the image of each sample
-	label  func(d *Dataset, image int, s *data.Sample) error
+	file     *os.File
+	folder   string // of images
+	frame    string
+	panoptic bool
+	maps     string // of panoptic maps
+	index    *index
+	labels   data.Labels
+	paths    []string // of the images in folder
+	there    []bool   // whether they are
+	ended    int      // that were found by the end of their name
+	keys     []string
+	picked   []int32 // index of the image of each sample
+	label    func(d *Dataset, image int, s *data.Sample, f frame.Frame) error
+	counts   frame.Counts
+	unclear  atomic.Int64 // shapes that are none, of samples that were read
 }
 
 func (d *Dataset) Len() int            { return len(d.picked) }
 func (d *Dataset) Labels() data.Labels { return d.labels }
 func (d *Dataset) Key(i int) string    { return d.keys[d.picked[i]] }
 
+// Carries tells of the annotations.
+func (d *Dataset) Carries(i int, _ string) bool { return d.labelled(int(d.picked[i])) }
+
+// labelled reports whether it is known what is in an image.
+func (d *Dataset) labelled(at int) bool {
+	if d.panoptic || d.Orphans > 0 {
+		return len(d.index.of(at)) > 0
+	}
+	return d.index.annotated
+}
+
 // Notes tells what the counts of d say.
 func (d *Dataset) Notes() (notes []string) {
+	unlabelled, empty := 0, 0
+	for _, at := range d.picked {
+		switch {
+		case !d.labelled(int(at)):
+			unlabelled++
+		case len(d.index.of(int(at))) == 0:
+			empty++
+		}
+	}
 	for _, note := range []struct {
 		what string
 		n    int
 	}{
 		{"listed images that are not there", d.Missing},
+		{"images found by the end of their file_name", d.ended},
 		{"boxes clipped to their image", d.Clipped},
-		{"boxes without area in their image, dropped", d.Dropped},
+		{"boxes without area in their image, dropped (their class is unknown there)", d.Dropped},
+		{"objects without a box or a shape, dropped (their class is unknown there)", d.Boxless},
+		{"segmentations that are no polygon of three corners or more, left out (of the samples that were read)", int(d.unclear.Load())},
 		{"annotations of images that are not listed", d.Orphans},
+		{"images without an annotation, where the label is unknown", unlabelled},
+		{"images without an annotation, which counts as none of the classes being there", empty},
 	} {
 		if note.n > 0 {
 			notes = append(notes, fmt.Sprintf("%s: %d", note.what, note.n))
 		}
 	}
-	return notes
+	return append(notes, d.counts.Notes()...)
 }
 
 func open(file, set string, o Options) (_ *Dataset, err error) {
-	if err := imagefile.CheckSplit(o.Split); err != nil {
+	if err := cmp.Or(imagefile.CheckSplit(o.Split), frame.Check(o.Frame)); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	d := &Dataset{file: f, folder: o.Images}
+	d := &Dataset{file: f, frame: o.Frame, panoptic: set == panoptic}
 	defer func() {
 		if err != nil {
 			f.Close()
 			err = fmt.Errorf("%s: %w", file, err)
 		}
 	}()
-	if d.index, err = readIndex(f, set == panoptic, window); err != nil {
+	if d.index, err = readIndex(f, d.panoptic, window); err != nil {
 		return nil, err
 	}
 	d.Orphans = d.index.orphans
-	if err := d.namePaths(o.Rename); err != nil {
-		return nil, err
-	}
-	if d.folder == "" {
-		if d.folder, err = findImages(file, d.paths); err != nil {
-			return nil, err
-		}
-	}
-	there, err := present(d.folder, d.paths)
-	if err != nil {
+	if err := d.namePaths(file, o); err != nil {
 		return nil, err
 	}
 	n := 0
@@ -208,7 +236,7 @@ func open(file, set string, o Options) (_ *Dataset, err error) {
 			continue
 		}
 		n++
-		if !there[i] {
+		if !d.there[i] {
 			d.Missing++
 			if o.Present {
 				continue
@@ -220,7 +248,7 @@ func open(file, set string, o Options) (_ *Dataset, err error) {
 	case n == 0:
 		return nil, fmt.Errorf("none of its %d images falls into the %s part", len(d.paths), o.Split)
 	case d.Missing == n:
-		return nil, fmt.Errorf("none of its %d images, such as %s, is in %s", n, d.paths[0], d.folder)
+		return nil, fmt.Errorf("none of its %d images, such as %s, is in %s: name the folder that their file_name is relative to as images (--images-folder)", n, d.index.images[0].name, d.folder)
 	}
 	switch set {
 	case instances:
@@ -236,65 +264,19 @@ func open(file, set string, o Options) (_ *Dataset, err error) {
 	return d, nil
 }
 
-// namePaths takes the paths of the images from their names and makes keys of them.
-func (d *Dataset) namePaths(rename func(string) string) error {
-	seen := make(map[string]bool, len(d.index.images))
-	d.paths = make([]string, len(d.index.images))
-	for i := range d.index.images {
-		name := d.index.images[i].name
-		p := path.Clean(strings.ReplaceAll(name, `\`, "/")) // some are made on Windows
-		if rename != nil {
-			p = rename(p)
-		}
-		switch {
-		case p == "." || !filepath.IsLocal(filepath.FromSlash(p)):
-			return fmt.Errorf("the file_name %q is no path inside the folder of images", name)
-		case seen[p]:
-			return fmt.Errorf("it lists the image %q twice", name)
-		}
-		seen[p] = true
-		d.paths[i] = p
-	}
-	d.keys = imagefile.Keys(d.paths)
-	return nil
-}
-
 // Sample reads sample i.
 func (d *Dataset) Sample(i int) (*data.Sample, error) {
 	at := int(d.picked[i])
-	s, err := d.decode(at)
-	if err != nil {
-		return nil, err
-	}
-	if d.index.annotated {
-		if err := d.label(d, at, s); err != nil {
-			return nil, &data.SampleError{Key: s.Key, Err: err}
-		}
-	}
-	return s, nil
-}
-
-// decode returns an image, in the frame that its labels are for.
-func (d *Dataset) decode(at int) (*data.Sample, error) {
 	file := filepath.Join(d.folder, filepath.FromSlash(d.paths[at]))
-	s, err := imagefile.Sample(d.keys[at], file)
+	picture := d.index.images[at]
+	s, f, err := frame.Sample(d.keys[at], file, d.frame, int(picture.w), int(picture.h), &d.counts)
 	if err != nil {
 		return nil, err
 	}
-	listed := image.Pt(int(d.index.images[at].w), int(d.index.images[at].h))
-	size := s.Image.Rect.Size()
-	if listed.X == 0 || listed.Y == 0 || size == listed {
-		return s, nil
-	}
-	if size == image.Pt(listed.Y, listed.X) {
-		// It may have been annotated as stored, before its EXIF rotation.
-		if s.Image, err = imagefile.DecodeStored(file); err != nil {
+	if d.labelled(at) {
+		if err := d.label(d, at, s, f); err != nil {
 			return nil, &data.SampleError{Key: s.Key, Err: err}
 		}
-		size = s.Image.Rect.Size()
-	}
-	if size != listed {
-		return nil, &data.SampleError{Key: s.Key, File: file, Err: fmt.Errorf("the image has %d×%d pixels, but its labels are for %d×%d", size.X, size.Y, listed.X, listed.Y)}
 	}
 	return s, nil
 }
@@ -308,12 +290,24 @@ func (d *Dataset) shape(a *annotation) ([]byte, error) {
 	return text, nil
 }
 
+// mask reads the shape of an annotation on a picture of w×h pixels; nil where it is no shape.
 func (d *Dataset) mask(a *annotation, w, h int) (*data.Mask, error) {
-	text, err := d.shape(a)
+	content, err := d.shape(a)
 	if err != nil {
 		return nil, err
 	}
-	m, err := rle.FromJSON(text, h, w)
+	var m rle.Mask
+	polygons, list, err := readPolygons(content)
+	switch {
+	case err != nil:
+	case !list:
+		m, err = rle.FromJSON(content, h, w)
+	case polygons == nil:
+		d.unclear.Add(1)
+		return nil, nil
+	default:
+		m, err = rle.FromPolygons(polygons, h, w)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: at byte %d: %w", d.file.Name(), a.offset, err)
 	}
@@ -326,13 +320,14 @@ func (d *Dataset) setInstances() {
 	if !d.index.annotated {
 		return
 	}
-	d.labels = d.labels.With(detection.Name, data.Meaning{Classes: d.index.classes()})
+	m := data.Meaning{Classes: d.index.classes()}
 	for i := range uint32(d.index.annotations.len()) {
 		if d.index.annotations.at(i).length > 0 {
-			d.labels.Masks = true
+			m.Masks = true
 			break
 		}
 	}
+	d.labels = d.labels.With(detection.Name, m)
 	for _, at := range d.picked {
 		w, h := int(d.index.images[at].w), int(d.index.images[at].h)
 		if w == 0 || h == 0 {
@@ -340,7 +335,10 @@ func (d *Dataset) setInstances() {
 		}
 		for _, n := range d.index.of(int(at)) {
 			a := d.index.annotations.at(n)
-			if !a.boxed && a.length > 0 {
+			if !a.boxed {
+				if a.length == 0 {
+					d.Boxless++
+				}
 				continue
 			}
 			box := a.bounds()
@@ -355,24 +353,29 @@ func (d *Dataset) setInstances() {
 }
 
 // objects gives a sample its objects.
-func (d *Dataset) objects(at int, s *data.Sample) (err error) {
-	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
+func (d *Dataset) objects(at int, s *data.Sample, f frame.Frame) (err error) {
 	detection.Set(s, []data.Object{})
 	for _, n := range d.index.of(at) {
 		a := d.index.annotations.at(n)
-		o := data.Object{Class: int(a.class), Score: 1, Area: a.area, Crowd: a.crowd, Box: a.bounds().Clip(w, h)}
+		o := data.Object{Class: int(a.class), Score: 1, Area: f.Area(a.area), Crowd: a.crowd, Box: a.bounds().Clip(f.W, f.H)}
 		if a.length > 0 {
-			if o.Mask, err = d.mask(a, w, h); err != nil {
+			if o.Mask, err = d.mask(a, f.W, f.H); err != nil {
 				return err
 			}
-			if !a.boxed {
+			if !a.boxed && o.Mask != nil {
 				r := o.Mask.Rect
 				o.Box = data.Box{X0: float64(r.Min.X), Y0: float64(r.Min.Y), X1: float64(r.Max.X), Y1: float64(r.Max.Y)}
 			}
+			o.Mask = f.Mask(o.Mask)
 		}
 		if o.Box.Area() > 0 {
+			o.Box = f.Box(o.Box)
 			detection.Set(s, append(detection.Of(s), o))
+		} else {
+			detection.SetUnknown(s, append(detection.Unknown(s), o.Class))
 		}
 	}
+	slices.Sort(detection.Unknown(s))
+	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
 	return nil
 }

@@ -135,7 +135,7 @@ func TestInstances(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, err := ds.Sample(0)
-		if err != nil || detection.Of(s) != nil || !reflect.DeepEqual(ds.Labels(), data.Labels{}) || ds.Len() != 1 {
+		if err != nil || detection.Of(s) != nil || len(ds.Labels()) != 0 || ds.Len() != 1 {
 			t.Errorf("%+v: %+v, %v", src, s, err)
 		}
 	}
@@ -348,16 +348,18 @@ func TestRefused(t *testing.T) {
 		`']' where ',' should be`:                          {files: file(`{"images": [{"id": 1, "file_name": "a.png"}]]`)},
 		`item 0 of "images", at byte 12: "}" expected`:     {files: file(`{"images": [{"id": 1, "file_name": "a.png"]]}`)},
 		`item 0 of "images", at byte 12: has no "id"`:      {files: file(`{"images": [{"id": null, "file_name": "a.png"}]}`)},
-		`"../a.png" is no path inside`:                     {files: file(`{"images": [{"id": 1, "file_name": "../a.png"}]}`)},
-		`"/a.png" is no path inside`:                       {files: file(`{"images": [{"id": 1, "file_name": "/a.png"}]}`)},
+		`"/" is no path of an image`:                       {files: file(`{"images": [{"id": 1, "file_name": "/"}]}`)},
+		"such as etc/passwd, are in none":                  {files: file(`{"images": [{"id": 1, "file_name": "/etc/passwd"}]}`)},
+		"such as b.png, are in none":                       {files: file(`{"images": [{"id": 1, "file_name": "../b.png"}]}`)},
+		`of category_id "1", which its`:                    {files: one(`{"image_id": 1, "category_id": "1"}`)},
 		`lists the image "./a.png" twice`:                  {files: file(`{"images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "./a.png"}]}`)},
 		"two images of id 1":                               {files: file(`{"images": [{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]}`)},
 		"two categories of id 1":                           {files: file(`{"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}`)},
 		"category_id 2, which":                             {files: one(`{"image_id": 1, "category_id": 2, "bbox": [1, 1, 1, 1]}`)},
 		"a box of 3 numbers":                               {files: one(`{"image_id": 1, "category_id": 1, "bbox": [1, 1, 1]}`)},
-		`field "image_id": is a string`:                    {files: one(`{"image_id": "1", "category_id": 1}`)},
+		`field "image_id": is a bool`:                      {files: one(`{"image_id": true, "category_id": 1}`)},
 		`has no "category_id"`:                             {files: one(`{"image_id": 1, "id": 1, "caption": "a caption"}`)},
-		"name their folder as images":                      {files: file(`{"images": [{"id": 1, "file_name": "elsewhere.png"}]}`)},
+		"as images (--images-folder)":                      {files: file(`{"images": [{"id": 1, "file_name": "elsewhere.png"}]}`)},
 		"set is \"keypoints\"":                             {src: data.Source{Set: "keypoints"}},
 		"no file of labels (JSON) of the split val":        {src: data.Source{Split: "val"}},
 		"choose by split":                                  {files: map[string]string{"train.json": "{}", "val.json": "{}"}},
@@ -436,4 +438,152 @@ func FuzzReadIndex(f *testing.F) {
 			d.readSegments(text[a.offset:][:a.length])
 		}
 	})
+}
+
+// Names as annotation tools write them.
+func TestFileNames(t *testing.T) {
+	for name, c := range map[string]struct{ file, disk string }{
+		"absolute": {"/srv/label/media/upload/4/a.png", "a.png"}, "climbs": {`..\\..\\label\\4\\a.png`, "a.png"}, "drive": {`D:\\label\\a.png`, "a.png"},
+		"query": {"/data/local-files/?d=pics/a.png", "a.png"}, "a folder too many": {"images/1/a.png", "a.png"}, "its own folder": {"images/a.png", "a.png"},
+		"case": {"A.PNG", "a.png"}, "spaces": {"my photo ü.png", "my photo ü.png"}, "escaped": {"my%20photo.png", "my photo.png"},
+	} {
+		dir := datatest.Folder(t, map[string]string{"images/" + c.disk: "png 2×2", "result.json": custom("x.png")})
+		text := strings.Replace(custom("x.png"), "x.png", c.file, 1)
+		if err := os.WriteFile(filepath.Join(dir, "result.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(data.Source{Path: dir})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if s, err := d.Sample(0); err != nil || len(detection.Of(s)) != 1 {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+
+	// An absolute name is right where it leads into the set's own folder, or into the one that is named.
+	dir := datatest.Folder(t, map[string]string{"diskA/a.png": "png 2×2", "diskB/b.png": "png 2×2", "elsewhere/x": ""})
+	for at, src := range map[string]data.Source{
+		"coco.json":           {},
+		"elsewhere/coco.json": {Images: dir},
+		"elsewhere/root.json": {Images: "/"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, at), []byte(custom(filepath.Join(dir, "diskA/a.png"), filepath.Join(dir, "diskB/b.png"))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		src.Path = filepath.Join(dir, at)
+		d, err := Open(src)
+		if err != nil {
+			t.Errorf("%s: %v", at, err)
+			continue
+		}
+		for i := range d.Len() {
+			if _, err := d.Sample(i); err != nil {
+				t.Errorf("%s: %v", at, err)
+			}
+		}
+	}
+
+	// Nobody's image is taken for another's: neither a file of another folder, nor one that two names end in.
+	dir = datatest.Folder(t, map[string]string{"images/cam1/1.png": "png 2×2", "images/2.png": "png 2×2", "images/3.png": "png 2×2",
+		"r.json": custom("cam2/1.png", "x/2.png", "y/2.png", "3.png", "z/3.png")})
+	d, err := Open(data.Source{Path: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range d.Len() {
+		if _, err := d.Sample(i); (err == nil) != (i == 3) {
+			t.Errorf("%s: %v", d.Key(i), err)
+		}
+	}
+}
+
+// What a list of numbers is: polygons, one polygon, corners; two points or a box is none.
+func TestSegmentations(t *testing.T) {
+	const square = "2, 2, 6, 2, 6, 6, 2, 6"
+	for segmentation, masked := range map[string]bool{
+		"[[" + square + "]]": true, "[" + square + "]": true, "[[2, 2], [6, 2], [6, 6], [2, 6]]": true,
+		"[[" + square + "], [1, 1, 3, 3]]": true, "[[2, 2, 6, 6]]": false, "[2, 2, 6, 6]": false, "[[2, 2], [6, 6]]": false, "[]": false,
+	} {
+		dir := datatest.Folder(t, map[string]string{"a.png": "png 8×8", "r.json": `{"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 1, "name": "a"}],
+			"annotations": [{"image_id": 1, "category_id": 1, "bbox": [2, 2, 4, 4], "segmentation": ` + segmentation + `}]}`})
+		d, err := Open(data.Source{Path: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := d.Sample(0)
+		if err != nil || len(detection.Of(s)) != 1 || detection.Of(s)[0].Box != (data.Box{X0: 2, Y0: 2, X1: 6, Y1: 6}) {
+			t.Errorf("%s: %+v, %v", segmentation, s, err)
+			continue
+		}
+		m := detection.Of(s)[0].Mask
+		if (m != nil) != masked || masked && (m.Rect != image.Rect(2, 2, 6, 6) || !m.At(4, 4)) {
+			t.Errorf("%s: mask %+v", segmentation, m)
+		}
+		if told := strings.Contains(strings.Join(data.Notes(d), " "), "no polygon"); told == masked && segmentation != "[]" {
+			t.Errorf("%s: notes %q", segmentation, data.Notes(d))
+		}
+	}
+}
+
+// Objects that are lost leave their class unknown; annotations of no image, the images without one.
+func TestLostIsUnknown(t *testing.T) {
+	open := func(more string) data.Dataset {
+		dir := datatest.Folder(t, map[string]string{"a.png": "png 8×8", "b.png": "png 8×8", "r.json": `{
+			"images": [{"id": "one", "file_name": "a.png", "width": 8, "height": 8}, {"id": "two", "file_name": "b.png", "width": 8, "height": 8}],
+			"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}, {"id": 3, "name": "c"}],
+			"annotations": [{"image_id": "one", "category_id": 1, "bbox": [1, 1, 2, 2]}, {"image_id": "one", "category_id": 2, "bbox": [9, 9, 2, 2]},
+				{"image_id": "one", "category_id": 3, "keypoints": [1, 1, 2]}` + more + `]}`})
+		d, err := Open(data.Source{Path: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	d := open("")
+	if s, err := d.Sample(0); err != nil || len(detection.Of(s)) != 1 || !reflect.DeepEqual(detection.Unknown(s), []int{1, 2}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err := d.Sample(1); err != nil || detection.Of(s) == nil || detection.Unknown(s) != nil {
+		t.Errorf("an image without annotation: %+v, %v", s, err)
+	}
+	if c := d.(*Dataset); c.Dropped != 1 || c.Boxless != 1 || data.Labelled(d, detection.Name) != 2 {
+		t.Errorf("%d dropped, %d boxless, %d labelled", c.Dropped, c.Boxless, data.Labelled(d, detection.Name))
+	}
+	d = open(`, {"image_id": 2, "category_id": 1, "bbox": [1, 1, 2, 2]}`) // the number is not the text
+	if s, err := d.Sample(1); err != nil || detection.Of(s) != nil || data.Labelled(d, detection.Name) != 1 {
+		t.Errorf("beside an annotation of no image: %+v, %v", s, err)
+	}
+	if notes := strings.Join(data.Notes(d), " "); !strings.Contains(notes, "not listed: 1") || !strings.Contains(notes, "where the label is unknown: 1") {
+		t.Errorf("notes %q", notes)
+	}
+}
+
+// Labels stay on their object whatever way a picture is turned, and whatever size it has now.
+func TestFrames(t *testing.T) {
+	img := image.NewRGBA(image.Rect(0, 0, 12, 8))
+	img.Set(9, 2, color.White)
+	for turn := 1; turn <= 8; turn++ {
+		for _, rule := range []string{"", "stored"} {
+			if rule == "" && turn < 5 && turn > 1 {
+				continue // its size does not tell
+			}
+			dir := datatest.Folder(t, map[string]string{"a.png": datatest.Turned(datatest.PNG(img), turn), "r.json": `{"images": [{"id": 1, "file_name": "a.png", "width": 12, "height": 8}],
+				"categories": [{"id": 1, "name": "a"}], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [9, 2, 1, 1], "area": 1, "segmentation": {"size": [8, 12], "counts": [74, 1, 21]}}]}`})
+			d, err := Open(data.Source{Path: dir, Frame: rule})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := d.Sample(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := detection.Of(s)[0]
+			x, y := int(o.Box.X0), int(o.Box.Y0)
+			if o.Box.Area() != 1 || s.Image.RGBAAt(x, y).R != 255 || !o.Mask.At(x, y) {
+				t.Errorf("orientation %d, frame %q: %+v", turn, rule, o)
+			}
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-faster/jx"
@@ -36,7 +37,7 @@ type picture struct {
 }
 
 type category struct {
-	id    int64
+	id    ident
 	name  string
 	thing bool
 }
@@ -133,32 +134,75 @@ func readIndex(r io.Reader, panoptic bool, window int) (*index, error) {
 	return &x.index, nil
 }
 
-// A numbering counts ids as they appear.
-type numbering struct {
-	of  map[int64]int32
-	ids []int64
+// An ident is an id: a number, or a text as some tools write it. The text "1" is another one than the number.
+type ident struct {
+	number int64
+	text   string // "": a number
 }
 
-func newNumbering() numbering { return numbering{of: map[int64]int32{}} }
-
-func (n *numbering) number(id int64) int32 {
-	i, ok := n.of[id]
-	if !ok {
-		i = int32(len(n.ids))
-		n.of[id] = i
-		n.ids = append(n.ids, id)
+func (i ident) String() string {
+	if i.text != "" {
+		return strconv.Quote(i.text)
 	}
+	return strconv.FormatInt(i.number, 10)
+}
+
+// compare orders numbers before texts.
+func (i ident) compare(j ident) int {
+	return cmp.Or(cmp.Compare(i.text, j.text), cmp.Compare(i.number, j.number))
+}
+
+// A numbering counts ids as they appear.
+type numbering struct {
+	of    map[int64]int32
+	texts map[string]int32
+	ids   []ident
+}
+
+func newNumbering() numbering { return numbering{of: map[int64]int32{}, texts: map[string]int32{}} }
+
+func (n *numbering) number(id ident) int32 {
+	var i int32
+	var ok bool
+	if id.text != "" {
+		i, ok = n.texts[id.text]
+	} else {
+		i, ok = n.of[id.number]
+	}
+	if ok {
+		return i
+	}
+	i = int32(len(n.ids))
+	if id.text != "" {
+		n.texts[id.text] = i
+	} else {
+		n.of[id.number] = i
+	}
+	n.ids = append(n.ids, id)
 	return i
+}
+
+// id reads an id.
+func (x *indexer) id() (id ident, err error) {
+	if x.d.Next() != jx.String {
+		id.number, err = x.d.Int()
+		return id, err
+	}
+	if id.text, err = x.d.Str(); err == nil && id.text == "" {
+		err = errors.New("is empty")
+	}
+	return id, err
 }
 
 func (x *indexer) readImage(item []byte, _ int64) error {
 	x.d.ResetBytes(item)
-	var id, w, h int64
+	var w, h int64
+	var id ident
 	var name string
 	err := x.d.Fields(func(key []byte) (_ bool, err error) {
 		switch string(key) {
 		case "id":
-			id, err = x.d.Int()
+			id, err = x.id()
 		case "width":
 			w, err = x.d.Int()
 		case "height":
@@ -187,7 +231,7 @@ func (x *indexer) readCategory(item []byte, _ int64) error {
 	err := x.d.Fields(func(key []byte) (_ bool, err error) {
 		switch string(key) {
 		case "id":
-			c.id, err = x.d.Int()
+			c.id, err = x.id()
 		case "name":
 			c.name, err = x.d.Str()
 			c.name = strings.TrimSpace(c.name) // Objects365 has names with spaces behind
@@ -215,12 +259,12 @@ func (x *indexer) readAnnotation(item []byte, at int64) error {
 	err := x.d.Fields(func(key []byte) (_ bool, err error) {
 		switch string(key) {
 		case "image_id":
-			var id int64
-			id, err = x.d.Int()
+			var id ident
+			id, err = x.id()
 			a.image = x.imageIDs.number(id)
 		case "category_id":
-			var id int64
-			id, err = x.d.Int()
+			var id ident
+			id, err = x.id()
 			class := x.classIDs.number(id)
 			if class > math.MaxUint16 {
 				return true, fmt.Errorf("more than %d categories", math.MaxUint16)
@@ -266,22 +310,22 @@ func (x *indexer) resolve() error {
 	}
 	for i, n := range x.listed {
 		if image[n] >= 0 {
-			return fmt.Errorf("it lists two images of id %d, %q and %q", x.imageIDs.ids[n], x.images[image[n]].name, x.images[i].name)
+			return fmt.Errorf("it lists two images of id %v, %q and %q", x.imageIDs.ids[n], x.images[image[n]].name, x.images[i].name)
 		}
 		image[n] = int32(i)
 	}
-	slices.SortStableFunc(x.categories, func(a, b category) int { return cmp.Compare(a.id, b.id) })
+	slices.SortStableFunc(x.categories, func(a, b category) int { return a.id.compare(b.id) })
 	class := make([]int, len(x.classIDs.ids)) // index in categories by number
 	for n, id := range x.classIDs.ids {
-		i, ok := slices.BinarySearchFunc(x.categories, id, func(c category, id int64) int { return cmp.Compare(c.id, id) })
+		i, ok := slices.BinarySearchFunc(x.categories, id, func(c category, id ident) int { return c.id.compare(id) })
 		if !ok {
-			return fmt.Errorf("it has annotations of category_id %d, which its \"categories\" do not list", id)
+			return fmt.Errorf("it has annotations of category_id %v, which its \"categories\" do not list", id)
 		}
 		class[n] = i
 	}
 	for i, c := range x.categories[:max(0, len(x.categories)-1)] {
 		if next := x.categories[i+1]; c.id == next.id {
-			return fmt.Errorf("it lists two categories of id %d, %q and %q", c.id, c.name, next.name)
+			return fmt.Errorf("it lists two categories of id %v, %q and %q", c.id, c.name, next.name)
 		}
 	}
 

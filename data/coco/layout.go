@@ -120,28 +120,47 @@ func Find(root, split string, fits func(words []string) int) (string, error) {
 // probes is how many images are looked for to recognise their folder: many may be missing.
 const probes = 1000
 
-// findImages returns the folder of the images that a file of labels lists.
-func findImages(file string, paths []string) (string, error) {
+// findImages returns the folder of the images that a file of labels lists: one that has one of them under its
+// name, else one that has one under the end of its name.
+func findImages(file string, names []name) (string, error) {
 	dir := filepath.Dir(file)
 	stem := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 	tail := stem[strings.LastIndex(stem, "_")+1:] // train2017 of instances_train2017
 	split := splitOf(stem, "")
-	var tried []string
+	var folders []string
 	for _, base := range []string{dir, filepath.Dir(dir)} {
 		for _, name := range []string{tail, split, stem, "", "images/" + tail, "images/" + split, "images"} {
 			folder := filepath.Join(base, filepath.FromSlash(name))
-			if slices.Contains(tried, folder) || !isDir(folder) {
-				continue
-			}
-			tried = append(tried, folder)
-			for i := 0; i < len(paths); i += 1 + len(paths)/probes {
-				if _, err := os.Stat(filepath.Join(folder, filepath.FromSlash(paths[i]))); err == nil {
-					return folder, nil
-				}
+			if !slices.Contains(folders, folder) && isDir(folder) {
+				folders = append(folders, folder)
 			}
 		}
 	}
-	return "", fmt.Errorf("its images, such as %s, are in none of %s: name their folder as images", paths[0], strings.Join(tried, ", "))
+	for _, folder := range folders {
+		for i := 0; i < len(names); i += 1 + len(names)/probes {
+			if names[i].loose {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(folder, filepath.FromSlash(names[i].path))); err == nil {
+				return folder, nil
+			}
+		}
+	}
+	for _, folder := range folders {
+		if folder == filepath.Dir(dir) { // whatever else lies beside the set
+			continue
+		}
+		e, err := endings(folder)
+		if err != nil {
+			continue
+		}
+		for i := 0; i < len(names); i += 1 + len(names)/probes {
+			if e.find(names[i].path) != "" {
+				return folder, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("its images, such as %s, are in none of %s: name the folder that their file_name is relative to as images (--images-folder)", names[0].path, strings.Join(folders, ", "))
 }
 
 func isDir(name string) bool {

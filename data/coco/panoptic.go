@@ -11,6 +11,7 @@ import (
 	"github.com/go-faster/jx"
 
 	"must/data"
+	"must/data/frame"
 	"must/data/imagefile"
 	"must/metric/cocojson"
 	"must/task/detection"
@@ -35,11 +36,14 @@ func (d *Dataset) setPanoptic(file string) error {
 		}
 	}
 	d.labels = d.labels.With(segmentation.Name, data.Meaning{Classes: x.classes()})
+	things := data.Meaning{Masks: true}
 	for _, c := range x.categories {
 		if c.thing {
-			d.labels = d.labels.With(detection.Name, data.Meaning{Classes: append(d.labels[detection.Name].Classes, c.name)})
-			d.labels.Masks = true
+			things.Classes = append(things.Classes, c.name)
 		}
+	}
+	if things.Classes != nil {
+		d.labels = d.labels.With(detection.Name, things)
 	}
 	stem := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 	for _, dir := range []string{filepath.Dir(file), filepath.Dir(filepath.Dir(file))} {
@@ -51,7 +55,7 @@ func (d *Dataset) setPanoptic(file string) error {
 }
 
 // segments gives a sample its panoptic map.
-func (d *Dataset) segments(at int, s *data.Sample) error {
+func (d *Dataset) segments(at int, s *data.Sample, f frame.Frame) error {
 	annotations := d.index.of(at)
 	if len(annotations) == 0 {
 		return nil
@@ -69,7 +73,7 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 	if err != nil {
 		return err
 	}
-	size := s.Image.Rect.Size()
+	size := image.Pt(f.W, f.H)
 	if img.Rect.Size() != size {
 		return fmt.Errorf("%s: the map has %d×%d pixels, its image %d×%d", file, img.Rect.Dx(), img.Rect.Dy(), size.X, size.Y)
 	}
@@ -94,13 +98,19 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 		p := image.Pt(i%size.X, i/size.X)
 		segments[last].extent = segments[last].extent.Union(image.Rectangle{Min: p, Max: p.Add(image.Pt(1, 1))})
 	}
-	if d.labels[detection.Name].Classes == nil {
-		return nil
+	m, err := frame.Grid(f, segmentation.Of(s))
+	segmentation.Set(s, m)
+	if err != nil || d.labels[detection.Name].Classes == nil {
+		return err
 	}
 	detection.Set(s, []data.Object{})
 	for n, g := range segments {
 		box := g.annotation.bounds().Clip(size.X, size.Y)
-		if g.thing < 0 || box.Area() == 0 || g.extent.Empty() {
+		switch {
+		case g.thing < 0:
+			continue
+		case box.Area() == 0 || g.extent.Empty():
+			detection.SetUnknown(s, append(detection.Unknown(s), g.thing))
 			continue
 		}
 		m := &data.Mask{Rect: g.extent, Pix: make([]uint8, g.extent.Dx()*g.extent.Dy())}
@@ -110,8 +120,10 @@ func (d *Dataset) segments(at int, s *data.Sample) error {
 				m.Pix[i] = 1
 			}
 		}
-		detection.Set(s, append(detection.Of(s), data.Object{Box: box, Class: g.thing, Score: 1, Mask: m, Area: g.area, Crowd: g.crowd}))
+		detection.Set(s, append(detection.Of(s), data.Object{Box: f.Box(box), Class: g.thing, Score: 1, Mask: f.Mask(m), Area: f.Area(g.area), Crowd: g.crowd}))
 	}
+	slices.Sort(detection.Unknown(s))
+	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
 	return nil
 }
 
@@ -130,13 +142,14 @@ func (d *Dataset) readSegments(text []byte) ([]segment, error) {
 	var all []segment
 	err := j.Arr(func(*jx.Decoder) error {
 		var g segment
-		var id, categoryID int64
+		var id int64
+		var categoryID ident
 		err := j.Fields(func(key []byte) (_ bool, err error) {
 			switch string(key) {
 			case "id":
 				id, err = j.Int()
 			case "category_id":
-				categoryID, err = j.Int()
+				categoryID.number, err = j.Int()
 			case "bbox":
 				g.box, g.boxed, err = j.Box()
 			case "area":
@@ -169,7 +182,7 @@ func (d *Dataset) readSegments(text []byte) ([]segment, error) {
 			}
 		}
 		if g.class < 0 {
-			return fmt.Errorf(`segment %d is of category_id %d, which "categories" does not list`, id, categoryID)
+			return fmt.Errorf(`segment %d is of category_id %v, which "categories" does not list`, id, categoryID)
 		}
 		all = append(all, g)
 		return nil

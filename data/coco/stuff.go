@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"must/data"
+	"must/data/frame"
 	"must/data/imagefile"
 	"must/task/segmentation"
 )
@@ -22,8 +23,8 @@ func (d *Dataset) setStuff() error {
 }
 
 // regions gives a sample its map. Where regions overlap, the later counts.
-func (d *Dataset) regions(at int, s *data.Sample) error {
-	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
+func (d *Dataset) regions(at int, s *data.Sample, f frame.Frame) (err error) {
+	w, h := f.W, f.H
 	segmentation.Set(s, data.NewGrid[uint8](w, h))
 	for i := range segmentation.Of(s).Pix {
 		segmentation.Of(s).Pix[i] = data.Ignore
@@ -37,13 +38,18 @@ func (d *Dataset) regions(at int, s *data.Sample) error {
 		if err != nil {
 			return err
 		}
+		if m == nil {
+			continue
+		}
 		for i, v := range m.Pix {
 			if v != 0 {
 				segmentation.Of(s).Set(m.Rect.Min.X+i%m.Rect.Dx(), m.Rect.Min.Y+i/m.Rect.Dx(), uint8(a.class))
 			}
 		}
 	}
-	return nil
+	m, err := frame.Grid(f, segmentation.Of(s))
+	segmentation.Set(s, m)
+	return err
 }
 
 // findMaps returns the folder of a split's PNG maps under root, "" if there is none.
@@ -74,12 +80,14 @@ func findMaps(root, split string) (string, error) {
 type mapped struct {
 	images, maps string // folders
 	files        []string
-	pictures     map[string]string // image of a key
+	pictures     map[string][]string // images of a key
+	frame        string
+	counts       frame.Counts
 }
 
 // openMaps reads the images that have a map.
 func openMaps(maps string, src data.Source) (data.Dataset, error) {
-	d := &mapped{images: src.Images, maps: maps}
+	d := &mapped{images: src.Images, maps: maps, frame: src.Frame}
 	if d.images == "" {
 		for _, dir := range []string{"", "images"} {
 			if dir = filepath.Join(src.Path, dir, filepath.Base(maps)); isDir(dir) {
@@ -107,41 +115,38 @@ func openMaps(maps string, src data.Source) (data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.pictures = make(map[string]string, len(pictures))
+	d.pictures = make(map[string][]string, len(pictures))
 	for _, p := range pictures {
-		d.pictures[strings.TrimSuffix(p, path.Ext(p))] = p
+		stem := strings.TrimSuffix(p, path.Ext(p))
+		d.pictures[stem] = append(d.pictures[stem], p)
 	}
 	return d, nil
 }
 
+// Notes tells of turned pictures.
+func (d *mapped) Notes() []string     { return d.counts.Notes() }
 func (d *mapped) Len() int            { return len(d.files) }
 func (d *mapped) Labels() data.Labels { return data.Labels{segmentation.Name: {Classes: StuffThings}} }
 func (d *mapped) Key(i int) string    { return strings.TrimSuffix(d.files[i], ".png") }
 
 func (d *mapped) Sample(i int) (*data.Sample, error) {
 	key := d.Key(i)
-	picture, ok := d.pictures[key]
-	if !ok {
+	pictures := d.pictures[key]
+	switch len(pictures) {
+	case 0:
 		return nil, &data.SampleError{Key: key, Err: fmt.Errorf("no image of that name in %s", d.images)}
-	}
-	file := filepath.Join(d.images, filepath.FromSlash(picture))
-	s, err := imagefile.Sample(key, file)
-	if err != nil {
-		return nil, err
+	case 1:
+	default:
+		return nil, &data.SampleError{Key: key, Err: fmt.Errorf("its map could be of %s", strings.Join(pictures, " or "))}
 	}
 	mapFile := filepath.Join(d.maps, filepath.FromSlash(d.files[i]))
 	g, err := imagefile.DecodeIndex(mapFile)
 	if err != nil {
 		return nil, &data.SampleError{Key: key, Err: err}
 	}
-	if size := s.Image.Rect.Size(); size.X != size.Y && g.W == size.Y && g.H == size.X {
-		// It was annotated as stored, before its EXIF rotation.
-		if s.Image, err = imagefile.DecodeStored(file); err != nil {
-			return nil, &data.SampleError{Key: key, Err: err}
-		}
-	}
-	if size := s.Image.Rect.Size(); g.W != size.X || g.H != size.Y {
-		return nil, &data.SampleError{Key: key, File: mapFile, Err: fmt.Errorf("the map has %d×%d pixels, its image %d×%d", g.W, g.H, size.X, size.Y)}
+	s, f, err := frame.Sample(key, filepath.Join(d.images, filepath.FromSlash(pictures[0])), d.frame, g.W, g.H, &d.counts)
+	if err != nil {
+		return nil, err
 	}
 	for p, v := range g.Pix {
 		if v == data.Ignore {
@@ -153,6 +158,10 @@ func (d *mapped) Sample(i int) (*data.Sample, error) {
 		}
 		g.Pix[p] = class
 	}
-	segmentation.Set(s, g)
+	m, err := frame.Grid(f, g)
+	if err != nil {
+		return nil, &data.SampleError{Key: key, File: mapFile, Err: err}
+	}
+	segmentation.Set(s, m)
 	return s, nil
 }

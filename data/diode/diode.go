@@ -151,7 +151,9 @@ func (d *dataset) walk(rel string, levels int) error {
 		if it.depth {
 			d.labels = d.labels.With(depthlabel.Name, data.Meaning{Units: data.Metric})
 		}
-		d.labels = d.labels.With(normals.Name, data.Meaning{})
+		if it.normal {
+			d.labels = d.labels.With(normals.Name, data.Meaning{})
+		}
 		d.items = append(d.items, it)
 	}
 	return nil
@@ -169,13 +171,18 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	}
 	w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy()
 	if it.depth {
-		s.Depth, err = readDepth(d.path(it.stem+depthEnd), d.path(it.stem+maskEnd), w, h)
+		m, err := readDepth(d.path(it.stem+depthEnd), d.path(it.stem+maskEnd), w, h)
+		if err != nil {
+			return nil, &data.SampleError{Key: it.stem, Err: err}
+		}
+		depthlabel.Set(s, m)
 	}
-	if it.normal && err == nil {
-		s.Normals, err = readNormals(d.path(it.stem+normalEnd), w, h)
-	}
-	if err != nil {
-		return nil, &data.SampleError{Key: it.stem, Err: err}
+	if it.normal {
+		m, err := readNormals(d.path(it.stem+normalEnd), w, h)
+		if err != nil {
+			return nil, &data.SampleError{Key: it.stem, Err: err}
+		}
+		normals.Set(s, m)
 	}
 	return s, nil
 }

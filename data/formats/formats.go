@@ -41,6 +41,7 @@ type Format struct {
 // What options say that several formats take.
 const (
 	frameOption = "what labels were drawn on where sizes do not tell: shown, stored or resized"
+	voidOption  = "values, colours (255/0/0) or names of what is no class in maps; or none"
 	textOption  = "encoding of text files where their bytes do not tell, such as gb18030"
 )
 
@@ -55,14 +56,15 @@ var table = []Format{
 	{"cifar", "CIFAR-10 or -100, binary version; set 10, 100 or 100/coarse; split train or test",
 		map[string]string{"set": "10, 100 or 100/coarse"}, cifar.Open},
 	{"coco", "COCO, or any file in its form (JSON); set instances, panoptic, stuff or unlabeled; split train or val",
-		map[string]string{"set": "instances, panoptic, stuff or unlabeled", "images": "folder of the images"}, coco.Open},
+		map[string]string{"set": "instances, panoptic, stuff or unlabeled", "images": "folder of the images", "frame": frameOption}, coco.Open},
 	{"objects365", "Objects365, version 2 or 1: boxes; set v1 or v2; split train or val",
-		map[string]string{"set": "v1 or v2", "images": "folder of the images"}, objects365.Open},
+		map[string]string{"set": "v1 or v2", "images": "folder of the images", "frame": frameOption}, objects365.Open},
 	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year, segmentation, or both: 2012/segmentation",
-		map[string]string{"set": "a year, segmentation, or both: 2012/segmentation"}, voc.Open},
+		map[string]string{"set": "a year, segmentation, or both: 2012/segmentation", "frame": frameOption, "void": voidOption, "text": textOption}, voc.Open},
 	{"yolo", "YOLO: data.yaml, images and labels: boxes or polygons; split train, val or test",
 		map[string]string{"lines": "what lines hold where their numbers do not tell: box score, box id, box score id, polygon, polygon score", "frame": frameOption, "text": textOption}, yolo.Open},
-	{"ade20k", "ADEChallengeData2016: images and annotations; split train or val", nil, ade20k.Open},
+	{"ade20k", "ADEChallengeData2016: images and annotations; split train or val",
+		map[string]string{"frame": frameOption, "void": voidOption, "text": textOption}, ade20k.Open},
 	{"nyu", "NYU Depth v2, or pairs of images and depth: 16-bit PNG (needs scale), .npy, a BTS list, or the labelled .mat",
 		map[string]string{"set": "a list file", "scale": "metres per stored unit", "units": "metric, relative or inverse"}, nyu.Open},
 	{"diode", "DIODE: depth and normals; set indoors or outdoor; split train or val",
@@ -175,6 +177,9 @@ func (s scored) Carries(i int, task string) bool { return data.Carries(s.Dataset
 
 func (s scored) Labels() data.Labels {
 	l := s.Dataset.Labels()
-	l.Protocol = s.protocol
+	for task, m := range l {
+		m.Protocol = s.protocol
+		l = l.With(task, m)
+	}
 	return l
 }

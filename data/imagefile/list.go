@@ -149,6 +149,19 @@ func validUTF8(s string) string {
 // The splits that InSplit knows.
 var Splits = []string{"train", "val", "test"}
 
+// SplitOf returns which of Splits a word names, such as valid and validation val; "" if none.
+func SplitOf(word string) string {
+	switch strings.ToLower(word) {
+	case "train", "training":
+		return "train"
+	case "val", "valid", "validation":
+		return "val"
+	case "test", "testing":
+		return "test"
+	}
+	return ""
+}
+
 // InSplit assigns a file to one of Splits by the hash of its key, for folders that come without a
 // split: 90 % train, 5 % val, 5 % test. The same file is always in the same split, whatever else
 // is in the folder.

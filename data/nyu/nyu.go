@@ -109,17 +109,19 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil || p.depth == "" {
 		return s, err
 	}
-	if s.Depth, err = d.readDepth(d.path(p.depth)); err == nil {
+	m, err := d.readDepth(d.path(p.depth))
+	if err == nil {
 		if d.units == data.Relative {
-			depthlabel.InvertMap(depthlabel.Of(s))
+			depthlabel.InvertMap(m)
 		}
-		if w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy(); depthlabel.Of(s).W != w || depthlabel.Of(s).H != h {
-			err = fmt.Errorf("%s: the depth map has %d×%d pixels, its image %d×%d", d.path(p.depth), depthlabel.Of(s).W, depthlabel.Of(s).H, w, h)
+		if w, h := s.Image.Rect.Dx(), s.Image.Rect.Dy(); m.W != w || m.H != h {
+			err = fmt.Errorf("%s: the depth map has %d×%d pixels, its image %d×%d", d.path(p.depth), m.W, m.H, w, h)
 		}
 	}
 	if err != nil {
 		return nil, &data.SampleError{Key: s.Key, Err: err}
 	}
+	depthlabel.Set(s, m)
 	return s, nil
 }
 

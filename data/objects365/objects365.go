@@ -48,7 +48,7 @@ func Open(src data.Source) (data.Dataset, error) {
 			split = name
 		}
 	}
-	o := coco.Options{Images: src.Images, Rename: lastTwo, Present: true}
+	o := coco.Options{Images: src.Images, Rename: lastTwo, Frame: src.Frame, Present: true}
 	if o.Images == "" {
 		o.Images = findImages(root, split)
 	}

@@ -105,7 +105,7 @@ func TestRefused(t *testing.T) {
 	}{
 		`set is "v3"`:             {nil, data.Source{Set: "v3"}},
 		"no file of labels":       {nil, data.Source{Split: "train"}},
-		"is no path inside":       {map[string]string{"zhiyuan_objv2_val.json": labels("../a.jpg")}, data.Source{}},
+		"such as ../a.jpg":        {map[string]string{"zhiyuan_objv2_val.json": labels("../a.jpg")}, data.Source{}},
 		"none of its 1 images":    {map[string]string{"zhiyuan_objv2_val.json": labels("images/v1/patch0/a.jpg")}, data.Source{}},
 		"there is zhiyuan_objv2_": {map[string]string{"zhiyuan_objv2_val.json": labels("images/v1/patch0/a.jpg")}, data.Source{Split: "train"}},
 	} {

@@ -17,6 +17,7 @@ import (
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
+	"must/task/normals"
 	"must/task/segmentation"
 )
 
@@ -155,14 +156,21 @@ type dataset struct {
 func (d *dataset) Len() int { return d.count }
 
 func (d *dataset) Labels() data.Labels {
-	l := data.Labels{
-		classification.Name: {Classes: d.classes},
-		detection.Name:      {Classes: names(d.detect), Masks: d.masks},
-		segmentation.Name:   {Classes: names(d.segment)},
-		Normals:             d.normals,
+	l := data.Labels{}
+	if d.classes != nil {
+		l[classification.Name] = data.Meaning{Classes: d.classes}
+	}
+	if d.detect != nil {
+		l[detection.Name] = data.Meaning{Classes: names(d.detect), Masks: d.masks}
+	}
+	if d.segment != nil {
+		l[segmentation.Name] = data.Meaning{Classes: names(d.segment)}
 	}
 	if d.depth {
-		l = l.With(depth.Name, data.Meaning{Units: data.Metric})
+		l[depth.Name] = data.Meaning{Units: data.Metric}
+	}
+	if d.normals {
+		l[normals.Name] = data.Meaning{}
 	}
 	return l
 }

@@ -1,7 +1,6 @@
 package voc
 
 import (
-	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -9,10 +8,12 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 
 	"must/data"
+	"must/data/text"
 )
 
 // maxAnnotation is the largest annotation file read, in bytes; VOC's have a few thousand.
@@ -30,17 +31,18 @@ type annotation struct {
 type object struct {
 	name      string
 	box       data.Box
+	boxless   bool // it has none
 	difficult bool
 }
 
-func readAnnotation(file string) *annotation {
+func readAnnotation(file, encoding string) *annotation {
 	info, err := os.Stat(file)
 	if err == nil && info.Size() > maxAnnotation {
 		err = fmt.Errorf("%d MB are too many for an annotation", info.Size()>>20)
 	}
-	var text []byte
+	var content []byte
 	if err == nil {
-		text, err = os.ReadFile(file)
+		content, err = os.ReadFile(file)
 	}
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
@@ -49,16 +51,35 @@ func readAnnotation(file string) *annotation {
 	if err != nil {
 		return &annotation{err: err}
 	}
-	a, err := parseAnnotation(text)
+	a, err := parseAnnotation(content, encoding)
 	if err != nil {
 		return &annotation{err: err}
 	}
 	return a
 }
 
+var declaration = regexp.MustCompile(`^\s*<\?xml[^>]*\sencoding\s*=\s*["']([A-Za-z0-9._-]+)["']`)
+
+// decode returns an annotation's text: in the encoding that the set declares, or else the file, where its bytes
+// are text of that.
+func decode(content []byte, encoding string) (string, error) {
+	if encoding == "" {
+		if m := declaration.FindSubmatch(content); m != nil {
+			if s, err := text.Decode(content, string(m[1])); err == nil && !strings.ContainsRune(s, '\ufffd') {
+				return s, nil
+			}
+		}
+	}
+	return text.Decode(content, encoding)
+}
+
 // parseAnnotation parses an annotation. Only the objects themselves count: the parts of an object
 // (head, hands) have a name and a box of their own.
-func parseAnnotation(text []byte) (*annotation, error) {
+func parseAnnotation(content []byte, encoding string) (*annotation, error) {
+	plain, err := decode(content, encoding)
+	if err != nil {
+		return nil, err
+	}
 	var doc struct {
 		XMLName  xml.Name `xml:"annotation"`
 		Filename string   `xml:"filename"`
@@ -73,9 +94,15 @@ func parseAnnotation(text []byte) (*annotation, error) {
 				XMax string `xml:"xmax"`
 				YMax string `xml:"ymax"`
 			} `xml:"bndbox"`
+			Polygon *struct {
+				Points []struct {
+					XMLName xml.Name
+					Value   string `xml:",chardata"`
+				} `xml:",any"`
+			} `xml:"polygon"`
 		} `xml:"object"`
 	}
-	decoder := xml.NewDecoder(bytes.NewReader(text))
+	decoder := xml.NewDecoder(strings.NewReader(plain))
 	decoder.Strict = false // paths with a bare & are common
 	decoder.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
 	if err := decoder.Decode(&doc); err != nil {
@@ -94,7 +121,29 @@ func parseAnnotation(text []byte) (*annotation, error) {
 			return nil, fmt.Errorf("object %d has no name", i+1)
 		}
 		if o.Box == nil {
-			return nil, fmt.Errorf("object %d, a %s, has no bndbox", i+1, name)
+			// A polygon has a box; a rotated one, or a point, has not.
+			made := object{name: name, boxless: true, difficult: strings.TrimSpace(o.Difficult) == "1"}
+			if o.Polygon != nil {
+				x := data.Box{X0: math.Inf(1), Y0: math.Inf(1), X1: math.Inf(-1), Y1: math.Inf(-1)}
+				for _, p := range o.Polygon.Points {
+					v, err := strconv.ParseFloat(strings.TrimSpace(p.Value), 64)
+					axis := strings.ToLower(p.XMLName.Local)
+					if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || axis == "" || strings.Trim(axis[1:], "0123456789") != "" {
+						continue
+					}
+					switch axis[0] {
+					case 'x':
+						x.X0, x.X1 = min(x.X0, v-1), max(x.X1, v)
+					case 'y':
+						x.Y0, x.Y1 = min(x.Y0, v-1), max(x.Y1, v)
+					}
+				}
+				if x.X0 < x.X1 && x.Y0 < x.Y1 && !math.IsInf(x.Area(), 0) {
+					made.box, made.boxless = x, false
+				}
+			}
+			a.objects = append(a.objects, made)
+			continue
 		}
 		var v [4]float64
 		for k, text := range []string{o.Box.XMin, o.Box.YMin, o.Box.XMax, o.Box.YMax} {

@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,7 +24,10 @@ import (
 	"sync/atomic"
 
 	"must/data"
+	"must/data/classes"
+	"must/data/frame"
 	"must/data/imagefile"
+	"must/data/text"
 	"must/task/detection"
 	segmentationlabel "must/task/segmentation"
 )
@@ -36,23 +41,25 @@ var Classes = []string{
 // segmentation is the Set that reads semantic maps.
 const segmentation = "segmentation"
 
-// maxClass is the largest class index of a semantic map; 0 is background, 255 the void border.
-const maxClass = 20
-
-// Open reads the set in src.Path: the folder that holds JPEGImages, or one above it such as
-// VOCdevkit. src.Set is "", a year (2007, 2012) that picks the folder VOC<year>, "segmentation", or
-// both as "2012/segmentation". "2007+2012" is the union of the years, or of those that have the
-// split; keys then begin with a year's position. src.Split names a list in ImageSets; "" is all images.
-// Where there are no lists at all, train, val and test are told by the hash of the id (imagefile.InSplit).
+// Open reads the set in src.Path: the folder that holds JPEGImages (or images), or one above it such as
+// VOCdevkit; or a folder of images with their annotations beside them. src.Set is "", a year (2007, 2012) that
+// picks the folder VOC<year>, "segmentation", or both as "2012/segmentation". "2007+2012" is the union of the
+// years, or of those that have the split; keys then begin with a year's position. src.Split names a list in
+// ImageSets; "" is all images. Where there are no lists at all, train, val and test are the folders of images
+// called so, else told by the hash of the id (imagefile.InSplit).
 //
-// Detection: all annotations are parsed now, on all cores, for the names of the classes (those in
-// classes.txt beside JPEGImages, where there is one; Classes if no other occurs, else those found,
+// Detection: all annotations are parsed now, on all cores, for the names of the classes (those listed beside
+// JPEGImages, see package classes; Classes in VOC itself, which is told by its folder's name; else those found,
 // sorted) must not depend on the split. Boxes, 1-based and inclusive in the file, become
-// [xmin−1, xmax) × [ymin−1, ymax), fractions kept, clipped to the image; boxes without area are dropped.
-// Difficult objects are Crowd. An image without an annotation has unknown objects, an annotation without
-// objects says that there are none.
+// [xmin−1, xmax) × [ymin−1, ymax), fractions kept, clipped to the image. An object without area, or without a
+// box, is dropped and its class unknown in the image. Difficult objects are Crowd. An image without an annotation
+// has unknown objects, an annotation without objects says that there are none.
 //
-// Segmentation: palette indices, 0 background, 1 to 20 Classes, 255 ignore.
+// Segmentation: values of the maps, 255 ignored unless src.Void says otherwise. Their classes are those listed
+// beside JPEGImages, VOC's own in VOC itself, else numbers.
+//
+// An annotation is of the image of its own name, of a.jpg and a.png the one that its filename names, else of the
+// image that filename names. Labels are of the picture whose size they tell, see package frame.
 //
 // The result is a *Dataset, but for a union.
 func Open(src data.Source) (data.Dataset, error) {
@@ -63,43 +70,39 @@ func Open(src data.Source) (data.Dataset, error) {
 	if task != "" && task != segmentation || ok && task == "" {
 		return nil, fmt.Errorf("voc: set is %q, want a year, %q or both as in \"2012/%[2]s\"", src.Set, segmentation)
 	}
+	if err := frame.Check(src.Frame); err != nil {
+		return nil, err
+	}
 	if years := strings.Split(year, "+"); len(years) > 1 {
 		return openYears(src, years, task)
 	}
-	root, err := findRoot(src.Path, year)
-	if err != nil {
+	d := &Dataset{segmentation: task == segmentation, encoding: src.Text, frame: src.Frame}
+	if err := d.findRoot(src.Path, year); err != nil {
 		return nil, err
 	}
-	d := &Dataset{root: root, segmentation: task == segmentation}
 	if err := d.findImages(); err != nil {
 		return nil, err
 	}
+	var err error
 	listed := "Main"
-	var labelled []string // ids that have a label, or all images
+	var labelled []string // ids that have a label
 	if d.segmentation {
 		listed = "Segmentation"
-		d.labels = d.labels.With(segmentationlabel.Name, data.Meaning{Classes: append([]string{"background"}, Classes...)})
-		labelled, err = d.stems("SegmentationClass", ".png")
-	} else {
-		labelled, err = d.stems("Annotations", ".xml")
+		if labelled, err = d.stems("SegmentationClass", ".png"); err == nil {
+			err = d.findLegend(labelled, src.Void)
+		}
+	} else if labelled, err = d.stems(d.annotated, ".xml"); err == nil {
+		err = d.readAll(labelled)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !d.segmentation {
-		d.parseAll(labelled)
-		if d.labels.Detection, err = d.classNames(); err != nil {
-			return nil, err
-		}
-		if len(d.labels[detection.Name].Classes) == 0 {
-			return nil, fmt.Errorf("%s: no annotation in it names an object%s", filepath.Join(root, "Annotations"), d.firstError())
-		}
-	}
-	if d.ids, err = d.list(listed, src.Split, labelled); err != nil {
+	d.match(labelled)
+	if err := d.list(listed, src.Split); err != nil {
 		return nil, err
 	}
-	if !d.segmentation && !slices.ContainsFunc(d.ids, func(id string) bool { return d.annotations[id] != nil }) {
-		return nil, fmt.Errorf("%s: %w: none of the %d images of the split %q has an annotation there", filepath.Join(root, "Annotations"), errNoPart, len(d.ids), src.Split)
+	if !d.segmentation && !slices.ContainsFunc(d.items, func(it item) bool { return d.annotations[it.label] != nil }) {
+		return nil, fmt.Errorf("%s: %w: none of the %d images of the split %q has an annotation there", d.path(d.annotated), errNoPart, len(d.items), src.Split)
 	}
 	d.resolve()
 	return d, nil
@@ -135,77 +138,150 @@ func openYears(src data.Source, years []string, task string) (data.Dataset, erro
 	return data.Union(parts...)
 }
 
-// findRoot returns the folder with JPEGImages: dir itself or one of those below it.
-func findRoot(dir, year string) (string, error) {
+// The folders of images, the customary one first.
+var imageFolders = []string{"JPEGImages", "images", "Images"}
+
+// findRoot finds the folder with JPEGImages, dir itself or one of those below it, and names its folders.
+func (d *Dataset) findRoot(dir, year string) error {
 	if year != "" && strings.Trim(year, "0123456789") != "" {
-		return "", fmt.Errorf("voc: %q is no year; set is \"\", 2007, 2012, %q or \"2012/%[2]s\"", year, segmentation)
+		return fmt.Errorf("voc: %q is no year; set is \"\", 2007, 2012, %q or \"2012/%[2]s\"", year, segmentation)
 	}
 	if _, err := imagefile.ReadDir(dir); err != nil {
-		return "", err
+		return err
 	}
-	isRoot := func(dir string) bool {
-		info, err := os.Stat(filepath.Join(dir, "JPEGImages"))
+	isDir := func(dir ...string) bool {
+		info, err := os.Stat(filepath.Join(dir...))
 		return err == nil && info.IsDir()
 	}
-	if isRoot(dir) && (year == "" || filepath.Base(dir) == "VOC"+year) {
-		return dir, nil
+	isRoot := func(dir string) bool {
+		return isDir(dir, imageFolders[0]) || isDir(dir, "Annotations") && (isDir(dir, imageFolders[1]) || isDir(dir, imageFolders[2]))
 	}
 	var roots []string
-	for _, above := range []string{dir, filepath.Join(dir, "VOCdevkit")} {
-		entries, err := imagefile.ReadDir(above)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			if e.Dir && isRoot(filepath.Join(above, e.Name)) && (year == "" || e.Name == "VOC"+year) {
-				roots = append(roots, filepath.Join(above, e.Name))
+	if isRoot(dir) && (year == "" || filepath.Base(dir) == "VOC"+year) {
+		roots = []string{dir}
+	} else {
+		for _, above := range []string{dir, filepath.Join(dir, "VOCdevkit")} {
+			entries, err := imagefile.ReadDir(above)
+			if err != nil {
+				continue
+			}
+			for _, e := range entries {
+				if e.Dir && isRoot(filepath.Join(above, e.Name)) && (year == "" || e.Name == "VOC"+year) {
+					roots = append(roots, filepath.Join(above, e.Name))
+				}
 			}
 		}
 	}
 	switch {
-	case len(roots) == 1:
-		return roots[0], nil
 	case len(roots) > 1:
-		return "", fmt.Errorf("%s: several VOC sets (%s): give the path of one, or its year as set", dir, strings.Join(roots, ", "))
+		return fmt.Errorf("%s: several VOC sets (%s): give the path of one, or its year as set", dir, strings.Join(roots, ", "))
+	case len(roots) == 1:
+		d.root, d.annotated = roots[0], "Annotations"
+		for _, name := range imageFolders {
+			if isDir(d.root, name) {
+				d.pictured = name
+				return nil
+			}
+		}
 	case year != "":
-		return "", fmt.Errorf("%s: no folder VOC%s with JPEGImages in it", dir, year)
+		return fmt.Errorf("%s: no folder VOC%s with JPEGImages in it", dir, year)
 	}
-	return "", fmt.Errorf("%s: not in VOC layout, there is no folder JPEGImages", dir)
+	// Annotations may lie beside the images.
+	d.root, d.pictured, d.annotated = dir, ".", "."
+	images, err := imagefile.List(dir)
+	if err != nil {
+		return err
+	}
+	if beside, err := d.stems(".", ".xml"); err != nil || len(images) == 0 || len(beside) == 0 || d.segmentation {
+		return fmt.Errorf("%s: not in VOC layout, there is no folder JPEGImages", dir)
+	}
+	return nil
 }
 
 // A Dataset is an open VOC set.
 type Dataset struct {
-	root         string
-	segmentation bool
-	labels       data.Labels
-	ids          []string
-	images       map[string]string // id to file, relative to JPEGImages
-	annotations  map[string]*annotation
-	classes      map[string]int
+	root                string
+	pictured, annotated string // folders of images and annotations in root
+	segmentation        bool
+	encoding, frame     string
+	labels              data.Labels
+	legend              *classes.Legend
+	numbered            bool
+	items               []item
+	stem                map[string][]string // images, below their folder, by their path without extension
+	base                map[string][]string // by the name of their file
+	annotations         map[string]*annotation
+	classes             map[string]int
+	counts              frame.Counts
 
-	// Clipped and Dropped count, over the samples of this split, the boxes that reach out of their
-	// image and those without any area inside it.
-	Clipped, Dropped int
+	// Over the samples of this split: boxes that reach out of their image, those without any area inside it, and
+	// objects without a box.
+	Clipped, Dropped, Boxless int
 }
 
-func (d *Dataset) Len() int            { return len(d.ids) }
+// An item is a sample: an image, its label, or both.
+type item struct {
+	key   string
+	label string // id of its annotation or map, "": none
+	image string // below the folder of images, "": none
+	err   error
+}
+
+func (d *Dataset) Len() int            { return len(d.items) }
 func (d *Dataset) Labels() data.Labels { return d.labels }
-func (d *Dataset) Key(i int) string    { return d.ids[i] }
+func (d *Dataset) Key(i int) string    { return d.items[i].key }
+func (d *Dataset) path(names ...string) string {
+	return filepath.Join(d.root, filepath.FromSlash(path.Join(names...)))
+}
+
+// Carries tells of annotations and maps.
+func (d *Dataset) Carries(i int, _ string) bool {
+	it := d.items[i]
+	if d.segmentation {
+		return it.label != ""
+	}
+	a := d.annotations[it.label]
+	return a != nil && a.err == nil
+}
 
 // Notes tells what the counts of d say.
 func (d *Dataset) Notes() (notes []string) {
-	if d.Clipped > 0 {
-		notes = append(notes, fmt.Sprintf("boxes clipped to their image: %d", d.Clipped))
+	unlabelled := 0
+	for i := range d.items {
+		if d.items[i].label == "" {
+			unlabelled++
+		}
 	}
-	if d.Dropped > 0 {
-		notes = append(notes, fmt.Sprintf("boxes without area in their image, dropped: %d", d.Dropped))
+	for _, n := range []struct {
+		n    int
+		what string
+	}{
+		{d.Clipped, "boxes clipped to their image"},
+		{d.Dropped, "boxes without area in their image, dropped (their class is unknown there)"},
+		{d.Boxless, "objects without a bndbox, dropped (their class is unknown there)"},
+		{unlabelled, "images without a label, where it is unknown"},
+	} {
+		if n.n > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %d", n.what, n.n))
+		}
 	}
-	return notes
+	if d.numbered {
+		notes = append(notes, fmt.Sprintf("classes are called by their numbers in the maps: list their names, from 0 on, in %s to name them", d.path("class_names.txt")))
+	}
+	return append(notes, d.counts.Notes()...)
 }
+
+// ours reports whether this is VOC itself.
+func (d *Dataset) ours() bool {
+	root, err := filepath.Abs(d.root)
+	return err == nil && years.MatchString(filepath.Base(root))
+}
+
+var years = regexp.MustCompile(`^VOC20\d\d$`)
 
 // findImages lists JPEGImages.
 func (d *Dataset) findImages() error {
-	dir := filepath.Join(d.root, "JPEGImages")
+	dir := d.path(d.pictured)
 	files, err := imagefile.List(dir)
 	if err != nil {
 		return err
@@ -213,14 +289,116 @@ func (d *Dataset) findImages() error {
 	if len(files) == 0 {
 		return fmt.Errorf("%s: no images in it", dir)
 	}
-	d.images = make(map[string]string, len(files))
+	d.stem, d.base = make(map[string][]string, len(files)), make(map[string][]string, len(files))
 	for _, f := range files {
 		id := strings.TrimSuffix(f, path.Ext(f))
-		if _, taken := d.images[id]; !taken {
-			d.images[id] = f
-		}
+		d.stem[id] = append(d.stem[id], f)
+		d.base[path.Base(f)] = append(d.base[path.Base(f)], f)
 	}
 	return nil
+}
+
+// findLegend says what the values of maps are.
+func (d *Dataset) findLegend(ids []string, void string) error {
+	t, err := classes.Find(d.encoding, d.root)
+	if err != nil {
+		return err
+	}
+	switch {
+	case t != nil && filepath.Base(t.File) == "classes.txt" && !classes.Background(t.Names[0]):
+		if _, err := os.Stat(d.path("Annotations")); err == nil { // it lists the classes of boxes, which have no background
+			t.Names = append([]string{"background"}, t.Names...)
+		}
+	case t == nil && d.ours():
+		t = &classes.Table{Names: append([]string{"background"}, Classes...)}
+	}
+	files := make([]string, len(ids))
+	for i, id := range ids {
+		files[i] = d.mapFile(id)
+	}
+	d.numbered = t == nil
+	if d.legend, err = classes.ForMaps(t, files, 0, void, "255"); err != nil {
+		return fmt.Errorf("%s: %w", d.path("SegmentationClass"), err)
+	}
+	d.labels = d.labels.With(segmentationlabel.Name, data.Meaning{Classes: d.legend.Names})
+	return nil
+}
+
+func (d *Dataset) mapFile(id string) string { return d.path("SegmentationClass", id+".png") }
+
+// readAll parses all annotations and names the classes.
+func (d *Dataset) readAll(ids []string) error {
+	d.parseAll(ids)
+	classes, err := d.classNames()
+	if err != nil {
+		return err
+	}
+	d.labels = d.labels.With(detection.Name, data.Meaning{Classes: classes})
+	if len(classes) == 0 {
+		return fmt.Errorf("%s: no annotation in it names an object%s", d.path(d.annotated), d.firstError())
+	}
+	return nil
+}
+
+// match finds the image of each label, and makes samples of these pairs and of the images that are left.
+func (d *Dataset) match(labelled []string) {
+	used := make(map[string]bool, len(labelled))
+	keys := make(map[string]bool, len(labelled))
+	for _, id := range labelled {
+		it := item{key: id, label: id}
+		it.image, it.err = d.imageOf(id)
+		used[it.image] = true
+		keys[id] = true
+		d.items = append(d.items, it)
+	}
+	if !d.segmentation {
+		for id, files := range d.stem {
+			for _, f := range files {
+				if used[f] || !validID(f) {
+					continue
+				}
+				key := id
+				if len(files) > 1 || keys[id] || path.Base(id) == "" || !validID(id) {
+					key = f
+				}
+				d.items = append(d.items, item{key: key, image: f})
+			}
+		}
+	}
+	slices.SortFunc(d.items, func(a, b item) int { return strings.Compare(a.key, b.key) })
+}
+
+// imageOf returns the image that a label is of.
+func (d *Dataset) imageOf(id string) (string, error) {
+	named := ""
+	if a := d.annotations[id]; a != nil {
+		named = path.Base(text.Path(a.filename))
+	}
+	same := d.stem[id]
+	for _, f := range same {
+		if strings.EqualFold(path.Base(f), named) {
+			return f, nil
+		}
+	}
+	switch {
+	case len(same) == 1:
+		return same[0], nil
+	case len(same) > 1:
+		return "", fmt.Errorf("its label could be of %s: name the file in the annotation's filename", strings.Join(same, " or "))
+	case named == "":
+		return "", fmt.Errorf("no image of that name in %s", d.path(d.pictured))
+	}
+	// Only a name that the listing of JPEGImages gave can be reached this way.
+	switch found := d.base[named]; {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return "", fmt.Errorf("its filename %s could be %s", named, strings.Join(found, " or "))
+	}
+	if found := d.stem[strings.TrimSuffix(named, path.Ext(named))]; len(found) == 1 {
+		return found[0], nil
+	}
+	return "", fmt.Errorf("no image of that name, nor %s as its annotation says, in %s", named, d.path(d.pictured))
 }
 
 // stems returns the ids that have a file in a folder of labels, or in the folders in it.
@@ -229,13 +407,14 @@ func (d *Dataset) stems(folder, ext string) ([]string, error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no folder %s in it", d.root, folder)
 	}
-	files, err := imagefile.ListFunc(dir, func(name string) bool { return strings.HasSuffix(name, ext) })
+	files, err := imagefile.ListFunc(dir, func(name string) bool { return strings.EqualFold(path.Ext(name), ext) })
 	if err != nil {
 		return nil, err
 	}
 	var ids []string
 	for _, f := range files {
-		if id := strings.TrimSuffix(f, ext); validID(id) {
+		id := strings.TrimSuffix(f, path.Ext(f))
+		if validID(id) && (len(ids) == 0 || ids[len(ids)-1] != id) {
 			ids = append(ids, id)
 		}
 	}
@@ -255,7 +434,7 @@ func (d *Dataset) parseAll(ids []string) {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(ids)); i = next.Add(1) - 1 {
-				parsed[i] = readAnnotation(d.annotationFile(ids[i]))
+				parsed[i] = readAnnotation(d.annotationFile(ids[i]), d.encoding)
 			}
 		})
 	}
@@ -267,7 +446,16 @@ func (d *Dataset) parseAll(ids []string) {
 }
 
 func (d *Dataset) annotationFile(id string) string {
-	return filepath.Join(d.root, "Annotations", filepath.FromSlash(id)+".xml")
+	for _, ext := range []string{".xml", ".XML"} {
+		if file := d.path(d.annotated, id+ext); ext != ".xml" {
+			if _, err := os.Stat(file); err == nil {
+				return file
+			}
+		} else if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return d.path(d.annotated, id+".xml")
 }
 
 // firstError explains an empty set by a broken annotation, if there is one.
@@ -284,8 +472,8 @@ func (d *Dataset) firstError() string {
 	return fmt.Sprintf("; %s: %v", d.annotationFile(first), d.annotations[first].err)
 }
 
-// classNames returns the names in classes.txt; without that file Classes if no other name occurs, else
-// the names that do, sorted.
+// classNames returns the names that are listed beside JPEGImages; without such a file Classes in VOC itself, else
+// the names found, sorted.
 func (d *Dataset) classNames() ([]string, error) {
 	found := map[string]bool{}
 	foreign := false
@@ -295,45 +483,34 @@ func (d *Dataset) classNames() ([]string, error) {
 			foreign = foreign || !slices.Contains(Classes, o.name)
 		}
 	}
-	file := filepath.Join(d.root, "classes.txt")
-	text, err := os.ReadFile(file)
-	if err == nil {
-		var listed []string
-		for line := range strings.Lines(string(text)) {
-			if line = strings.TrimSpace(line); line != "" {
-				listed = append(listed, line)
-			}
+	t, err := classes.Find(d.encoding, d.root)
+	if err != nil {
+		return nil, err
+	}
+	if t != nil {
+		listed := t.Names
+		if classes.Background(listed[0]) && !found[listed[0]] {
+			listed = listed[1:]
 		}
 		for name := range found {
 			if !slices.Contains(listed, name) {
-				return nil, fmt.Errorf("%s: the class %q of the annotations is not listed in it", file, name)
+				return nil, fmt.Errorf("%s: the class %q of the annotations is not listed in it", t.File, name)
 			}
 		}
 		return listed, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if len(found) == 0 {
-		return nil, nil
-	}
-	if !foreign {
+	if len(found) > 0 && !foreign && d.ours() {
 		return Classes, nil
 	}
-	names := make([]string, 0, len(found))
-	for name := range found {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names, nil
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// list returns the ids of a split.
-func (d *Dataset) list(folder, split string, labelled []string) ([]string, error) {
-	dir := filepath.Join(d.root, "ImageSets", folder)
+// list keeps the samples of a split.
+func (d *Dataset) list(folder, split string) error {
+	dir := d.path("ImageSets", folder)
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return err
 	}
 	var lists []string
 	for _, e := range entries {
@@ -343,74 +520,87 @@ func (d *Dataset) list(folder, split string, labelled []string) ([]string, error
 	}
 	switch {
 	case split == "":
-		return d.all(labelled), nil
+		return nil
 	case len(lists) > 0:
 		if !slices.Contains(lists, split) {
-			return nil, fmt.Errorf("%s: %w: no list %s.txt for the split; there are %s", dir, errNoPart, split, strings.Join(lists, ", "))
+			return fmt.Errorf("%s: %w: no list %s.txt for the split; there are %s", dir, errNoPart, split, strings.Join(lists, ", "))
 		}
 		return d.readList(filepath.Join(dir, split+".txt"))
 	}
 	if err := imagefile.CheckSplit(split); err != nil {
-		return nil, fmt.Errorf("%s: no lists of splits in it, and %w", dir, err)
+		return fmt.Errorf("%s: no lists of splits in it, and %w", dir, err)
 	}
-	var ids []string
-	for _, id := range d.all(labelled) {
-		if imagefile.InSplit(id, split) {
-			ids = append(ids, id)
+	all := d.items
+	d.items = nil
+	folders := false // of the parts
+	for _, it := range all {
+		first, _, below := strings.Cut(it.key, "/")
+		folders = folders || below && slices.Contains(imagefile.Splits, imagefile.SplitOf(first))
+	}
+	for _, it := range all {
+		first, _, _ := strings.Cut(it.key, "/")
+		if folders && imagefile.SplitOf(first) == split || !folders && imagefile.InSplit(it.key, split) {
+			d.items = append(d.items, it)
 		}
 	}
-	if len(ids) == 0 {
-		return nil, fmt.Errorf("%s: none of its images falls into the %s part", d.root, split)
+	if len(d.items) == 0 {
+		return fmt.Errorf("%s: none of its images falls into the %s part", d.root, split)
 	}
-	return ids, nil
+	return nil
 }
 
-// all returns all ids: for segmentation those with a map, else those with an image or an annotation.
-func (d *Dataset) all(labelled []string) []string {
-	ids := slices.Clone(labelled)
-	if !d.segmentation {
-		for id := range d.images {
-			if validID(id) {
-				ids = append(ids, id)
-			}
-		}
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
-}
-
-// readList reads the ids in a list. The lists of a class have a second column: 1, -1 or 0.
-func (d *Dataset) readList(file string) ([]string, error) {
-	text, err := os.ReadFile(file)
+// readList keeps the samples whose ids are in a list. The lists of a class have a second column: 1, -1 or 0.
+func (d *Dataset) readList(file string) error {
+	content, err := text.ReadFileAs(file, d.encoding)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var ids []string
+	known := make(map[string]item, len(d.items))
+	byImage := make(map[string]item, len(d.items))
+	for _, it := range d.items {
+		known[it.key] = it
+		if it.image != "" {
+			byImage[it.image] = it
+		}
+	}
+	d.items = nil
 	seen := map[string]bool{}
-	for n, line := range strings.Split(strings.TrimPrefix(string(text), "\ufeff"), "\n") {
-		id := strings.TrimSpace(line)
+	for n, line := range text.Lines(content) {
+		id := text.Path(line)
 		if fields := strings.Fields(id); len(fields) > 1 && slices.Contains([]string{"1", "-1", "0"}, fields[len(fields)-1]) {
 			id = strings.TrimSpace(strings.TrimSuffix(id, fields[len(fields)-1]))
 		}
-		// Some lists name files.
-		if _, known := d.images[id]; !known && imagefile.HasExtension(id) {
-			id = strings.TrimSuffix(id, path.Ext(id))
+		it, ok := byImage[id] // some lists name files
+		if !ok {
+			it, ok = known[id]
 		}
-		if id == "" {
-			continue
+		if !ok && imagefile.HasExtension(id) {
+			id = strings.TrimSuffix(id, path.Ext(id))
+			it, ok = known[id]
 		}
 		if !validID(id) {
-			return nil, fmt.Errorf("%s:%d: %q is no image of this set: it leads out of its folder or is not UTF-8", file, n+1, id)
+			return fmt.Errorf("%s:%d: %q is no image of this set: it leads out of its folder or is not UTF-8", file, n, id)
 		}
-		if !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
+		if !ok {
+			it = item{key: id}
+			if d.segmentation {
+				it.label = id
+			}
+			if it.image, it.err = d.imageOf(id); it.err == nil {
+				if other, taken := byImage[it.image]; taken { // under another key
+					it = other
+				}
+			}
+		}
+		if !seen[it.key] {
+			seen[it.key] = true
+			d.items = append(d.items, it)
 		}
 	}
-	if len(ids) == 0 {
-		return nil, fmt.Errorf("%s: the list is empty", file)
+	if len(d.items) == 0 {
+		return fmt.Errorf("%s: the list is empty", file)
 	}
-	return ids, nil
+	return nil
 }
 
 // resolve indexes the classes and counts the boxes that cannot be used as they are.
@@ -419,17 +609,18 @@ func (d *Dataset) resolve() {
 	for i, name := range d.labels[detection.Name].Classes {
 		d.classes[name] = i
 	}
-	for _, id := range d.ids {
-		a := d.annotations[id]
-		if a == nil || a.w < 1 || a.h < 1 {
+	for _, it := range d.items {
+		a := d.annotations[it.label]
+		if a == nil {
 			continue
 		}
 		for _, o := range a.objects {
-			clipped := o.box.Clip(a.w, a.h)
-			switch {
-			case clipped.Area() == 0:
+			switch clipped := o.box.Clip(a.w, a.h); {
+			case o.boxless:
+				d.Boxless++
+			case o.box.Area() == 0 || a.w > 0 && a.h > 0 && clipped.Area() == 0:
 				d.Dropped++
-			case clipped != o.box:
+			case a.w > 0 && a.h > 0 && clipped != o.box:
 				d.Clipped++
 			}
 		}
@@ -438,65 +629,51 @@ func (d *Dataset) resolve() {
 
 // Sample decodes sample i.
 func (d *Dataset) Sample(i int) (*data.Sample, error) {
-	id := d.ids[i]
-	a := d.annotations[id]
+	it := d.items[i]
+	a := d.annotations[it.label]
 	if a != nil && a.err != nil {
-		return nil, &data.SampleError{Key: id, File: d.annotationFile(id), Err: a.err}
+		return nil, &data.SampleError{Key: it.key, File: d.annotationFile(it.label), Err: a.err}
 	}
-	name, ok := d.images[id]
-	if !ok && a != nil {
-		// Only a name that the listing of JPEGImages gave can be reached this way.
-		name, ok = d.images[strings.TrimSuffix(a.filename, path.Ext(a.filename))]
+	if it.err != nil {
+		return nil, &data.SampleError{Key: it.key, Err: it.err}
 	}
-	if !ok {
-		return nil, &data.SampleError{Key: id, Err: fmt.Errorf("no image of that name in %s", filepath.Join(d.root, "JPEGImages"))}
-	}
-	file := filepath.Join(d.root, "JPEGImages", filepath.FromSlash(name))
-	s, err := imagefile.Sample(id, file)
-	if err != nil {
-		return nil, err
-	}
-	size := s.Image.Rect.Size()
+	file := d.path(d.pictured, it.image)
 	if d.segmentation {
-		mapFile := filepath.Join(d.root, "SegmentationClass", filepath.FromSlash(id)+".png")
-		if s.Semantic, err = readMap(mapFile, size.X, size.Y); err != nil {
-			return nil, &data.SampleError{Key: id, Err: err}
+		mapFile := d.mapFile(it.label)
+		g, err := d.legend.Read(mapFile)
+		if err != nil {
+			return nil, &data.SampleError{Key: it.key, Err: err}
 		}
+		s, f, err := frame.Sample(it.key, file, d.frame, g.W, g.H, &d.counts)
+		if err != nil {
+			return nil, err
+		}
+		m, err := frame.Grid(f, g)
+		if err != nil {
+			return nil, &data.SampleError{Key: it.key, File: mapFile, Err: err}
+		}
+		segmentationlabel.Set(s, m)
 		return s, nil
 	}
-	if a == nil {
-		return s, nil
+	w, h := 0, 0
+	if a != nil {
+		w, h = a.w, a.h
 	}
-	if size.X != size.Y && a.w == size.Y && a.h == size.X {
-		// It was annotated as stored, before its EXIF rotation.
-		if s.Image, err = imagefile.DecodeStored(file); err != nil {
-			return nil, &data.SampleError{Key: id, Err: err}
-		}
-		size = s.Image.Rect.Size()
+	s, f, err := frame.Sample(it.key, file, d.frame, w, h, &d.counts)
+	if err != nil || a == nil {
+		return s, err
 	}
 	detection.Set(s, []data.Object{})
 	for _, o := range a.objects {
-		box := o.box.Clip(size.X, size.Y)
-		if box.Area() > 0 {
-			detection.Set(s, append(detection.Of(s), data.Object{Box: box, Class: d.classes[o.name], Score: 1, Crowd: o.difficult}))
+		class := d.classes[o.name]
+		box := o.box.Clip(f.W, f.H)
+		if o.boxless || !(box.Area() > 0) {
+			detection.SetUnknown(s, append(detection.Unknown(s), class))
+			continue
 		}
+		detection.Set(s, append(detection.Of(s), data.Object{Box: f.Box(box), Class: class, Score: 1, Crowd: o.difficult}))
 	}
+	slices.Sort(detection.Unknown(s))
+	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
 	return s, nil
-}
-
-// readMap reads a semantic map that belongs to a w×h image.
-func readMap(file string, w, h int) (*data.Grid[uint8], error) {
-	g, err := imagefile.DecodeIndex(file)
-	if err != nil {
-		return nil, err
-	}
-	if g.W != w || g.H != h {
-		return nil, fmt.Errorf("%s: the map has %d×%d pixels, its image %d×%d", file, g.W, g.H, w, h)
-	}
-	for i, v := range g.Pix {
-		if v > maxClass && v != data.Ignore {
-			return nil, fmt.Errorf("%s: pixel (%d, %d) has class %d, want 0 to %d or %d", file, i%w, i/w, v, maxClass, data.Ignore)
-		}
-	}
-	return g, nil
 }

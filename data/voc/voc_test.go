@@ -139,7 +139,7 @@ func TestAnnotatedAsStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []image.Point{{24, 16}, {16, 24}} {
+	for i, want := range []image.Point{{16, 24}, {16, 24}} { // either is shown upright
 		s, err := d.Sample(i)
 		if err != nil || s.Image.Rect.Size() != want || detection.Of(s)[0].Box.Area() != 24*16 {
 			t.Errorf("%v, %v, want %v", s, err, want)
@@ -180,7 +180,7 @@ func TestSegmentation(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(segmentationlabel.Of(s).Pix, good.Pix) || detection.Of(s) != nil {
 		t.Errorf("%+v, %v", s, err)
 	}
-	for i, want := range []string{"pixel (1, 0) has class 21", "the map has 3×1 pixels, its image 3×2", "d.png: no such file"} {
+	for i, want := range []string{"pixel (1, 0) has value 21", "3×2 pixels, but its labels are for 3×1", "d.png: no such file"} {
 		if _, err := d.Sample(i + 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -260,16 +260,15 @@ func TestParseAnnotationRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":              "empty",
 		"<html></html>": "not a VOC annotation",
-		doc(1, 1, object1("dog", "", 1, "NaN", 1, 1)):  `"NaN" in its bndbox`,
-		doc(1, 1, object1("dog", "", 1, 1, "", 1)):     `"" in its bndbox`,
-		doc(1, 1, object1(" ", "", 1, 1, 1, 1)):        "object 1 has no name",
-		doc(1, 1, "<object><name>dog</name></object>"): "no bndbox",
+		doc(1, 1, object1("dog", "", 1, "NaN", 1, 1)): `"NaN" in its bndbox`,
+		doc(1, 1, object1("dog", "", 1, 1, "", 1)):    `"" in its bndbox`,
+		doc(1, 1, object1(" ", "", 1, 1, 1, 1)):       "object 1 has no name",
 	} {
-		if _, err := parseAnnotation([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := parseAnnotation([]byte(text), ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
-	a, err := parseAnnotation([]byte(`<?xml version="1.0" encoding="gb2312"?><annotation><path>C:\a&b</path>` + object1("dog", "", 1, 1, 1, 1) + `</annotation>`))
+	a, err := parseAnnotation([]byte(`<?xml version="1.0" encoding="gb2312"?><annotation><path>C:\a&b</path>`+object1("dog", "", 1, 1, 1, 1)+`</annotation>`), "")
 	if err != nil || len(a.objects) != 1 {
 		t.Errorf("a bare & and a foreign encoding: %+v, %v", a, err)
 	}
@@ -279,7 +278,7 @@ func FuzzParseAnnotation(f *testing.F) {
 	f.Add([]byte(doc(20, 10, object1("dog", "<part><name>head</name></part>", 1, "2.5", 3, 4))))
 	f.Add([]byte(`<annotation><object><name>a</name><bndbox><xmin>1e309</xmin></bndbox></object></annotation>`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		a, err := parseAnnotation(text)
+		a, err := parseAnnotation(text, "")
 		if err != nil {
 			return
 		}
@@ -297,7 +296,7 @@ func FuzzParseAnnotation(f *testing.F) {
 func BenchmarkParseAnnotation(b *testing.B) {
 	text := []byte(doc(20, 10, object1("dog", "", 1, 1, 3, 4), object1("dog", "", 1, 1, 3, 4), object1("dog", "", 1, 1, 3, 4)))
 	for b.Loop() {
-		if _, err := parseAnnotation(text); err != nil {
+		if _, err := parseAnnotation(text, ""); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -322,6 +321,143 @@ func TestUnionOfYears(t *testing.T) {
 	for set, want := range map[string]string{"2007+2012": "other.txt", "2007+2010": "VOC2010", "2007+x": "no year"} {
 		if _, err := Open(data.Source{Path: dir, Set: set, Split: "other"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", set, err)
+		}
+	}
+}
+
+func TestOwnClasses(t *testing.T) {
+	palette := make(color.Palette, 256)
+	for i := range palette {
+		palette[i] = color.Gray{uint8(i)}
+	}
+	m := image.NewPaletted(image.Rect(0, 0, 3, 1), palette)
+	copy(m.Pix, []uint8{0, 2, 255})
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  []string
+	}{
+		"labelme": {map[string]string{"class_names.txt": "_background_\nweed\ncrop\n"}, []string{"_background_", "weed", "crop"}},
+		"boxes":   {map[string]string{"classes.txt": "weed\ncrop\n", "Annotations/x.xml": doc(3, 1)}, []string{"background", "weed", "crop"}},
+		"CVAT":    {map[string]string{"labelmap.txt": "background:0,0,0::\nweed:2,2,2::\n"}, []string{"background", "weed"}},
+		"numbers": {nil, []string{"0", "1", "2"}},
+	} {
+		files := map[string]string{"JPEGImages/x.jpg": "png 3×1", "SegmentationClass/x.png": datatest.PNG(m)}
+		for n, text := range c.files {
+			files[n] = text
+		}
+		src := data.Source{Path: datatest.Folder(t, files), Set: "segmentation"}
+		if name == "CVAT" {
+			src.Void = "255/255/255"
+		}
+		d, err := Open(src)
+		if err != nil || !reflect.DeepEqual(d.Labels()[segmentationlabel.Name].Classes, c.want) {
+			t.Errorf("%s: %v, %v", name, d, err)
+			continue
+		}
+		s, err := d.Sample(0)
+		if err != nil || segmentationlabel.Of(s).Pix[2] != data.Ignore || segmentationlabel.Of(s).Pix[1] == 0 {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+	d, err := Open(data.Source{Path: datatest.Folder(t, map[string]string{"JPEGImages/x.jpg": "png 3×1", "Annotations/x.xml": doc(3, 1, object1("dog", "", 1, 1, 2, 1))})})
+	if err != nil || !reflect.DeepEqual(d.Labels()[detection.Name].Classes, []string{"dog"}) {
+		t.Errorf("boxes of dogs: %+v, %v", d, err)
+	}
+}
+
+// What is lost of an annotation is unknown, not absent.
+func TestLostObjectsAreUnknown(t *testing.T) {
+	rotated := "<object><name>cat</name><robndbox><cx>3</cx><cy>3</cy><w>2</w><h>2</h><angle>0.3</angle></robndbox></object>"
+	polygon := "<object><name>cow</name><polygon><x1>2</x1><y1>2</y1><x2>5</x2><y2>2</y2><x3>5</x3><y3>6</y3></polygon></object>"
+	dir := datatest.Folder(t, map[string]string{
+		"JPEGImages/a.png":  "png 20×10",
+		"Annotations/a.xml": doc(20, 10, object1("dog", "", 30, 3, 40, 6), object1("dog", "", 9, 3, 5, 6), rotated, polygon),
+		"JPEGImages/b.png":  "png 20×10",
+	})
+	d, err := Open(data.Source{Path: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := d.Sample(0)
+	if err != nil || !reflect.DeepEqual(detection.Unknown(s), []int{0, 2}) || len(detection.Of(s)) != 1 || detection.Of(s)[0].Box != (data.Box{X0: 1, Y0: 1, X1: 5, Y1: 6}) || detection.Of(s)[0].Class != 1 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if data.Labelled(d, detection.Name) != 1 {
+		t.Errorf("%d labelled, want 1", data.Labelled(d, detection.Name))
+	}
+	notes := strings.Join(data.Notes(d), "\n")
+	for _, want := range []string{"without area in their image, dropped (their class is unknown there): 2", "without a bndbox, dropped (their class is unknown there): 1", "images without a label, where it is unknown: 1"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("notes do not say %q:\n%s", want, notes)
+		}
+	}
+}
+
+// A label that names its file is of that file.
+func TestLabelsNameTheirFile(t *testing.T) {
+	xml := func(filename string) string {
+		return "<annotation><filename>" + filename + "</filename>" + object1("dog", "", 1, 1, 1, 1) + "</annotation>"
+	}
+	dir := datatest.Folder(t, map[string]string{
+		"JPEGImages/a.jpg": "png 1×1", "JPEGImages/a.png": "png 2×2", "Annotations/a.xml": xml("a.png"),
+		"JPEGImages/b.jpg": "png 1×1", "JPEGImages/b.png": "png 2×2", "Annotations/b.xml": xml(""),
+		"JPEGImages/x/c.jpg": "png 1×1", "JPEGImages/y/c.jpg": "png 2×2", "Annotations/y/c.xml": xml("c.jpg"),
+		"JPEGImages/x/d.jpg": "png 1×1", "JPEGImages/y/d.jpg": "png 2×2", "Annotations/e.xml": xml(`C:\set\d.jpg`),
+		"JPEGImages/x/f.jpg": "png 2×2", "Annotations/g.xml": xml(`C:\set\f.jpg`),
+	})
+	d, err := Open(data.Source{Path: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := data.CheckKeys(d); err != nil {
+		t.Error(err)
+	}
+	got := map[string]string{}
+	for i := range d.Len() {
+		s, err := d.Sample(i)
+		if err != nil {
+			got[d.Key(i)] = "error"
+			continue
+		}
+		got[d.Key(i)] = fmt.Sprint(s.Image.Rect.Dx(), detection.Of(s) != nil)
+	}
+	want := map[string]string{"a": "2 true", "a.jpg": "1 false", "b": "error", "b.jpg": "1 false", "b.png": "2 false", "x/c": "1 false", "y/c": "2 true",
+		"x/d": "1 false", "y/d": "2 false", "e": "error", "g": "2 true"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Pictures shrunk after labelling, and labels of a wrong size.
+func TestResized(t *testing.T) {
+	dir := datatest.Folder(t, map[string]string{"JPEGImages/a.png": "png 20×10", "Annotations/a.xml": doc(200, 100, object1("dog", "", 11, 21, 100, 60))})
+	for rule, want := range map[string]data.Box{"": {}, "resized": {X0: 1, Y0: 2, X1: 10, Y1: 6}, "shown": {X0: 10, Y0: 10, X1: 20, Y1: 10}} {
+		d, err := Open(data.Source{Path: dir, Frame: rule})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := d.Sample(0)
+		switch {
+		case rule == "" && (err == nil || !strings.Contains(err.Error(), "its labels are for 200×100")):
+			t.Errorf("undeclared: %v", err)
+		case rule == "resized" && (err != nil || detection.Of(s)[0].Box != want):
+			t.Errorf("resized: %+v, %v", s, err)
+		case rule == "shown" && (err != nil || len(detection.Of(s)) != 0 || len(detection.Unknown(s)) != 1): // it lies outside
+			t.Errorf("shown: %+v, %v", s, err)
+		}
+	}
+}
+
+func TestEncodings(t *testing.T) {
+	for name, c := range map[string][2]string{
+		"gb2312": {"<?xml version=\"1.0\" encoding=\"gb2312\"?>" + strings.Replace(doc(3, 3, object1("\xc3\xa8", "", 1, 1, 2, 2)), "", "", 0), "猫"},
+		"latin1": {"<?xml version='1.0' encoding='ISO-8859-1'?>" + doc(3, 3, object1("ch\xe2teau", "", 1, 1, 2, 2)), "château"},
+		"utf-8":  {"<?xml version=\"1.0\" encoding=\"utf-8\"?>" + doc(3, 3, object1("猫", "", 1, 1, 2, 2)), "猫"},
+		"wrong":  {"<?xml version=\"1.0\" encoding=\"utf-16\"?>" + doc(3, 3, object1("cat", "", 1, 1, 2, 2)), "cat"},
+		"told":   {doc(3, 3, object1("\xb9\xb7", "", 1, 1, 2, 2)), "狗"},
+	} {
+		if a, err := parseAnnotation([]byte(c[0]), ""); err != nil || a.objects[0].name != c[1] {
+			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
 }

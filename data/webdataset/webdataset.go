@@ -105,9 +105,15 @@ type item struct {
 
 const unknown = -1
 
-func (d *dataset) Len() int            { return len(d.items) }
-func (d *dataset) Labels() data.Labels { return data.Labels{classification.Name: {Classes: d.classes}} }
-func (d *dataset) Key(i int) string    { return d.keys[i] }
+func (d *dataset) Len() int { return len(d.items) }
+func (d *dataset) Labels() data.Labels {
+	if d.classes == nil {
+		return nil
+	}
+	return data.Labels{classification.Name: {Classes: d.classes}}
+}
+
+func (d *dataset) Key(i int) string { return d.keys[i] }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
 	it := d.items[i]

@@ -121,12 +121,15 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 		return s, err
 	}
 	content, err := text.ReadFileAs(d.path(p.label), d.encoding)
+	var objects []data.Object
+	var unknown []int
 	if err == nil {
-		s.Objects, s.Unknown, err = d.spec.parse(content, len(d.classes), f)
+		objects, unknown, err = d.spec.parse(content, len(d.classes), f)
 	}
 	if err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: d.path(p.label), Err: err}
 	}
+	s.Put(detection.NewPartial(objects, unknown))
 	return s, nil
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"must/data"
 	"must/label/shards"
 	"must/task/detection"
 )

@@ -54,27 +54,34 @@ func encode(buf *bytes.Buffer, task string, t Task, s *data.Sample, size image.P
 }
 
 // decode parses an entry into the sample. size is the frame of the image.
-func decode(b []byte, task string, t Task, s *data.Sample, size image.Point) (err error) {
+func decode(b []byte, task string, t Task, s *data.Sample, size image.Point) error {
 	switch task {
 	case classification.Name:
-		s.Class, err = decodeNPY(b, []int{len(t.Classes)}, false)
+		p, err := decodeNPY(b, []int{len(t.Classes)}, false)
+		classification.Set(s, p)
+		return err
 	case detection.Name:
-		s.Objects, s.Unknown, err = decodeObjects(b, t, size)
+		objects, unknown, err := decodeObjects(b, t, size)
+		s.Put(detection.NewPartial(objects, unknown))
+		return err
 	case segmentation.Name:
-		s.Semantic, err = decodeMap(b, t, size)
+		m, err := decodeMap(b, t, size)
+		segmentation.Set(s, m)
+		return err
 	case depth.Name:
-		var v []float32
-		if v, err = decodeNPY(b, []int{size.Y, size.X}, true); err == nil {
+		v, err := decodeNPY(b, []int{size.Y, size.X}, true)
+		if err == nil {
 			depth.Set(s, &data.Grid[float32]{W: size.X, H: size.Y, Pix: v})
 		}
-	default:
-		var v []float32
-		if v, err = decodeNPY(b, []int{size.Y, size.X, 3}, false); err == nil {
-			normals.Set(s, data.NewGrid[[3]float32](size.X, size.Y))
-			for i := range normals.Of(s).Pix {
-				normals.Of(s).Pix[i] = [3]float32(v[3*i:])
-			}
+		return err
+	}
+	v, err := decodeNPY(b, []int{size.Y, size.X, 3}, false)
+	if err == nil {
+		m := data.NewGrid[[3]float32](size.X, size.Y)
+		for i := range m.Pix {
+			m.Pix[i] = [3]float32(v[3*i:])
 		}
+		normals.Set(s, m)
 	}
 	return err
 }

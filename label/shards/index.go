@@ -75,14 +75,11 @@ type Task struct {
 
 // Labels returns what the labels of a set mean.
 func (p Provenance) Labels() data.Labels {
-	_, normals := p.Tasks[normalslabel.Name]
-	return data.Labels{
-		classification.Name: {Classes: p.Tasks[classification.Name].Classes},
-		detection.Name:      {Classes: p.Tasks[detection.Name].Classes, Masks: p.Tasks[detection.Name].Masks},
-		segmentation.Name:   {Classes: p.Tasks[segmentation.Name].Classes},
-		depth.Name:          {Units: p.Tasks[depth.Name].Units},
-		Normals:             normals,
+	l := data.Labels{}
+	for name, t := range p.Tasks {
+		l[name] = data.Meaning{Classes: t.Classes, Masks: t.Masks, Units: t.Units}
 	}
+	return l
 }
 
 // tasks lists the tasks of the set in the order of data.Tasks.

@@ -40,6 +40,15 @@ type merged struct {
 
 func (m *merged) Unwrap() data.Dataset { return m.Dataset }
 
+// Notes says what people decided about the labels.
+func (m *merged) Notes() []string {
+	notes := data.Notes(m.Dataset)
+	if c := m.set.decisions.Counts(); c.Images > 0 {
+		notes = append(notes, fmt.Sprintf("labels in %s: decisions on %d images are obeyed (%s)", m.set.dir, c.Images, c))
+	}
+	return notes
+}
+
 // locate fills in slots and offsets: 4 bytes a sample and 8 a sample and task. Keys are held only
 // where base is not exactly what was labelled.
 func (m *merged) locate() error {

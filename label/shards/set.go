@@ -18,11 +18,13 @@ import (
 
 // A Set is a finished set of labels. It is safe for concurrent use.
 type Set struct {
-	dir   string
-	index *Index
+	dir       string
+	index     *Index
+	decisions *Decisions // that people made on the labels; reading obeys them
 }
 
-// Open opens a finished set and checks that its shards are there in full length.
+// Open opens a finished set and checks that its shards are there in full length. What people decided about
+// its labels holds for all that is read from it.
 func Open(dir string) (*Set, error) {
 	x, err := readIndex(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,7 +54,11 @@ func Open(dir string) (*Set, error) {
 			}
 		}
 	}
-	return &Set{dir, x}, nil
+	decisions, err := ReadDecisions(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open labels: %w", err)
+	}
+	return &Set{dir, x, decisions}, nil
 }
 
 // remedy says how a damaged shard is mended.
@@ -150,7 +156,7 @@ func (s *Set) read(sample *data.Sample, task, shard string, offset int64, size i
 		if err != nil {
 			return err
 		}
-		return decode(b, task, s.index.Tasks[task], sample, size)
+		return s.decisions.decode(b, task, s.index.Tasks[task], sample, size)
 	}()
 	if err != nil {
 		return &data.SampleError{Key: sample.Key, File: path,

@@ -779,7 +779,7 @@ func TestMergeAddsUnknownClasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u := merged.Labels().Unknown; u != nil {
+	if u := merged.Labels()[detection.Name].Unknown; u != nil {
 		t.Errorf("still unknown: %v", u)
 	}
 	for i := range d.Len() {

@@ -149,8 +149,8 @@ func TestRun(t *testing.T) {
 	if len(s.Inputs) != 2 || s.Inputs[0].String() != "pixel_values float32[?, 3, ?, ?]" || s.Outputs[1].String() != "pred_boxes float32[?, 6, 4]" {
 		t.Errorf("%v → %v", s.Inputs, s.Outputs)
 	}
-	image := Tensor{[]int64{1, 3, 2, 2}, make([]float32, 12)}
-	size := Tensor{[]int64{1, 2}, []float32{2, 2}}
+	image := Tensor{Shape: []int64{1, 3, 2, 2}, Values: make([]float32, 12)}
+	size := Tensor{Shape: []int64{1, 2}, Values: []float32{2, 2}}
 	for range 3 { // the same each time
 		out, err := s.Run([]Tensor{image, size}, "pred_boxes", "logits")
 		if err != nil || !slices.Equal(out[0].Shape, []int64{1, 6, 4}) || len(out[1].Values) != 24 {
@@ -158,9 +158,9 @@ func TestRun(t *testing.T) {
 		}
 	}
 	for want, in := range map[string][]Tensor{
-		"Invalid rank":  {{[]int64{12}, image.Values}, size},
-		"not enough":    {{[]int64{1, 3, 200, 200}, image.Values}, size}, // more than is there
-		"invalid dimen": {{[]int64{1, 5, 2, 2}, make([]float32, 20)}, size},
+		"Invalid rank":  {{Shape: []int64{12}, Values: image.Values}, size},
+		"not enough":    {{Shape: []int64{1, 3, 200, 200}, Values: image.Values}, size}, // more than is there
+		"invalid dimen": {{Shape: []int64{1, 5, 2, 2}, Values: make([]float32, 20)}, size},
 	} {
 		if _, err := s.Run(in, "logits"); err == nil || !strings.Contains(err.Error(), "detr.onnx") {
 			t.Errorf("%s: error %v", want, err)

@@ -63,6 +63,7 @@ func (p Port) String() string {
 type Tensor struct {
 	Shape  []int64
 	Values []float32
+	Bytes  []uint8 // of an input of bytes, in place of Values
 }
 
 // A Session is a model, ready to run. It is not safe for concurrent use.
@@ -205,7 +206,9 @@ func (s *Session) Run(inputs []Tensor, outputs ...string) (results []Tensor, err
 	for i, t := range inputs {
 		p := s.Inputs[i]
 		inNames[i] = cstring(p.Name)
-		if data[i], err = encode(t.Values, p.Type); err != nil {
+		if p.Type == Uint8 && t.Bytes != nil {
+			data[i] = t.Bytes
+		} else if data[i], err = encode(t.Values, p.Type); err != nil {
 			return nil, fmt.Errorf("input %v: %w", p, err)
 		}
 		dims := append(slices.Clone(t.Shape), 0)

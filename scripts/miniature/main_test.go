@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"must/progress"
-	"must/recipe"
 	"must/report"
+	"must/run"
 	"must/torch"
 )
 
@@ -36,15 +36,15 @@ func TestRecipe(t *testing.T) {
 	if err := write("."); err != nil {
 		t.Fatal(err)
 	}
-	r, err := recipe.Load(file, small)
+	runner, err := run.Load(file, small, "out")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	runner := &recipe.Runner{Recipe: r, Out: "out", Display: progress.New(&said)}
-	survey, err := runner.Survey(context.Background(), os.ErrInvalid)
-	if err != nil || survey.Faults() != 0 {
-		t.Fatalf("%v\n%s", err, survey.Text())
+	runner.Display = progress.New(&said)
+	plan, err := runner.Plan(context.Background(), os.ErrInvalid)
+	if err != nil || plan.Faults() != 0 {
+		t.Fatalf("%v\n%s", err, plan.Text())
 	}
 	for _, want := range []string{
 		"imagenet         train 6, val 3, test 3               classification (8)",
@@ -53,17 +53,17 @@ func TestRecipe(t *testing.T) {
 		"pascal-detection train 12, test 3                     detection (20)", "cifar100         train 6, test 3                      classification (100)",
 		"ade20k           train 6, test 3                      segmentation (10)",
 	} {
-		if !strings.Contains(survey.Text(), want) {
+		if !strings.Contains(plan.Text(), want) {
 			t.Errorf("the dry run does not say %q", want)
 		}
 	}
 	if t.Failed() {
-		t.Log(survey.Text())
+		t.Log(plan.Text())
 	}
 	if err := runner.Run(context.Background()); err != nil {
 		t.Fatalf("%v\n%s", err, said.String())
 	}
-	res, err := report.ReadResults(filepath.Join("out", recipe.ResultsFile))
+	res, err := report.ReadResults(filepath.Join("out", run.ResultsFile))
 	if err != nil || len(res.Teachers) != 4 || len(res.Transfer) != 6 {
 		t.Errorf("%v, %+v", err, res)
 	}

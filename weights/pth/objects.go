@@ -9,22 +9,69 @@ import (
 // dicts are the classes that a state dict may be of.
 var dicts = map[global]bool{"collections.OrderedDict": true, "collections.defaultdict": true, "builtins.dict": true, "__builtin__.dict": true}
 
-// inert are classes and functions whose results, metadata beside a state dict, are left out.
-var inert = map[global]bool{
-	"builtins.set": true, "__builtin__.set": true, "builtins.frozenset": true, "__builtin__.frozenset": true,
-	"builtins.complex": true, "__builtin__.complex": true, "builtins.bytearray": true, "__builtin__.bytearray": true,
-	"builtins.slice": true, "__builtin__.slice": true, "builtins.range": true, "__builtin__.xrange": true,
-	"builtins.object": true, "__builtin__.object": true,
-	"collections.Counter": true, "collections.deque": true, "_codecs.encode": true, "copyreg._reconstructor": true, "copy_reg._reconstructor": true,
-	"datetime.datetime": true, "datetime.date": true, "datetime.timedelta": true, "uuid.UUID": true, "decimal.Decimal": true, "fractions.Fraction": true,
-	"pathlib.Path": true, "pathlib.PosixPath": true, "pathlib.WindowsPath": true, "pathlib.PurePath": true,
-	"pathlib.PurePosixPath": true, "pathlib.PureWindowsPath": true,
-	"pathlib._local.Path": true, "pathlib._local.PosixPath": true, "pathlib._local.WindowsPath": true, "pathlib._local.PurePosixPath": true,
-	"numpy.dtype": true, "numpy.ndarray": true,
-	"numpy.core.multiarray.scalar": true, "numpy._core.multiarray.scalar": true,
-	"numpy.core.multiarray._reconstruct": true, "numpy._core.multiarray._reconstruct": true,
-	"numpy.core.numeric._frombuffer": true, "numpy._core.numeric._frombuffer": true,
-	"torch.device": true,
+// programs are the modules by which a pickle makes Python run something; no file of weights has them.
+var programs = []string{
+	"os", "posix", "nt", "pty", "sys", "subprocess", "multiprocessing", "commands", "popen2", "shutil", "socket", "ssl", "http", "urllib", "urllib2", "requests",
+	"importlib", "runpy", "code", "codeop", "ctypes", "pickle", "_pickle", "dill", "cloudpickle", "marshal", "webbrowser", "asyncio", "pip", "site", "atexit",
+}
+
+// evaluators are builtins likewise.
+var evaluators = []string{"eval", "exec", "execfile", "compile", "open", "file", "input", "raw_input", "__import__", "breakpoint", "apply", "globals", "locals", "vars", "memoryview", "help", "exit", "quit"}
+
+// runs tells whether a function makes Python run a program.
+func (g global) runs() bool {
+	module, name := string(g), ""
+	if dot := strings.LastIndexByte(module, '.'); dot >= 0 {
+		module, name = module[:dot], module[dot+1:]
+	}
+	root, _, _ := strings.Cut(module, ".")
+	if root == "builtins" || root == "__builtin__" || root == "__builtins__" {
+		return slices.Contains(evaluators, name)
+	}
+	return slices.Contains(programs, root)
+}
+
+// skip leaves out what a function or class would make of arguments.
+func (m *machine) skip(g global, args any) any {
+	if g.runs() {
+		fail("it calls %s, which runs a program; nothing was run. If you trust whoever made the file, load it in Python and save its state_dict() alone", g)
+	}
+	if m.hasTensor(args, 0) {
+		return unread(g)
+	}
+	if list, ok := args.(tuple); ok && len(list) > 0 && strings.HasSuffix(string(g), "._reconstructor") {
+		if class, ok := list[0].(global); ok { // what copyreg makes an object of
+			g = class
+		}
+	}
+	m.skipped[string(g)] = true
+	return object(g)
+}
+
+// maxLooks limits how many values are looked through for tensors; beyond it one counts as found.
+const maxLooks = 1 << 20
+
+// hasTensor tells whether a value is or holds a tensor or its storage, as far down as arguments go.
+func (m *machine) hasTensor(v any, depth int) bool {
+	if m.looks++; depth > 8 || m.looks > maxLooks {
+		return m.looks > maxLooks
+	}
+	holds := func(v any) bool { return m.hasTensor(v, depth+1) }
+	switch v := v.(type) {
+	case *Tensor, *storage, unread:
+		return true
+	case tuple:
+		return slices.ContainsFunc(v, holds)
+	case *list:
+		return slices.ContainsFunc(v.items, holds)
+	case *dict:
+		for _, item := range v.items {
+			if holds(item) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // storages maps torch's storage classes to data types; that of Untyped leaves it to the tensors.
@@ -86,11 +133,8 @@ func (m *machine) call(function, arguments any) any {
 			fail("it rebuilds a tensor by %v, which is not run", args[0])
 		}
 		return m.call(args[0], args[2])
-	case inert[f]:
-		return object(f)
 	}
-	fail("it calls %s, which no state dict needs; nothing was run. If you trust whoever made the file, load it in Python and save its state_dict() alone", f)
-	return nil
+	return m.skip(f, args)
 }
 
 // pair takes a key and its value apart.

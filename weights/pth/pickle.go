@@ -21,6 +21,7 @@ type (
 	dict   struct{ items map[string]any } // of the names among its keys
 	global string                         // a class or function, "module.name"
 	object string                         // something of a class that no state dict needs
+	unread string                         // the same where tensors went into it
 )
 
 // A machine follows one pickle.
@@ -30,13 +31,16 @@ type machine struct {
 	limit   int64
 	storage func(key string, s *storage) (*storage, error) // completes what a tensor is a view of
 
+	skipped map[string]bool // what was left out unmade, by name
+	looks   int             // see hasTensor
+
 	stack []any
 	marks []int // depths of the stack
 	memo  map[int64]any
 }
 
 func newMachine(in *bufio.Reader, limit int64) *machine {
-	return &machine{in: in, limit: limit, memo: map[int64]any{}}
+	return &machine{in: in, limit: limit, skipped: map[string]bool{}, memo: map[int64]any{}}
 }
 
 // A failure is panicked with by the machine's parts and returned by run.
@@ -273,10 +277,10 @@ func (m *machine) step() (end bool) {
 		m.push(m.call(m.pop(), args))
 	case 0x81: // NEWOBJ
 		m.pop()
-		m.push(instance(m.pop()))
+		m.push(m.instance(m.pop()))
 	case 0x92: // NEWOBJ_EX
 		m.popN(2)
-		m.push(instance(m.pop()))
+		m.push(m.instance(m.pop()))
 	case 'b': // BUILD: attributes, which say nothing of tensors
 		m.pop()
 		m.top()
@@ -335,7 +339,7 @@ func (m *machine) set(values []any) {
 }
 
 // instance makes an object of a class without telling the class so.
-func instance(class any) any {
+func (m *machine) instance(class any) any {
 	g, ok := class.(global)
 	switch {
 	case !ok:
@@ -343,5 +347,5 @@ func instance(class any) any {
 	case dicts[g]:
 		return newDict()
 	}
-	return object(g)
+	return m.skip(g, nil)
 }

@@ -1,8 +1,9 @@
 // Package pth reads the state dicts that torch.save writes: the zip archives of torch 1.6 and newer
 // and the plain files before. Both hold a pickle, a program that Python would run to rebuild the
-// objects; here a small machine follows its building of dicts and tensors and calls nothing: what a
-// file asks to be called by a name that no state dict needs is refused by that name. A tensor's
-// values are read from the file when they are asked for.
+// objects; here a small machine follows its building of dicts and tensors and calls nothing. What a
+// file asks to be called or made by a name that no state dict needs is left out unmade and told by that
+// name; a file that asks for a program to be run is refused. A tensor's values are read from the file
+// when they are asked for.
 //
 // The formats are those of torch/serialization.py and Python's Lib/pickletools.py.
 package pth
@@ -49,48 +50,68 @@ var itemSize = map[string]int64{
 	"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
 }
 
-// zipMagic begins a zip archive, legacyMagic what torch.save wrote before: the pickle of one number.
+// zipMagic begins a zip archive, legacyNumber the pickle of one number that torch.save began with
+// before, behind the pickle's protocol.
 var (
-	zipMagic    = []byte("PK\x03\x04")
-	legacyMagic = []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.")
+	zipMagic     = []byte("PK\x03\x04")
+	legacyNumber = []byte("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.")
 )
 
-// Is tells from the first bytes of a file, 16 of them are enough, whether torch.save may have written it.
+// isLegacy tells from the first bytes whether torch.save wrote a file before 1.6, or does so when asked
+// to, by any protocol of pickle from 2 to 5.
+func isLegacy(head []byte) bool {
+	if len(head) < 2 || head[0] != 0x80 || head[1] < 2 || head[1] > 5 {
+		return false
+	}
+	rest := head[2:]
+	if len(rest) > 9 && rest[0] == 0x95 { // a frame and its length
+		rest = rest[9:]
+	}
+	return bytes.HasPrefix(rest, legacyNumber)
+}
+
+// headSize is the number of bytes that [Is] looks at.
+const headSize = 32
+
+// Is tells from the first bytes of a file, 32 of them are enough, whether torch.save may have written it.
 func Is(head []byte) bool {
 	// A safetensors file begins with the size of its header, below 2³², which may be just these bytes.
 	if len(head) > 8 && head[8] == '{' && bytes.Equal(head[4:8], make([]byte, 4)) {
 		return false
 	}
-	return bytes.HasPrefix(head, zipMagic) || bytes.HasPrefix(head, legacyMagic[:2])
+	return bytes.HasPrefix(head, zipMagic) || isLegacy(head)
 }
 
 // Open reads what a file of size bytes says of its tensors and checks it: every tensor lies within
 // its storage and every storage within the file. The state dict is the root of the file or the dict
-// in it that container names ("state_dict", "model.teacher"); see [find].
-func Open(r io.ReaderAt, size int64) (tensors map[string]*Tensor, container string, err error) {
-	head := make([]byte, len(legacyMagic))
+// in it that container names ("state_dict", "model.teacher"); see [find]. Skipped names the classes and
+// functions of what was left out.
+func Open(r io.ReaderAt, size int64) (tensors map[string]*Tensor, container string, skipped []string, err error) {
+	head := make([]byte, headSize)
 	if n, err := r.ReadAt(head, 0); err != nil && err != io.EOF {
-		return nil, "", err
+		return nil, "", nil, err
 	} else {
 		head = head[:n]
 	}
 	var root any
+	left := map[string]bool{}
 	switch {
 	case bytes.HasPrefix(head, zipMagic):
-		root, err = openZip(r, size)
-	case bytes.Equal(head, legacyMagic):
-		root, err = openLegacy(r, size)
+		root, err = openZip(r, size, left)
+	case isLegacy(head):
+		root, err = openLegacy(r, size, left)
 	default:
 		err = errors.New("a pickle, but not one that torch.save wrote; load it in Python and save its state dict by torch.save")
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
-	return find(root)
+	tensors, container, err = find(root)
+	return tensors, container, slices.Sorted(maps.Keys(left)), err
 }
 
 // openZip reads an archive: the pickle NAME/data.pkl and every storage under NAME/data/KEY.
-func openZip(r io.ReaderAt, size int64) (any, error) {
+func openZip(r io.ReaderAt, size int64, skipped map[string]bool) (any, error) {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("cut short, or damaged: %w; get the file again", err)
@@ -110,7 +131,12 @@ func openZip(r io.ReaderAt, size int64) (any, error) {
 		}
 	}
 	if pickle == nil {
-		return nil, errors.New("a zip archive, but not torch.save's: no entry NAME/data.pkl")
+		for name := range files {
+			if strings.HasSuffix(name, ".npy") {
+				return nil, errors.New("arrays of NumPy (.npz), not a file of torch.save; load them in Python and save them as a state dict")
+			}
+		}
+		return nil, errors.New("a zip archive, but not torch.save's: no entry NAME/data.pkl; where it holds a file of weights, unpack it")
 	}
 	dir := path.Dir(pickle.Name)
 	if files[dir+"/constants.pkl"] != nil {
@@ -134,6 +160,7 @@ func openZip(r io.ReaderAt, size int64) (any, error) {
 		return nil, err
 	}
 	m := newMachine(bufio.NewReader(io.NewSectionReader(data, 0, int64(pickle.UncompressedSize64))), maxPickle)
+	m.skipped = skipped
 	m.storage = func(key string, s *storage) (*storage, error) {
 		f := files[dir+"/data/"+key]
 		if f == nil {
@@ -198,12 +225,13 @@ func (d deflated) ReadAt(p []byte, off int64) (int, error) {
 
 // openLegacy reads five pickles (a magic number, a version, the machine's sizes, the object, the keys
 // of its storages) and the storages, each after its number of items.
-func openLegacy(r io.ReaderAt, size int64) (any, error) {
+func openLegacy(r io.ReaderAt, size int64, skipped map[string]bool) (any, error) {
 	in := bufio.NewReader(io.NewSectionReader(r, 0, size))
 	var at int64
 	found := map[string]*storage{}
 	next := func(what string) (any, error) {
 		m := newMachine(in, min(size-at, maxPickle))
+		m.skipped = skipped
 		m.storage = func(key string, s *storage) (*storage, error) {
 			old := found[key]
 			if old == nil {
@@ -262,24 +290,30 @@ func openLegacy(r io.ReaderAt, size int64) (any, error) {
 	return parts[3], nil
 }
 
-// containers are the names that state dicts have among what is saved with them, the best first.
-var containers = []string{"state_dict", "model_state_dict", "model_state", "model", "teacher", "network", "net", "weights", "module", "model_ema", "state_dict_ema", "ema", "student"}
+// containers are the names that state dicts have among what is saved with them, the best first: moving
+// averages are what programs test and publish, as timm's loader takes them.
+var containers = []string{
+	"state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "teacher",
+	"state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "module", "student",
+}
 
 // find looks for the state dict: the root or a dict in it (three deep, optimizers left out) that maps
-// names to tensors. Among several the first of containers is taken, then the one of most tensors.
+// names to tensors. Among several the one under the first of containers is taken, then the one of most tensors.
 func find(root any) (map[string]*Tensor, string, error) {
 	type candidate struct {
 		tensors map[string]*Tensor
+		unread  map[string]unread
 		path    []string
 	}
 	var best *candidate
 	rank := func(c *candidate) int {
-		if len(c.path) > 0 {
-			if i := slices.Index(containers, c.path[len(c.path)-1]); i >= 0 {
-				return i
+		best := len(containers)
+		for _, name := range c.path {
+			if i := slices.Index(containers, name); i >= 0 {
+				best = min(best, i)
 			}
 		}
-		return len(containers)
+		return best
 	}
 	better := func(c *candidate) bool {
 		if best == nil || rank(c) != rank(best) {
@@ -297,18 +331,20 @@ func find(root any) (map[string]*Tensor, string, error) {
 			return
 		}
 		seen[d] = true
-		c := &candidate{map[string]*Tensor{}, path}
+		c := &candidate{map[string]*Tensor{}, map[string]unread{}, path}
 		for _, name := range slices.Sorted(maps.Keys(d.items)) { // a dict may be there under several names
 			switch v := d.items[name].(type) {
 			case *Tensor:
 				c.tensors[name] = v
+			case unread:
+				c.unread[name] = v
 			case *dict:
 				if !strings.Contains(strings.ToLower(name), "optim") {
 					look(v, append(slices.Clip(path), name))
 				}
 			}
 		}
-		if len(c.tensors) > 0 && better(c) {
+		if len(c.tensors)+len(c.unread) > 0 && better(c) {
 			best = c
 		}
 	}
@@ -316,12 +352,15 @@ func find(root any) (map[string]*Tensor, string, error) {
 	case *dict:
 		look(v, nil)
 	case object:
-		return nil, "", fmt.Errorf("it holds a %s, not a state dict; in Python, save its state_dict() by torch.save", string(v))
+		return nil, "", fmt.Errorf("it holds an object %s, not a state dict; in Python, save its state_dict() by torch.save", string(v))
 	case *Tensor:
 		return nil, "", errors.New("it holds one tensor, not a state dict")
 	}
 	if best == nil {
 		return nil, "", errors.New("it holds no state dict, no names with their tensors; in Python, save model.state_dict() by torch.save")
+	}
+	for _, name := range slices.Sorted(maps.Keys(best.unread)) {
+		return nil, "", fmt.Errorf("tensor %q is made by %s, which is not known here; in Python, save it as a plain tensor", name, string(best.unread[name]))
 	}
 	return best.tensors, strings.Join(best.path, "."), nil
 }

@@ -23,7 +23,8 @@ func read(t testing.TB, name string) []byte {
 }
 
 func open(b []byte) (map[string]*Tensor, string, error) {
-	return Open(bytes.NewReader(b), int64(len(b)))
+	tensors, container, _, err := Open(bytes.NewReader(b), int64(len(b)))
+	return tensors, container, err
 }
 
 // values decodes the tensors' items as far as the tests compare them.
@@ -106,7 +107,7 @@ func TestReadsWhatTorchWrites(t *testing.T) {
 	}{
 		{"plain.pth", "", plain}, {"legacy.pth", "", legacy},
 		{"nested.pth", "state_dict", model}, {"nested_legacy.pth", "state_dict", model}, {"deflated.pth", "state_dict", model},
-		{"protocol5.pth", "", model},
+		{"protocol5.pth", "", model}, {"legacy4.pth", "", model}, {"beside.pth", "state_dict", model},
 		{"teacher.pth", "teacher", map[string]want{"a": {"F32", []int64{1}, []float64{1}}}},
 	} {
 		got, container, err := open(read(t, c.file))
@@ -126,11 +127,26 @@ func TestReadsWhatTorchWrites(t *testing.T) {
 	}
 }
 
+// What lies beside a state dict and holds no tensor is left out unmade, by name.
+func TestSkips(t *testing.T) {
+	b := read(t, "beside.pth")
+	_, _, skipped, err := Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"__main__.Phase", "builtins.getattr", "functools.partial", "datetime.timezone"} {
+		if !slices.ContainsFunc(skipped, func(name string) bool { return strings.Replace(name, "__builtin__", "builtins", 1) == want }) {
+			t.Errorf("%s is not among what was skipped: %v", want, skipped)
+		}
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	for file, want := range map[string]string{
 		"evil.pth":        "calls posix.system",
 		"evil_legacy.pth": "calls posix.system",
-		"module.pth":      "holds a torch.nn.modules.linear.Linear",
+		"module.pth":      "holds an object torch.nn.modules.linear.Linear",
+		"sparse.pth":      `tensor "fc.weight" is made by torch._utils._rebuild_sparse_tensor`,
 		"tensor.pth":      "holds one tensor",
 		"numbers.pth":     "no state dict",
 		"plain.pickle":    "not one that torch.save wrote",
@@ -204,7 +220,9 @@ func TestRefusesWhatDoesNotFit(t *testing.T) {
 		"bomb of a string":      {archive(t, zip.Deflate, "X\x00\x00\xff\x7f"+string(bomb)), "announced"},
 		"memo":                  {archive(t, 0, "h\x07."), "never stored"},
 		"instance of a global":  {archive(t, 0, "(S'id'\nios\nsystem\n."), "opcode"},
-		"object made":           {archive(t, 0, "cos\nsystem\n)\x81."), "holds a os.system"},
+		"object made":           {archive(t, 0, "ca\nThing\n)\x81."), "holds an object a.Thing"},
+		"program made":          {archive(t, 0, "cos\nsystem\n)\x81."), "calls os.system, which runs a program"},
+		"builtin":               {archive(t, 0, "cbuiltins\neval\n(X\x01\x00\x00\x001tR."), "calls builtins.eval, which runs a program"},
 		"no tuple":              {archive(t, 0, "ccollections\nOrderedDict\nNR."), "without arguments"},
 		"tensor of a call":      {archive(t, 0, "ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nN)tR."), "os.system, which is not run"},
 		"an extension":          {archive(t, 0, "\x82\x01."), "opcode 0x82"},

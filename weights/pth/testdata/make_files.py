@@ -4,6 +4,9 @@ Run as `python testdata/make_files.py` in the package's folder (torch 2.15, nump
 """
 import argparse
 import collections
+import datetime
+import enum
+import functools
 import os
 import pathlib
 import pickle
@@ -53,6 +56,13 @@ beside = {
 model = {"fc.weight": torch.ones(2, 2), "fc.bias": torch.zeros(2)}
 
 
+class Phase(enum.Enum):
+    TRAIN = "train"
+
+    def maximum(self):
+        return self
+
+
 def save(name, what, **options):
     torch.save(what, os.path.join("testdata", name), **options)
 
@@ -63,6 +73,10 @@ save("nested.pth", {"state_dict": model, **beside})
 save("nested_legacy.pth", {"state_dict": model, **beside}, _use_new_zipfile_serialization=False)
 save("teacher.pth", {"student": {"a": torch.zeros(1), "b": torch.zeros(1)}, "teacher": {"a": torch.ones(1)}})
 save("protocol5.pth", model, pickle_protocol=5)
+save("legacy4.pth", model, pickle_protocol=4, _use_new_zipfile_serialization=False)
+save("beside.pth", {"state_dict": model, "phase": Phase.TRAIN, "print": functools.partial(print, end=""), "max": {"f": Phase.maximum},
+                    "time": datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc), "rng": numpy.random.default_rng(0)})
+save("sparse.pth", {"fc.weight": torch.eye(2).to_sparse()})
 save("tensor.pth", torch.ones(2))
 save("module.pth", torch.nn.Linear(2, 2))
 save("numbers.pth", {"epoch": 3})

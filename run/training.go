@@ -1,0 +1,67 @@
+package run
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"must/checkpoint"
+	"must/data"
+	"must/data/formats"
+	"must/recipe"
+	"must/stage"
+)
+
+// Single is the name of the train stage of a recipe that [Training] makes.
+const Single = "train"
+
+// Training makes the recipe of one training run: a contact sheet of the set, and a network for the
+// tasks (none named: all that the set has labels for). With from, a file of weights, it begins with
+// its trunk and takes size and architecture from it. Settings are as for [recipe.Load].
+func Training(name string, set data.Source, tasks []string, from string, settings []string) (*recipe.Recipe, error) {
+	r := recipe.Defaults()
+	r.Name = name
+	for _, path := range []*string{&set.Path, &set.Images, &set.Labels} { // the run can be gone on with, and reported on, from another folder
+		if *path == "" {
+			continue
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return nil, err
+		}
+	}
+	if from != "" {
+		c, err := checkpoint.ReadPretrained(from)
+		if err != nil {
+			return nil, err
+		}
+		r.Size, r.Model, r.Detection = c.Spec.Size, c.Spec.Model, c.Spec.Detection
+		if from, err = filepath.Abs(from); err != nil {
+			return nil, err
+		}
+	}
+	s := &recipe.Set{Source: set}
+	if len(tasks) == 0 {
+		ds, err := formats.Open(s.From("train"))
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range data.Tasks() {
+			if ds.Labels().Has(t) {
+				tasks = append(tasks, t)
+			}
+		}
+		if len(tasks) == 0 {
+			return nil, fmt.Errorf("%s: the set has no labels to learn from; label it first with must label", set.Path)
+		}
+	}
+	r.Data = map[string]*recipe.Set{"data": s}
+	r.Stages = []*recipe.Stage{
+		{Name: "show", Kind: "show", Keys: &stage.Show{Data: []string{"data"}}},
+		{Name: Single, Kind: "train", Keys: &stage.Train{Data: []string{"data"}, Tasks: tasks, From: from}},
+	}
+	text, err := r.Text()
+	if err != nil {
+		return nil, err
+	}
+	return recipe.Parse(text, settings...)
+}

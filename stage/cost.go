@@ -1,0 +1,75 @@
+package stage
+
+import (
+	"fmt"
+
+	"must/checkpoint"
+	"must/pretext"
+	"must/task"
+	"must/train"
+)
+
+// A Cost is what a stage has to do.
+type Cost struct {
+	Text string // for people
+	Runs []Run  // what takes long; none: nothing does
+}
+
+// A Run is a training run, or only predictions, so many times over.
+type Run struct {
+	Spec     task.Spec
+	Pretext  *pretext.Config // in place of the tasks
+	External string          // the external teacher that predicts in place of a network
+	Config   train.Config
+	Steps    int
+	Predict  int // images
+	Times    int
+	Reads    map[string]float64 // share of the images, by set
+}
+
+// Images is the work in images that pass through a network: a step's pass three times, forwards and
+// twice as long backwards.
+func (c Cost) Images() (n int) {
+	for _, r := range c.Runs {
+		n += r.Times * (3*r.Steps*r.Config.Batch + r.Predict)
+	}
+	return n
+}
+
+// spec returns the network of a source: a train stage's, a file's, or what an external teacher knows.
+func (e *Env) spec(from string) (task.Spec, error) {
+	if t, ok := find[*Train](e, from); ok {
+		spec, _, err := t.spec(e)
+		return spec, err
+	}
+	if e.IsExternal(from) {
+		t, err := e.external(from)
+		if err != nil {
+			return task.Spec{}, err
+		}
+		defer t.Free()
+		return task.Spec{Tasks: []string{t.Task()}, Labels: t.Knows()}, nil
+	}
+	c, err := checkpoint.ReadPretrained(from)
+	if err != nil {
+		return task.Spec{}, err
+	}
+	return c.Spec, nil
+}
+
+// count says how many there are of something.
+func count(n int, of string) string {
+	if n != 1 {
+		of += "s"
+	}
+	return Thousands(n) + " " + of
+}
+
+// Thousands writes a number with commas.
+func Thousands(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,119 @@
+package stage
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"must/checkpoint"
+	"must/model"
+	"must/recipe"
+	"must/strict"
+	"must/task"
+	"must/torch"
+)
+
+// A Pretrained is what training begins from. In a recipe it may be the name alone.
+type Pretrained struct {
+	From  string          `yaml:"from"`            // train stage or file of weights, whose backbone it brings along; "": from scratch
+	Model *recipe.Changes `yaml:"model,omitempty"` // to the recipe's architecture, from scratch
+	With  *recipe.Changes `yaml:"with,omitempty"`  // to the train settings, for what its backbone needs
+}
+
+// UnmarshalYAML reads a name or a mapping.
+func (p *Pretrained) UnmarshalYAML(n ast.Node) error {
+	if _, ok := n.(*ast.MappingNode); !ok {
+		return strict.Decode(n, &p.From)
+	}
+	type plain Pretrained
+	return strict.Decode(n, (*plain)(p))
+}
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (p *Pretrained) MarshalYAML() (any, error) {
+	if p.Model == nil && p.With == nil {
+		return p.From, nil
+	}
+	type plain Pretrained
+	return (*plain)(p), nil
+}
+
+// checkPretrained tells what is wrong with some, by name.
+func (e *Env) checkPretrained(from map[string]*Pretrained) error {
+	for _, name := range recipe.Names(from) {
+		p := from[name]
+		if p == nil {
+			p = &Pretrained{}
+			from[name] = p
+		}
+		if !recipe.Plain(name) || name == imagePicture || name == truthPicture {
+			return fmt.Errorf("from: %q: its name is that of a folder too; choose another plain word", name)
+		}
+		if p.From != "" && p.Model != nil {
+			return fmt.Errorf("from: %q: model is for training from scratch; %s brings its own", name, p.From)
+		}
+		if _, err := e.Architecture(p.Model); err != nil {
+			return fmt.Errorf("from: %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// pretrained adds some, by name, with the settings of their own.
+func (in *Inputs) pretrained(e *Env, from map[string]*Pretrained) error {
+	for _, name := range recipe.Names(from) {
+		p := from[name]
+		in.Add("from."+name, p.From)
+		in.From = append(in.From, Source{Name: p.From})
+		m, err := e.Architecture(p.Model)
+		if err != nil {
+			return err
+		}
+		if p.Model != nil {
+			in.Add("from."+name+".model", m)
+		}
+		c, err := e.Settings(p.With)
+		if err != nil {
+			return err
+		}
+		if p.With != nil {
+			in.Add("from."+name+".with", relevant(c))
+		}
+	}
+	return nil
+}
+
+// architecture returns the one that pretrained weights bring.
+func (p *Pretrained) architecture(e *Env) (model.Config, error) {
+	if t, ok := find[*Train](e, p.From); ok {
+		return e.Architecture(t.Model)
+	}
+	if p.From == "" {
+		return e.Architecture(p.Model)
+	}
+	c, err := checkpoint.ReadPretrained(p.From)
+	if err != nil {
+		return model.Config{}, err
+	}
+	return e.Model.On(c.Spec.Model), nil
+}
+
+// backbone builds the network, without heads.
+func (p *Pretrained) backbone(e *Env) (net *task.Network, err error) {
+	if p.From != "" {
+		c, err := checkpoint.ReadPretrained(e.checkpoint(p.From))
+		if err != nil {
+			return nil, err
+		}
+		return c.Backbone()
+	}
+	spec := e.Spec(nil, task.Spec{}.Labels)
+	if spec.Model, err = e.Architecture(p.Model); err != nil {
+		return nil, err
+	}
+	err = torch.DoErr(func() error {
+		net, err = task.NewBackbone(spec, e.Seed)
+		return err
+	})
+	return net, err
+}

@@ -1,0 +1,181 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+
+	"must/atomicfile"
+	"must/checkpoint"
+	"must/data"
+	"must/label"
+	"must/recipe"
+	"must/report"
+	"must/strict"
+	"must/task"
+	"must/torch"
+)
+
+// Score compares the student with each teacher on the test part of the teacher's first set.
+type Score struct {
+	Student  string            `yaml:"student"`
+	Teachers map[string]string `yaml:"teachers"` // by task, the train stage
+}
+
+// Check looks at the tasks.
+func (s *Score) Check(e *Env) error { return recipe.CheckTasks(recipe.Names(s.Teachers)...) }
+
+// Inputs are the networks and the test parts.
+func (s *Score) Inputs(e *Env) (in Inputs, err error) {
+	in.Add("student", s.Student)
+	in.Add("teachers", s.Teachers)
+	in.From = append(in.From, Source{Name: s.Student, Predicts: true})
+	for _, task := range recipe.Names(s.Teachers) {
+		from := s.Teachers[task]
+		in.From = append(in.From, Source{Name: from, Stage: true, Predicts: true})
+		t, ok := find[*Train](e, from)
+		if !ok {
+			return in, fmt.Errorf("%q is no earlier train stage%s", from, strict.Suggest(from, e.names()))
+		}
+		in.Read("test", t.Data[0])
+	}
+	return in, nil
+}
+
+// set names the set that a teacher is compared on.
+func (s *Score) set(e *Env, task string) string {
+	t, _ := find[*Train](e, s.Teachers[task])
+	return t.Data[0]
+}
+
+// Cost is two predictions of every image.
+func (s *Score) Cost(e *Env) (w Cost, err error) {
+	student, err := e.spec(s.Student)
+	if err != nil {
+		return w, err
+	}
+	images := 0
+	for _, name := range recipe.Names(s.Teachers) {
+		set := s.set(e, name)
+		ds, err := e.Open(set, "test")
+		if err != nil {
+			return w, err
+		}
+		teacher, err := e.spec(s.Teachers[name])
+		if err != nil {
+			return w, err
+		}
+		images += ds.Len()
+		for _, spec := range []task.Spec{teacher, student} {
+			w.Runs = append(w.Runs, Run{Spec: spec, Config: e.Train, Predict: ds.Len(), Times: 1, Reads: map[string]float64{set: 1}})
+		}
+	}
+	w.Text = count(images, "image")
+	return w, nil
+}
+
+// A Comparison is the score of teacher and student on the teacher's test set.
+type Comparison struct {
+	Task    string      `json:"task"`
+	Set     string      `json:"set"`
+	Teacher task.Scores `json:"teacher"`
+	Student task.Scores `json:"student"`
+}
+
+const scoresFile = "scores.json"
+
+// Run compares: scores.json, and pictures of what both see in some of the images.
+func (s *Score) Run(ctx context.Context, w *Work) error {
+	display := w.Display.Stage(w.Name)
+	student, _, err := checkpoint.Load(w.checkpoint(s.Student))
+	if err != nil {
+		return err
+	}
+	defer torch.Do(student.Free)
+	thresholds := label.DefaultThresholds()
+	if t, ok := find[*Train](w.Env, s.Student); ok && t.Labels != "" {
+		l, _ := find[*Label](w.Env, t.Labels)
+		thresholds = l.Thresholds
+	}
+	var rows []Comparison
+	for _, name := range data.Tasks() {
+		if _, ok := s.Teachers[name]; !ok {
+			continue
+		}
+		set := s.set(w.Env, name)
+		ds, err := w.Open(set, "test")
+		if err != nil {
+			return err
+		}
+		teacher, _, err := checkpoint.Load(w.checkpoint(s.Teachers[name]))
+		if err != nil {
+			return err
+		}
+		c := Comparison{Task: name, Set: set}
+		c.Teacher, err = task.Evaluate(ctx, teacher, ds, task.PredictOptions{Name: name + " of teacher", Display: display})
+		if err == nil {
+			c.Student, err = task.Evaluate(ctx, student, ds, task.PredictOptions{Name: name + " of student", Display: display})
+		}
+		if err == nil {
+			err = pictures(ctx, filepath.Join(w.Dir, pictureFolder), ds, name, stageImages, stageSide,
+				viewer{teacherPicture, teacher, thresholds}, viewer{studentPicture, student, shown})
+		}
+		torch.Do(teacher.Free)
+		if err != nil {
+			return err
+		}
+		t, err := ranking(c.Teacher, name)
+		if err != nil {
+			return fmt.Errorf("data set %s: %w", set, err)
+		}
+		u := c.Student[name][0]
+		w.Display.Logf("%s: %s: teacher %.3f, student %.3f", name, t.Name, t.Value, u.Value)
+		rows = append(rows, c)
+	}
+	return atomicfile.WriteJSON(filepath.Join(w.Dir, scoresFile), rows)
+}
+
+// compared reports whether some comparison has ended.
+func (e *Env) compared() bool {
+	for _, s := range e.Steps {
+		if _, ok := s.Stage.(*Score); ok && e.Ended(s.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Report shows the comparison when it has ended.
+func (s *Score) Report(w *Work, p *report.Report) error {
+	var rows []Comparison
+	if err := readJSON(filepath.Join(w.Dir, scoresFile), &rows); errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, c := range rows {
+		t, err := ranking(c.Teacher, c.Task)
+		if err != nil {
+			return err
+		}
+		row := report.Teacher{Task: c.Task, Metric: t.Name, HigherIsBetter: t.HigherIsBetter, Teacher: t.Value, Student: math.NaN()}
+		if v, err := ranking(c.Student, c.Task); err == nil {
+			row.Student = v.Value
+		}
+		p.Results.Teachers = append(p.Results.Teachers, row)
+		dir := filepath.Join(w.Dir, pictureFolder)
+		for i := range stageImages {
+			row := report.PictureRow{
+				Task: c.Task, Image: readPicture(dir, c.Task, i, imagePicture), Truth: readPicture(dir, c.Task, i, truthPicture),
+				Teacher: readPicture(dir, c.Task, i, teacherPicture), Student: readPicture(dir, c.Task, i, studentPicture),
+			}
+			if row.Image != nil {
+				p.Pictures = append(p.Pictures, row)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,478 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"must/atomicfile"
+	"must/checkpoint"
+	"must/data"
+	"must/draw"
+	"must/label/shards"
+	"must/pretext"
+	"must/recipe"
+	"must/report"
+	"must/task"
+	"must/task/depth"
+	"must/torch"
+	"must/train"
+)
+
+// Train trains a network on the union of the train parts of its sets.
+type Train struct {
+	Data    []string           `yaml:"data"`
+	Tasks   []string           `yaml:"tasks,omitempty"`
+	Pretext *pretext.Config    `yaml:"pretext,omitempty"` // what is learned in place of tasks, without labels
+	Labels  string             `yaml:"labels,omitempty"`  // label stage that fills in what is unknown
+	From    string             `yaml:"from,omitempty"`    // stage or file of weights whose trunk it begins with
+	Weights map[string]float64 `yaml:"weights,omitempty"` // of losses; what is absent follows MuST's rule where there are teachers, else 1
+	Model   *recipe.Changes    `yaml:"model,omitempty"`   // to the recipe's architecture
+	With    *recipe.Changes    `yaml:"with,omitempty"`    // to the recipe's train settings
+}
+
+// Check tells what does not go together.
+func (t *Train) Check(e *Env) error {
+	if len(t.Data) == 0 || (len(t.Tasks) == 0) == (t.Pretext == nil) {
+		return fmt.Errorf("train needs data, and either tasks or a pretext task")
+	}
+	if t.Pretext != nil {
+		if t.Labels != "" || t.Weights != nil {
+			return fmt.Errorf("a pretext task needs no labels and has one loss: leave labels and weights out")
+		}
+		if err := t.Pretext.Check(); err != nil {
+			return err
+		}
+	}
+	return recipe.CheckTasks(append(recipe.Names(t.Weights), t.Tasks...)...)
+}
+
+// Inputs are its settings, the sets, the labels of teachers and the weights that it begins with.
+func (t *Train) Inputs(e *Env) (in Inputs, err error) {
+	c, err := t.config(e)
+	if err != nil {
+		return in, err
+	}
+	m, err := e.Architecture(t.Model)
+	if err != nil {
+		return in, err
+	}
+	in.Add("tasks", t.Tasks)
+	in.Add("pretext", t.Pretext)
+	in.Add("weights", t.Weights)
+	in.Add("train", relevant(c))
+	in.network(e, m)
+	in.Read("train", t.Data...)
+	if t.validates() {
+		in.Parts = append(in.Parts, Part{Set: t.Data[0], Part: "val", Optional: true})
+	}
+	in.From = []Source{{Name: t.From}, {Name: t.Labels, Kind: "label", Stage: true}}
+	return in, nil
+}
+
+// network adds what a network is made by.
+func (in *Inputs) network(e *Env, m any) {
+	in.Add("size", e.Size)
+	in.Add("model", m)
+	in.Add("detection", e.Detection)
+}
+
+// relevant are the settings that weights depend on: not how many goroutines read, nor how often the
+// state is saved.
+func relevant(c train.Config) train.Config {
+	c.Workers, c.SaveEvery = 0, 0
+	return c
+}
+
+// config returns the train settings. A pretext task brings those it was published with; what the stage
+// says wins.
+func (t *Train) config(e *Env) (train.Config, error) {
+	c, err := e.Settings(t.With)
+	if err != nil || t.Pretext == nil {
+		return c, err
+	}
+	c = t.Pretext.Train(c)
+	if err := t.With.Apply(&c); err != nil {
+		return c, fmt.Errorf("with: %w", err)
+	}
+	c.Augment.Size = e.Size
+	return c, c.Check()
+}
+
+// validates reports whether it is a teacher's: the val part of its first set tells how far it is.
+func (t *Train) validates() bool {
+	return t.Pretext == nil && (len(t.Tasks) == 1 || len(t.Data) == 1)
+}
+
+// val opens the val part that tells how far training is; nil where there is none.
+func (t *Train) val(e *Env) data.Dataset {
+	if !t.validates() {
+		return nil
+	}
+	val, err := e.Open(t.Data[0], "val")
+	if err != nil || !val.Labels().Has(t.Tasks[0]) {
+		return nil
+	}
+	return val
+}
+
+// set joins the train parts, with the labels of teachers if they are there already.
+func (t *Train) set(e *Env, labelled bool) (data.Dataset, error) {
+	l, _ := find[*Label](e, t.Labels)
+	var parts []data.Dataset
+	for _, name := range t.Data {
+		ds, err := e.Open(name, "train")
+		if err == nil && labelled && l != nil && slices.Contains(l.Data, name) {
+			ds, err = shards.Merge(ds, filepath.Join(e.Folder(t.Labels), name))
+		}
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, ds)
+	}
+	set, err := data.Union(parts...)
+	if err != nil {
+		return nil, fmt.Errorf("%w; the sets are %v: declare the task's classes under spaces, so that they are mapped", err, t.Data)
+	}
+	return set, nil
+}
+
+// network describes what is trained on a set of those labels.
+func (t *Train) network(e *Env, labels data.Labels) (spec task.Spec, err error) {
+	for _, task := range t.Tasks {
+		if !labels.Has(task) {
+			return spec, fmt.Errorf("no set of %v has labels for %s", t.Data, task)
+		}
+	}
+	spec = e.Spec(t.Tasks, labels)
+	spec.Model, err = e.Architecture(t.Model)
+	return spec, err
+}
+
+// spec describes the network before there are labels of teachers, and returns the set without them.
+func (t *Train) spec(e *Env) (task.Spec, data.Dataset, error) {
+	set, err := t.set(e, false)
+	if err != nil {
+		return task.Spec{}, nil, err
+	}
+	labels := set.Labels()
+	if l, ok := find[*Label](e, t.Labels); ok {
+		for _, teacher := range l.Teachers {
+			spec, err := e.spec(teacher)
+			if err != nil {
+				return task.Spec{}, nil, err
+			}
+			labels = labels.Join(spec.Labels.Only(spec.Tasks...))
+		}
+	}
+	spec, err := t.network(e, labels)
+	return spec, set, err
+}
+
+// Cost is one training run, scored now and then.
+func (t *Train) Cost(e *Env) (w Cost, err error) {
+	run := Run{Times: 1, Pretext: t.Pretext, Reads: map[string]float64{}}
+	var set data.Dataset
+	if run.Spec, set, err = t.spec(e); err != nil {
+		return w, err
+	}
+	if run.Config, err = t.config(e); err != nil {
+		return w, err
+	}
+	run.Steps = run.Config.TotalSteps(set.Len())
+	for _, n := range t.Data {
+		ds, err := e.Open(n, "train")
+		if err != nil {
+			return w, err
+		}
+		run.Reads[n] += float64(ds.Len()) / float64(set.Len())
+	}
+	if val := t.val(e); val != nil {
+		run.Predict = val.Len()
+		if c := run.Config; c.EvalEvery > 0 {
+			run.Predict *= max(1, run.Steps*c.Batch/max(1, set.Len())/c.EvalEvery)
+		}
+	}
+	return Cost{fmt.Sprintf("%s of %d on %s", count(run.Steps, "step"), run.Config.Batch, count(set.Len(), "image")), []Run{run}}, nil
+}
+
+// Run trains: model.safetensors, log.jsonl, results.json, pictures.
+func (t *Train) Run(ctx context.Context, w *Work) error {
+	set, err := t.set(w.Env, true)
+	if err != nil {
+		return err
+	}
+	spec, err := t.network(w.Env, set.Labels())
+	if err != nil {
+		return err
+	}
+	c, err := t.config(w.Env)
+	if err != nil {
+		return err
+	}
+	if c.Weights, err = t.weights(w.Env, c); err != nil {
+		return err
+	}
+	job := train.Job{Name: w.Name, Train: set, Val: t.val(w.Env), Config: c, Dir: w.Dir, Display: w.Display}
+	job.Info = checkpoint.Training{Data: t.Data, Version: recipe.Version}
+	var own pretext.Task
+	job.Net, job.Info.Start, err = w.network(w.Display, t.From, func(*checkpoint.Checkpoint) (net *task.Network, err error) {
+		if t.Pretext == nil {
+			return task.New(spec, c.Seed)
+		}
+		net, own, err = pretext.New(spec, *t.Pretext, c.Seed, c.Batch)
+		job.Pretext = own
+		return net, err
+	})
+	defer torch.Do(func() {
+		if job.Net != nil {
+			job.Net.Free()
+		}
+		if job.Pretext != nil {
+			job.Pretext.Free()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	result, err := trainOnce(ctx, job)
+	if err != nil {
+		return err
+	}
+	for _, name := range t.Tasks {
+		if v, err := ranking(result.Scores, name); err == nil {
+			w.Display.Logf("%s: %s %s %.3f on the validation part", w.Name, name, v.Name, v.Value)
+		}
+	}
+	switch {
+	case own != nil:
+		err = t.pretextPictures(w, job.Net, own, set)
+	case job.Val != nil:
+		err = t.pictures(ctx, w, job.Val)
+	}
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteJSON(filepath.Join(w.Dir, trainedFile), trained{
+		Scores: result.Scores, Seconds: result.Seconds, Steps: result.Steps, Skipped: int64(result.Skipped.Count), Weights: c.Weights,
+	})
+}
+
+// weights returns the loss weights: those given, and for other tasks that a teacher labels MuST's rule
+// (not for depth, whose weight is set by hand).
+func (t *Train) weights(e *Env, c train.Config) (map[string]float64, error) {
+	w := maps.Clone(c.Weights)
+	if w == nil {
+		w = map[string]float64{}
+	}
+	if l, ok := find[*Label](e, t.Labels); ok {
+		for _, from := range l.Teachers {
+			if e.IsExternal(from) { // of whose training nothing is known
+				continue
+			}
+			teacher, err := checkpoint.Read(e.checkpoint(from))
+			if err != nil {
+				return nil, err
+			}
+			for _, name := range teacher.Spec.Tasks {
+				if name != depth.Name {
+					w[name] = train.LossWeight(c, teacher.Training)
+				}
+			}
+		}
+	}
+	maps.Copy(w, t.Weights)
+	return w, nil
+}
+
+// trainOnce trains, unless an earlier call did so to the end and was cut off after it.
+func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
+	path := filepath.Join(job.Dir, train.ModelFile)
+	if job.Pretext != nil {
+		c, err := checkpoint.Read(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return train.Run(ctx, job)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w; remove this file to train again", err)
+		}
+		return &train.Result{Steps: c.Training.Steps}, nil
+	}
+	net, c, err := checkpoint.Load(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return train.Run(ctx, job)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; remove this file to train again", err)
+	}
+	defer torch.Do(net.Free)
+	result := &train.Result{Steps: c.Training.Steps}
+	if job.Val != nil {
+		result.Scores, err = task.Evaluate(ctx, net, job.Val, task.PredictOptions{Name: job.Name + ": score", Display: job.Display})
+	}
+	return result, err
+}
+
+// trained is what a train stage ends with, in its results.json.
+type trained struct {
+	Scores  task.Scores        `json:"scores"` // on the validation part, by task
+	Seconds float64            `json:"seconds"`
+	Steps   int                `json:"steps"`
+	Skipped int64              `json:"skipped"` // images that could not be read
+	Weights map[string]float64 `json:"weights"` // of the losses
+}
+
+const trainedFile = "results.json"
+
+// pictures draws what the weights that were saved see in the validation part.
+func (t *Train) pictures(ctx context.Context, w *Work, val data.Dataset) error {
+	net, _, err := checkpoint.Load(filepath.Join(w.Dir, train.ModelFile))
+	if err != nil {
+		return err
+	}
+	defer torch.Do(net.Free)
+	for _, name := range t.Tasks {
+		if !val.Labels().Has(name) {
+			continue
+		}
+		dir := filepath.Join(w.Dir, pictureFolder)
+		if err := pictures(ctx, dir, val, name, stageImages, stageSide, viewer{trainedPicture, net, shown}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pretextPictures draws what a pretext task makes of some images, with the weights that were saved.
+func (t *Train) pretextPictures(w *Work, net *task.Network, own pretext.Task, set data.Dataset) error {
+	c, err := checkpoint.Read(filepath.Join(w.Dir, train.ModelFile))
+	if err != nil {
+		return err
+	}
+	chosen := spread(set, "", stageImages)
+	rng := rand.New(rand.NewPCG(w.Seed, 0))
+	var tiles []draw.Tile
+	columns := 0 // of two images, also where others cannot be read
+	err = torch.DoErr(func() error {
+		if _, _, err := net.Set.Load(c.State); err != nil {
+			return err
+		}
+		for i := range chosen.Len() {
+			sample, err := chosen.Sample(i)
+			if err != nil { // counted while training
+				continue
+			}
+			made := own.Pictures(sample, rng)
+			columns = 2 * len(made)
+			for _, t := range made {
+				t.Image = draw.Image(&data.Sample{Image: t.Image.(*image.RGBA)}, draw.Options{Side: pretextSide})
+				tiles = append(tiles, t)
+			}
+		}
+		return nil
+	})
+	if err != nil || tiles == nil {
+		return err
+	}
+	return draw.WriteJPEG(t.pretextPicture(w), draw.Grid("", columns, tiles...))
+}
+
+// pretextPicture is where a sheet of what a pretext task makes of images lies.
+func (t *Train) pretextPicture(w *Work) string {
+	return filepath.Join(w.Dir, pictureFolder, t.Pretext.Method+".jpg")
+}
+
+// Report shows the losses, and when training has ended scores, settings and pictures.
+func (t *Train) Report(w *Work, p *report.Report) error {
+	keys := []string{"loss.*"} // of one task, with its parts
+	if len(t.Tasks) > 1 {
+		keys = []string{"total"}
+		for _, name := range t.Tasks {
+			keys = append(keys, "loss."+name)
+		}
+	}
+	curve, err := report.ReadCurve(filepath.Join(w.Dir, train.LogFile), w.Name, keys...)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	curve.Y, curve.LogY = "loss", true
+	p.Curves = append(p.Curves, curve)
+
+	var end trained
+	if err := readJSON(filepath.Join(w.Dir, trainedFile), &end); err == nil {
+		run, err := t.run(w, &end)
+		if err != nil {
+			return err
+		}
+		p.Runs = append(p.Runs, run)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	switch {
+	case t.Pretext != nil:
+		return t.reportPretext(w, p)
+	case !w.compared(): // what the network sees, until teachers and student can be compared
+		return t.reportPictures(w, p)
+	}
+	return nil
+}
+
+// run is the training run with its settings.
+func (t *Train) run(w *Work, end *trained) (run report.Run, err error) {
+	c, err := t.config(w.Env)
+	if err != nil {
+		return run, err
+	}
+	c.Weights = end.Weights
+	m, err := w.Architecture(t.Model)
+	if err != nil {
+		return run, err
+	}
+	run = report.Run{Name: w.Name, Values: facts(end.Scores)}
+	run.Values = append(run.Values, report.Fact{Name: "steps", Value: strconv.Itoa(end.Steps)},
+		report.Fact{Name: "time", Value: time.Duration(w.Seconds * 1e9).Round(time.Second).String()})
+	if end.Skipped > 0 {
+		run.Values = append(run.Values, report.Fact{Name: "unreadable images", Value: strconv.FormatInt(end.Skipped, 10)})
+	}
+	run.Settings, err = repeat{t.Data, t.Tasks, t.Pretext, t.From, w.Size, m, w.Detection, c}.text()
+	return run, err
+}
+
+// reportPictures shows predictions on the validation part.
+func (t *Train) reportPictures(w *Work, p *report.Report) error {
+	for _, name := range t.Tasks {
+		sheet, err := pictureSheet(filepath.Join(w.Dir, pictureFolder), name, stageImages, 1, imagePicture, truthPicture, trainedPicture)
+		if err != nil {
+			return err
+		}
+		if sheet != nil {
+			p.Predictions = append(p.Predictions, report.Sheet{Title: w.Name + ": " + name, Text: "Images of the validation part with the truth and the prediction.", File: sheet})
+		}
+	}
+	return nil
+}
+
+// reportPretext shows what the pretext task makes of images.
+func (t *Train) reportPretext(w *Work, p *report.Report) error {
+	sheet, err := os.ReadFile(t.pretextPicture(w))
+	if errors.Is(err, os.ErrNotExist) { // not trained to the end
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	text := "Two views of an image as they are compared."
+	if t.Pretext.Method == pretext.MAE {
+		text = "The patches that are hidden are filled in by the network; each has the mean and the contrast of the image."
+	}
+	p.Predictions = append(p.Predictions, report.Sheet{Title: w.Name, Text: text, File: sheet})
+	return nil
+}

@@ -1,0 +1,103 @@
+// Package strict reads YAML in which every key has to be known: recipes and declarations of teachers.
+// A key that no field has is an error with its line and the nearest one that there is.
+package strict
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Parse parses a file that is one mapping; what says what such a file is, for people: "a recipe".
+func Parse(b []byte, what string) (*ast.MappingNode, error) {
+	f, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Docs) != 1 {
+		return nil, fmt.Errorf("%d documents in one file; %s is one", len(f.Docs), what)
+	}
+	root, ok := f.Docs[0].Body.(*ast.MappingNode)
+	if !ok {
+		return nil, errors.New(what + " is a list of keys and their values")
+	}
+	return root, nil
+}
+
+// Decode fills a value from a node.
+func Decode(n ast.Node, to any) error {
+	err := yaml.NodeToValue(n, to, yaml.Strict())
+	var unknown *yaml.UnknownFieldError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	key := unknown.GetToken().Value
+	return fmt.Errorf("%w\n%s", err, strings.TrimPrefix(Suggest(key, Keys(reflect.TypeOf(to))), "; "))
+}
+
+// Keys lists the keys of a type's fields and of all that lie in them.
+func Keys(t reflect.Type) []string { return fieldKeys(t, map[reflect.Type]bool{}) }
+
+func fieldKeys(t reflect.Type, seen map[reflect.Type]bool) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return fieldKeys(t.Elem(), seen)
+	}
+	if t.Kind() != reflect.Struct || seen[t] {
+		return nil
+	}
+	seen[t] = true
+	var names []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+		names = append(names, fieldKeys(f.Type, seen)...)
+	}
+	return names
+}
+
+// Suggest names the candidate nearest to a word, to end an error with; without a near one it lists
+// them where they are few.
+func Suggest(word string, candidates []string) string {
+	best, at := len(word)/2+1, ""
+	for _, c := range candidates {
+		if d := distance(word, c); d < best {
+			best, at = d, c
+		}
+	}
+	if at == "" {
+		if len(candidates) == 0 || len(candidates) > 12 {
+			return ""
+		}
+		return "; there are " + strings.Join(candidates, ", ")
+	}
+	return fmt.Sprintf("; did you mean %q?", at)
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

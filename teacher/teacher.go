@@ -1,0 +1,117 @@
+// Package teacher opens what labels images: our own networks from their checkpoints, and models of
+// other programs by the declaration of them, in a recipe or in a .teacher.yaml file.
+package teacher
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"must/checkpoint"
+	"must/data"
+	"must/label"
+	"must/onnx"
+	"must/strict"
+	"must/torch"
+)
+
+// Suffix ends the name of a file that declares an external teacher.
+const Suffix = ".teacher.yaml"
+
+// IsDeclaration reports whether a file is one that declares an external teacher, by its name.
+func IsDeclaration(path string) bool { return strings.HasSuffix(path, Suffix) }
+
+// Declaration reads a file that declares an external teacher, and returns the folder that the files
+// named in it are relative to.
+func Declaration(path string) (d *onnx.Declaration, dir string, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if d, err = Parse(b); err != nil {
+		return nil, "", fmt.Errorf("teacher %s: %w", path, err)
+	}
+	return d, filepath.Dir(path), nil
+}
+
+// Parse reads the text of a declaration. A key that there is not is an error with its line.
+func Parse(b []byte) (*onnx.Declaration, error) {
+	root, err := strict.Parse(b, "a teacher")
+	if err != nil {
+		return nil, err
+	}
+	d := &onnx.Declaration{}
+	if err := strict.Decode(root, d); err != nil {
+		return nil, err
+	}
+	return d, d.Check()
+}
+
+// External opens a declared model; dir is what its files are relative to. Where classes are given its
+// own are mapped to them. The caller frees it.
+func External(name string, d *onnx.Declaration, dir string, classes []string) (*onnx.Teacher, error) {
+	info, err := torch.Describe()
+	if err != nil {
+		return nil, err
+	}
+	t, err := onnx.Open(*d, onnx.Options{Dir: dir, Threads: info.Threads, Space: classes})
+	if err != nil {
+		return nil, fmt.Errorf("teacher %s: %w", name, err)
+	}
+	return t, nil
+}
+
+// Label returns an external teacher as one that labels.
+func Label(name string, t *onnx.Teacher) label.Teacher {
+	return label.Teacher{Net: t, Path: name, Hash: t.SHA256, Tasks: []string{t.Task()}}
+}
+
+// Checkpoint opens a network of ours. The caller frees it in torch.Do.
+func Checkpoint(path string) (label.Teacher, error) {
+	net, c, err := checkpoint.Load(path)
+	if err != nil {
+		return label.Teacher{}, err
+	}
+	return label.Teacher{Net: net, Path: path, Hash: c.SHA256, Tasks: net.Tasks}, nil
+}
+
+// Open opens a checkpoint, or an external teacher from the file that declares it, the latter's classes
+// mapped to those of l, where it has some. The caller frees it in torch.Do.
+func Open(path string, l data.Labels) (label.Teacher, error) {
+	if !IsDeclaration(path) {
+		return Checkpoint(path)
+	}
+	d, dir, err := Declaration(path)
+	if err != nil {
+		return label.Teacher{}, err
+	}
+	t, err := External(path, d, dir, l[d.Task].Classes)
+	if err != nil {
+		return label.Teacher{}, err
+	}
+	return Label(path, t), nil
+}
+
+// OpenAll opens several, or none where one of them cannot be.
+func OpenAll(paths []string, l data.Labels) ([]label.Teacher, error) {
+	var teachers []label.Teacher
+	for _, path := range paths {
+		t, err := Open(path, l)
+		if err != nil {
+			Free(teachers)
+			return nil, err
+		}
+		teachers = append(teachers, t)
+	}
+	return teachers, nil
+}
+
+// Free releases teachers.
+func Free(teachers []label.Teacher) {
+	torch.Do(func() {
+		for _, t := range teachers {
+			t.Net.Free()
+		}
+	})
+}
