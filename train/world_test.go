@@ -130,7 +130,7 @@ func (s scene) play(w *dist.World) error {
 	set := sparse{toys: toys{n: 12, broken: 5}, tasks: s.Tasks}
 	c := DefaultConfig()
 	c.Steps, c.Batch, c.LR, c.Clip, c.Seed, c.Accumulate, c.SyncNorm = s.Steps, s.Batch, 0.01, 1, 7, s.Accumulate, s.SyncNorm
-	c.Augment = augment.Config{Size: 32, Flip: 0.5, ScaleMin: 0.8, ScaleMax: 1.2, Photometric: 0.3}
+	c.Augment = augment.Config{Size: 64, Flip: 0.5, ScaleMin: 0.8, ScaleMax: 1.2, Photometric: 0.3}
 	c.EMA = 0.9
 	c.SaveEvery = 0
 	if s.Save {
@@ -162,7 +162,7 @@ func (s scene) play(w *dist.World) error {
 	err := torch.DoErr(func() (err error) {
 		j.Net, err = task.New(task.Spec{
 			Model: model.Config{Depth: 18, Width: 0.125, FPN: 16, Head: 16, BoxFC: 32, Norm: s.Norm}, Detection: d,
-			Tasks: s.Tasks, Labels: toys{}.Labels(), Size: 32, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+			Tasks: s.Tasks, Labels: toys{}.Labels(), Size: 64, Mean: task.ImageNetMean, Std: task.ImageNetStd,
 		}, 1)
 		return err
 	})
@@ -281,7 +281,7 @@ func TestProcessesAgree(t *testing.T) {
 		steps int
 		runs  [][2]int // processes and pieces
 	}{
-		{dense, 20, [][2]int{{1, 2}, {2, 1}, {3, 1}, {2, 2}}},
+		{dense, 20, [][2]int{{1, 2}, {2, 1}, {3, 1}}},
 		{data.Tasks(), 3, [][2]int{{3, 1}, {2, 2}}},
 	} {
 		s := scene{Norm: model.NormGroup, Tasks: c.tasks, Steps: c.steps, Batch: 5}
