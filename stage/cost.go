@@ -1,7 +1,7 @@
 package stage
 
 import (
-	"fmt"
+	"github.com/dustin/go-humanize"
 
 	"must/checkpoint"
 	"must/pretext"
@@ -62,14 +62,5 @@ func count(n int, of string) string {
 	if n != 1 {
 		of += "s"
 	}
-	return Thousands(n) + " " + of
-}
-
-// Thousands writes a number with commas.
-func Thousands(n int) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return humanize.Comma(int64(n)) + " " + of
 }

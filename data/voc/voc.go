@@ -663,17 +663,6 @@ func (d *Dataset) Sample(i int) (*data.Sample, error) {
 	if err != nil || a == nil {
 		return s, err
 	}
-	detection.Set(s, []data.Object{})
-	for _, o := range a.objects {
-		class := d.classes[o.name]
-		box := o.box.Clip(f.W, f.H)
-		if o.boxless || !(box.Area() > 0) {
-			detection.SetUnknown(s, append(detection.Unknown(s), class))
-			continue
-		}
-		detection.Set(s, append(detection.Of(s), data.Object{Box: f.Box(box), Class: class, Score: 1, Crowd: o.difficult}))
-	}
-	slices.Sort(detection.Unknown(s))
-	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
+	s.Put(detection.NewPartial(a.place(d.classes, f)))
 	return s, nil
 }
