@@ -23,6 +23,8 @@ type Conv struct {
 	stride, pad  int64
 	groups       int64
 	standardised bool
+	norm         *Norm            // that follows, which fusing folds in; nil: none
+	fused        *torch.FusedConv // nil, but where [Set.Fuse] made it
 }
 
 // NewConv declares a k×k convolution with "same" padding at stride 1, initialised by init.
@@ -31,6 +33,7 @@ func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
 	if bias {
 		c.b = b.Bias("bias", Constant(0), out)
 	}
+	b.set.convs = append(b.set.convs, c)
 	return c
 }
 
@@ -38,7 +41,9 @@ func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
 // first of so many groups the first share (ResNeXt).
 func NewGroupedConv(b Builder, in, out, k, stride, groups int64) *Conv {
 	fan := out / groups * k * k
-	return &Conv{w: b.Weight("weight", Kaiming(fan), out, in/groups, k, k), stride: stride, pad: k / 2, groups: groups}
+	c := &Conv{w: b.Weight("weight", Kaiming(fan), out, in/groups, k, k), stride: stride, pad: k / 2, groups: groups}
+	b.set.convs = append(b.set.convs, c)
+	return c
 }
 
 // NewStandardConv declares a convolution without bias whose weights are standardised before use: those
@@ -62,6 +67,9 @@ func (c *Conv) weight(x *torch.Tensor) *torch.Tensor {
 // Forward convolves x. Weights follow the element type of x, so that a bfloat16 input runs the
 // network in bfloat16 while parameters stay float32.
 func (c *Conv) Forward(x *torch.Tensor) *torch.Tensor {
+	if c.fused != nil {
+		return c.fused.Forward(x, nil, false)
+	}
 	if x.DType() == torch.BFloat16 && c.stride > 1 && x.Size(2) == 1 && x.Size(3) == 1 {
 		// oneDNN 3.13 leaves the weights' gradient partly unwritten here (P7 of small images, on CPUs).
 		return c.Forward(x.As(torch.Float)).As(torch.BFloat16)
@@ -194,11 +202,16 @@ type ConvNorm struct {
 
 // NewConvNorm declares a k×k convolution without bias and its norm under "conv" and "norm".
 func NewConvNorm(b Builder, in, out, k, stride int64) *ConvNorm {
-	return &ConvNorm{NewConv(b.In("conv"), in, out, k, stride, false, Kaiming(out*k*k)), NewNorm(b.In("norm"), out, 1)}
+	c := &ConvNorm{NewConv(b.In("conv"), in, out, k, stride, false, Kaiming(out*k*k)), NewNorm(b.In("norm"), out, 1)}
+	c.conv.norm = c.norm
+	return c
 }
 
 // Forward applies the three in turn. Without gradients only the result stays in memory.
 func (c *ConvNorm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
+	if c.conv.fused != nil {
+		return c.conv.fused.Forward(x, nil, true)
+	}
 	return torch.Scoped(func() *torch.Tensor { return c.norm.Forward(c.conv.Forward(x), m).ReluInPlace() })
 }
 

@@ -72,6 +72,7 @@ type Set struct {
 	Decayed int64       // number of leading values in Flat that decay
 
 	names map[string]bool
+	convs []*Conv
 }
 
 // A Builder declares parameters under a common prefix.
@@ -187,8 +188,32 @@ func allocate(d torch.DType, ps []*Param, grad bool) *torch.Flat {
 	return f
 }
 
+// Fuse prepares the layers for predictions, which is all that they do from then on: batch norms are
+// folded into the convolutions before them, weights are standardised and laid out once, and ReLUs and
+// sums are computed with the convolution before them. What parameters change to later has no effect.
+// Call it in torch.Do.
+func (s *Set) Fuse() {
+	torch.NoGrad(func() {
+		for _, c := range s.convs {
+			torch.Scope(func() {
+				w, b := c.weight(c.w.T), like(c.b, c.w.T)
+				if c.norm != nil {
+					folded, bias := c.norm.fold(values(c.w))
+					w, b = torch.From(folded, c.w.Shape...), torch.From(bias, c.w.Shape[0])
+				}
+				c.fused = torch.NewFusedConv(w, b, c.stride, c.pad, c.groups)
+			})
+		}
+	})
+}
+
 // Free releases all tensors of the set.
 func (s *Set) Free() {
+	for _, c := range s.convs {
+		if c.fused != nil {
+			c.fused.Free()
+		}
+	}
 	s.Flat.Free()
 	s.Stats.Free()
 }

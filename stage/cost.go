@@ -47,8 +47,8 @@ func (e *Env) spec(from string) (task.Spec, error) {
 		if err != nil {
 			return task.Spec{}, err
 		}
-		defer t.Free()
-		return task.Spec{Tasks: []string{t.Task()}, Labels: t.Knows()}, nil
+		defer t.Net.Free()
+		return task.Spec{Tasks: t.Tasks, Labels: t.Net.Knows()}, nil
 	}
 	c, err := checkpoint.ReadPretrained(from)
 	if err != nil {
