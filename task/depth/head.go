@@ -1,4 +1,4 @@
-package task
+package depth
 
 import (
 	"math"
@@ -6,13 +6,12 @@ import (
 	"slices"
 
 	"must/data"
-	"must/metric"
 	"must/model"
-	depthlabel "must/task/depth"
+	"must/task"
 	"must/torch"
 )
 
-// depth is a pixel head with one output.
+// A head is a pixel head with one output.
 //
 // Metric depth: the output is its logarithm, trained by the mean absolute error of the logarithm
 // (our choice; a relative error, so that near and far count alike).
@@ -20,49 +19,43 @@ import (
 // Inverse depth of unknown scale and shift: the output is trained by the scale-and-shift-invariant
 // loss of MiDaS (Ranftl et al. 2020): per image the prediction is aligned to the label by least
 // squares, then compared by the mean absolute error and by that of its gradients at four scales.
-type depth struct {
-	head  pixelHead
-	units string
+type head struct {
+	pixels task.PixelHead
+	units  string
 }
 
-func newDepth(b model.Builder, s *Spec) Task {
-	return &depth{newPixelHead(b, s.Model, 1), s.Labels[depthlabel.Name].Units}
-}
-
-func (*depth) Name() string { return depthlabel.Name }
-
-func (d *depth) Targets(samples []*data.Sample, _ *rand.Rand) any {
-	t := &mapTargets{}
+func (d *head) Targets(samples []*data.Sample, _ *rand.Rand) any {
+	t := &task.MapTargets{}
 	for i, s := range samples {
-		if depthlabel.Of(s) == nil {
+		if Of(s) == nil {
 			continue
 		}
 		center, spread := 0., 1.
 		if d.units == data.Inverse {
-			center, spread = robustScale(depthlabel.Of(s).Pix)
+			center, spread = robustScale(Of(s).Pix)
 		}
 		valid := 0.
-		for _, v := range depthlabel.Of(s).Pix {
+		for _, v := range Of(s).Pix {
 			x := (float64(v) - center) / spread
 			if d.units == data.Metric {
 				x = math.Log(float64(v))
 			}
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				t.values, t.valid = append(t.values, 0), append(t.valid, 0)
+				t.Values, t.Valid = append(t.Values, 0), append(t.Valid, 0)
 				continue
 			}
-			t.values, t.valid = append(t.values, float32(x)), append(t.valid, 1)
+			t.Values, t.Valid = append(t.Values, float32(x)), append(t.Valid, 1)
 			valid++
 		}
 		if valid == 0 {
-			n := len(depthlabel.Of(s).Pix)
-			t.values, t.valid = t.values[:len(t.values)-n], t.valid[:len(t.valid)-n]
+			n := len(Of(s).Pix)
+			t.Values, t.Valid = t.Values[:len(t.Values)-n], t.Valid[:len(t.Valid)-n]
 			continue
 		}
-		t.labelled = append(t.labelled, int64(i))
-		t.count += valid
+		t.Labelled = append(t.Labelled, int64(i))
+		t.Count += valid
 	}
-	if t.labelled == nil {
+	if t.Labelled == nil {
 		return nil
 	}
 	return t
@@ -91,14 +84,14 @@ func robustScale(pix []float32) (median, spread float64) {
 	return median, spread
 }
 
-func (d *depth) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
-	t := targets.(*mapTargets)
-	want, valid := t.tensors(f.Size)
-	got := d.head.forward(f, t.labelled).Squeeze(1)
+func (d *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
+	t := targets.(*task.MapTargets)
+	want, valid := t.Tensors(f.Size)
+	got := d.pixels.Forward(f, t.Labelled).Squeeze(1)
 	if d.units == data.Inverse {
-		return []Loss{{"depth", invariantLoss(got, want, valid)}}
+		return []task.Loss{{Name: "depth", Value: invariantLoss(got, want, valid)}}
 	}
-	return []Loss{{"depth", got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.count)}}
+	return []task.Loss{{Name: "depth", Value: got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.Count)}}
 }
 
 // invariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image.
@@ -131,11 +124,9 @@ func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 // every returns every n-th row and column of [N, H, W].
 func every(x *torch.Tensor, n int64) *torch.Tensor { return x.Slice(1, n).Slice(2, n) }
 
-func (d *depth) Predict(f *model.Features, preds []*data.Sample) {
-	decoded(d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds))
+func (d *head) Predict(f *model.Features, preds []*data.Sample) {
+	task.Must(d.Decode(d.Outputs(f, task.ExportOptions{}), int(f.Size), preds))
 }
 
-// Pseudo keeps the prediction as it is.
-func (*depth) Pseudo(*data.Sample, float64) {}
-
-func (d *depth) Metric(l data.Labels) metric.Metric { return metric.ForDepth(d.units, l) }
+// Name implements [task.Head].
+func (*head) Name() string { return Name }
