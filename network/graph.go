@@ -52,7 +52,7 @@ func (n *Network) Graph(o GraphOptions) *graph.Graph {
 			x = g.Op("Div", nil, g.Op("Sub", nil, x, channel(n.Mean)), channel(n.Std))
 			m := n.Trunk.Graph(g, g.Working(x), size)
 			for _, h := range n.chosen(o.Tasks) {
-				h.Graph(g, m, o.task.ExportOptions)
+				h.Graph(g, m, o.ExportOptions)
 			}
 			for _, name := range o.Features {
 				if name == "pooled" {
@@ -91,7 +91,7 @@ func (n *Network) Outputs(images []uint8, count int, o GraphOptions) task.Output
 		torch.Scope(func() {
 			f := n.Features(images, count, model.Mode{})
 			for _, h := range n.chosen(o.Tasks) {
-				for name, a := range h.Outputs(f, o.task.ExportOptions) {
+				for name, a := range h.Outputs(f, o.ExportOptions) {
 					out[name] = a
 				}
 			}

@@ -13,8 +13,8 @@ import (
 	"must/model"
 	"must/predict"
 	"must/task"
-	"must/task/all"
 	"must/task/detection"
+	"must/task/registry"
 	"must/torch"
 )
 
@@ -78,13 +78,13 @@ func declare(s Spec, more func(b model.Builder, n *Network)) (*Network, error) {
 	}
 	set, b := model.NewSet()
 	n := &Network{Spec: s, Set: set}
-	pyramid := slices.ContainsFunc(s.Tasks, func(t string) bool { return all.Get(t).Pyramid(s.Labels[t]) })
+	pyramid := slices.ContainsFunc(s.Tasks, func(t string) bool { return registry.Get(t).Pyramid(s.Labels[t]) })
 	var err error
 	if n.Trunk, err = model.NewTrunk(b, s.Model, pyramid); err != nil {
 		return nil, err
 	}
 	for _, name := range s.Tasks {
-		n.Heads = append(n.Heads, all.Get(name).Head(b.In("heads").In(name), task.HeadSpec{
+		n.Heads = append(n.Heads, registry.Get(name).Head(b.In("heads").In(name), task.HeadSpec{
 			Task: name, Model: s.Model, Meaning: s.Labels[name], Pooled: n.Trunk.Backbone.Width(), Size: s.Size, Settings: s.settings(name),
 		}))
 	}
@@ -151,7 +151,7 @@ func (s Spec) Check() error {
 	}
 	for i, name := range s.Tasks {
 		switch {
-		case !all.Has(name):
+		case !registry.Has(name):
 			return fmt.Errorf("no task %q; there are %v", name, data.Tasks())
 		case slices.Contains(s.Tasks[:i], name):
 			return fmt.Errorf("task %s is named twice", name)
@@ -160,7 +160,7 @@ func (s Spec) Check() error {
 		}
 	}
 	for _, name := range s.Labels.Tasks() {
-		if err := all.Get(name).Check(s.Labels[name]); err != nil {
+		if err := registry.Get(name).Check(s.Labels[name]); err != nil {
 			return err
 		}
 	}
@@ -226,8 +226,8 @@ type TaskLoss struct {
 
 // Losses runs a batch through trunk and heads. A task that no image of the batch has a label for is
 // left out.
-func (n *Network) Losses(f *model.Features, targets any, rng *rand.Rand) []task.HeadLoss {
-	var losses []task.HeadLoss
+func (n *Network) Losses(f *model.Features, targets any, rng *rand.Rand) []TaskLoss {
+	var losses []TaskLoss
 	for i, t := range targets.([]any) {
 		if t == nil {
 			continue

@@ -13,7 +13,7 @@ import (
 	"must/loader"
 	"must/progress"
 	"must/task"
-	"must/task/all"
+	"must/task/registry"
 )
 
 // A Predictor sees tasks in images: a network, or a model of others.
@@ -209,10 +209,10 @@ func Evaluate(ctx context.Context, net Predictor, ds data.Dataset, o Options) (t
 		if !ds.Labels().Has(name) {
 			continue
 		}
-		if err := knows.Conflict(ds.Labels(), name); err != nil && !all.Get(name).Aligns() {
+		if err := knows.Conflict(ds.Labels(), name); err != nil && !registry.Get(name).Aligns() {
 			return nil, fmt.Errorf("the network's labels are not the set's: %w", err)
 		}
-		metrics[name] = all.Get(name).Metric(knows[name], ds.Labels()[name])
+		metrics[name] = registry.Get(name).Metric(knows[name], ds.Labels()[name])
 		tasks = append(tasks, name)
 	}
 	if len(tasks) == 0 {

@@ -18,6 +18,8 @@ import (
 	"must/data"
 	"must/draw"
 	"must/label/shards"
+	"must/network"
+	"must/predict"
 	"must/pretext"
 	"must/recipe"
 	"must/report"
@@ -146,7 +148,7 @@ func (t *Train) set(e *Env, labelled bool) (data.Dataset, error) {
 }
 
 // network describes what is trained on a set of those labels.
-func (t *Train) network(e *Env, labels data.Labels) (spec task.Spec, err error) {
+func (t *Train) network(e *Env, labels data.Labels) (spec network.Spec, err error) {
 	for _, task := range t.Tasks {
 		if !labels.Has(task) {
 			return spec, fmt.Errorf("no set of %v has labels for %s", t.Data, task)
@@ -158,17 +160,17 @@ func (t *Train) network(e *Env, labels data.Labels) (spec task.Spec, err error) 
 }
 
 // spec describes the network before there are labels of teachers, and returns the set without them.
-func (t *Train) spec(e *Env) (task.Spec, data.Dataset, error) {
+func (t *Train) spec(e *Env) (network.Spec, data.Dataset, error) {
 	set, err := t.set(e, false)
 	if err != nil {
-		return task.Spec{}, nil, err
+		return network.Spec{}, nil, err
 	}
 	labels := set.Labels()
 	if l, ok := find[*Label](e, t.Labels); ok {
 		for _, teacher := range l.Teachers {
 			spec, err := e.spec(teacher)
 			if err != nil {
-				return task.Spec{}, nil, err
+				return network.Spec{}, nil, err
 			}
 			labels = labels.Join(spec.Labels.Only(spec.Tasks...))
 		}
@@ -224,9 +226,9 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	job := train.Job{Name: w.Name, Train: set, Val: t.val(w.Env), Config: c, Dir: w.Dir, Display: w.Display}
 	job.Info = checkpoint.Training{Data: t.Data, Version: recipe.Version}
 	var own pretext.Task
-	job.Net, job.Info.Start, err = w.network(w.Display, t.From, func(*checkpoint.Checkpoint) (net *task.Network, err error) {
+	job.Net, job.Info.Start, err = w.network(w.Display, t.From, func(*checkpoint.Checkpoint) (net *network.Network, err error) {
 		if t.Pretext == nil {
-			return task.New(spec, c.Seed)
+			return network.New(spec, c.Seed)
 		}
 		net, own, err = pretext.New(spec, *t.Pretext, c.Seed, c.Batch)
 		job.Pretext = own
@@ -316,7 +318,7 @@ func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
 	defer torch.Do(net.Free)
 	result := &train.Result{Steps: c.Training.Steps}
 	if job.Val != nil {
-		result.Scores, err = task.Evaluate(ctx, net, job.Val, task.PredictOptions{Name: job.Name + ": score", Display: job.Display})
+		result.Scores, err = predict.Evaluate(ctx, net, job.Val, predict.Options{Name: job.Name + ": score", Display: job.Display})
 	}
 	return result, err
 }
@@ -352,7 +354,7 @@ func (t *Train) pictures(ctx context.Context, w *Work, val data.Dataset) error {
 }
 
 // pretextPictures draws what a pretext task makes of some images, with the weights that were saved.
-func (t *Train) pretextPictures(w *Work, net *task.Network, own pretext.Task, set data.Dataset) error {
+func (t *Train) pretextPictures(w *Work, net *network.Network, own pretext.Task, set data.Dataset) error {
 	c, err := checkpoint.Read(filepath.Join(w.Dir, train.ModelFile))
 	if err != nil {
 		return err

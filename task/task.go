@@ -1,5 +1,5 @@
 // Package task says what a task is to the rest of the house. Each task is a folder beside this file,
-// named in one line of must/task/all; nothing else names a task.
+// named in one line of must/task/registry; nothing else names a task.
 package task
 
 import (

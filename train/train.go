@@ -16,6 +16,8 @@ import (
 	"must/data"
 	"must/loader"
 	"must/model"
+	"must/network"
+	"must/predict"
 	"must/progress"
 	"must/task"
 	"must/task/classification"
@@ -26,7 +28,7 @@ import (
 // state.safetensors while it is not.
 type Job struct {
 	Name    string // for people
-	Net     *task.Network
+	Net     *network.Network
 	Pretext Pretext // what Net learns in place of its tasks; nil: its tasks
 	Train   data.Dataset
 	Val     data.Dataset // may be nil
@@ -44,7 +46,7 @@ type Pretext interface {
 
 	// Losses runs a batch through the network and returns the losses of one step. rng depends on the
 	// seed and the step only.
-	Losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []task.TaskLoss
+	Losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []network.TaskLoss
 
 	// Settings returns all that the losses depend on besides the network, for JSON.
 	Settings() any
@@ -264,7 +266,7 @@ func (t *trainer) train(b *loader.Batch) (err error) {
 }
 
 // losses runs a batch through the network.
-func (t *trainer) losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []task.TaskLoss {
+func (t *trainer) losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []network.TaskLoss {
 	if t.Pretext != nil {
 		return t.Pretext.Losses(b, m, rng)
 	}
@@ -334,7 +336,7 @@ func (t *trainer) averaged(f func() error) error {
 // score evaluates the weights that would be saved now, and logs the scores.
 func (t *trainer) score(ctx context.Context) (s task.Scores, err error) {
 	err = t.averaged(func() error {
-		s, err = task.Evaluate(ctx, t.Net, t.Val, task.PredictOptions{Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score"})
+		s, err = predict.Evaluate(ctx, t.Net, t.Val, predict.Options{Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score"})
 		return err
 	})
 	if err != nil {

@@ -89,13 +89,13 @@ func (d *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 	want, valid := t.Tensors(f.Size)
 	got := d.pixels.Forward(f, t.Labelled).Squeeze(1)
 	if d.units == data.Inverse {
-		return []task.Loss{{Name: "depth", Value: invariantLoss(got, want, valid)}}
+		return []task.Loss{{Name: "depth", Value: InvariantLoss(got, want, valid)}}
 	}
 	return []task.Loss{{Name: "depth", Value: got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.Count)}}
 }
 
-// invariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image.
-func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
+// InvariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image.
+func InvariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 	sum := func(x *torch.Tensor) *torch.Tensor { return x.Sum(1, 2).Unsqueeze(1).Unsqueeze(2) }
 	n := sum(valid)
 	meanGot, meanWant := sum(got.Mul(valid)).Div(n), sum(want.Mul(valid)).Div(n)

@@ -383,7 +383,7 @@ func (d *head) rawOutputs(proposals [][]detect.Box, probs, delta []float32, size
 		}
 		return s
 	}
-	return task.Outputs{outBoxes: {shape(k, c, 4), boxes}, outScores: {shape(k, c), scores}, outCount: {shape(), count}}
+	return task.Outputs{outBoxes: {Shape: shape(k, c, 4), Values: boxes}, outScores: {Shape: shape(k, c), Values: scores}, outCount: {Shape: shape(), Values: count}}
 }
 
 // Decode makes objects of the outputs, and masks of the size of the image.

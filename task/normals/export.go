@@ -27,7 +27,7 @@ const lengths = "normals_lengths"
 func (h *head) Outputs(f *model.Features, _ task.ExportOptions) task.Outputs {
 	t := h.pixels.Forward(f, nil)
 	v, n := torch.Values[float32](t), int(f.Size*f.Size)
-	long := task.Array{Shape: []int64{t.Size(0), f.Size, f.Size}, make([]float32, 0, len(v)/3)}
+	long := task.Array{Shape: []int64{t.Size(0), f.Size, f.Size}, Values: make([]float32, 0, len(v)/3)}
 	for at := 0; at < len(v); at += 3 * n {
 		v := v[at:][:3*n]
 		for k := range n {
@@ -40,7 +40,7 @@ func (h *head) Outputs(f *model.Features, _ task.ExportOptions) task.Outputs {
 			v[k], v[n+k], v[2*n+k] = float32(x/l), float32(y/l), float32(z/l)
 		}
 	}
-	return task.Outputs{Name: {t.Shape(), v}, lengths: long}
+	return task.Outputs{Name: {Shape: t.Shape(), Values: v}, lengths: long}
 }
 
 func (*head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
@@ -70,7 +70,7 @@ func (*head) Compare(want, got task.Outputs, _ float64) []task.Difference {
 	a, b := want[Name], got[Name]
 	if len(a.Values) == len(b.Values) {
 		n := len(long) / int(a.Shape[0])
-		weighed := task.Array{b.Shape, make([]float32, len(b.Values))}
+		weighed := task.Array{Shape: b.Shape, Values: make([]float32, len(b.Values))}
 		for i, v := range b.Values {
 			weight := min(1, float64(long[i/(3*n)*n+i%n])/max(mean, 1e-30))
 			weighed.Values[i] = a.Values[i] + float32(weight*float64(v-a.Values[i]))

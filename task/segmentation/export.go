@@ -37,7 +37,7 @@ func (s *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 		return task.Outputs{Name: task.ArrayOf(logits.Softmax(1))}
 	}
 	shape := []int64{n, side, side}
-	classes, tops := task.Array{shape, nil}, task.Array{shape, nil}
+	classes, tops := task.Array{Shape: shape}, task.Array{Shape: shape}
 	for i := range n { // one image at a time: probabilities at full size are large
 		torch.Scope(func() {
 			top, class := logits.Select(0, i).Softmax(0).MaxDim(0)

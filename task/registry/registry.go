@@ -1,5 +1,5 @@
-// Package all is the registry of tasks: a line for each.
-package all
+// Package registry is the registry of tasks: a line for each.
+package registry
 
 import (
 	"fmt"
