@@ -10,8 +10,8 @@ import (
 	"must/onnx/ort"
 	"must/predict"
 	"must/task"
-	"must/task/registry"
 	"must/task/detection"
+	"must/task/registry"
 	"must/weights"
 )
 

@@ -202,7 +202,7 @@ func TestBoxQuality(t *testing.T) {
 	}
 	crowd := at(90, 1)
 	crowd.Crowd = true
-	add(t, m, 
+	add(t, m,
 		&sample{Objects: []data.Object{at(0, 1), at(20, 1), at(40, 1), crowd}},
 		&sample{Objects: []data.Object{
 			at(1, 0.9), at(0, 0.8), // the second finds nothing new

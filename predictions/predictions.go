@@ -22,11 +22,11 @@ import (
 	"must/metric/rle"
 	"must/predict"
 	"must/progress"
-	"must/task/registry"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/normals"
+	"must/task/registry"
 	"must/task/segmentation"
 )
 
