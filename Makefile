@@ -7,7 +7,7 @@ override export LIBTORCH := $(abspath $(LIBTORCH))
 endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo test bench fuzz libtorch onnxruntime mpi clean
+.PHONY: build demo test test-all lint race bench fuzz libtorch onnxruntime mpi clean
 
 build: ## bin/must, one static binary
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/must ./cmd/must
@@ -15,10 +15,19 @@ build: ## bin/must, one static binary
 demo: libtorch build ## the whole method on the embedded world; ends with the path of its report
 	bin/must demo
 
-test: libtorch mpi build ## go vet, gofmt and all tests
+test: libtorch onnxruntime mpi build lint ## all tests, and lint
+	go run ./scripts/test
+
+test-all: libtorch onnxruntime mpi build lint ## test with every supported libtorch and set of instructions
+	go run ./scripts/test -all
+
+lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
-	OMP_NUM_THREADS=1 go test ./... # packages are tested side by side: one thread each
+	go tool staticcheck ./...
+
+race: ## the packages without tensors under the race detector, where there is a C compiler
+	scripts/race.sh
 
 bench: libtorch ## all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
@@ -35,5 +44,5 @@ onnxruntime: ## finds an ONNX Runtime, for teachers that are .onnx models, or fe
 mpi: ## finds an MPI, for several processes on CPUs, or fetches MPICH into .mpi/
 	@go run ./scripts/library mpi .mpi
 
-clean: ## what was built and written, but not the fetched libtorch
+clean: ## what was built and written, but not what was fetched
 	rm -rf bin out

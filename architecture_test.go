@@ -16,8 +16,7 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
-	{"serve", "review"},
-	{"run"},
+	{"run", "serve", "review"},
 	{"stage"},
 	{"recipe"},
 	{"data/formats"},
@@ -34,9 +33,9 @@ var tiers = [][]string{
 	{"model", "draw"},
 	{"detect", "metric", "doctor", "data/npy"},
 	{"data"},
-	{"torch", "weights", "onnx/ort", "onnx/graph"},
+	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
 	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
-	{"native"},
+	{"native", "yamlfile"},
 }
 
 // tierOf finds the tier of a package, given by its path in the module, and its entry there.

@@ -84,7 +84,7 @@ func (p *Proof) String() string {
 
 // prove runs a model and the network that it was made of on images, one by one and several at once.
 func prove(ctx context.Context, n *network.Network, path string, o Options) (*Proof, error) {
-	session, err := ort.Load(path, o.Threads)
+	session, err := ort.Load(path, ort.Options{Threads: o.Threads})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,11 @@ func prove(ctx context.Context, n *network.Network, path string, o Options) (*Pr
 	if o.Half {
 		p.Tolerance = halfTolerance
 	}
-	images, err := proofImages(o.Images, n.Size)
+	least := leastImages
+	if o.few {
+		least = proofBatch
+	}
+	images, err := proofImages(o.Images, n.Size, least)
 	if err != nil {
 		return nil, err
 	}
@@ -193,10 +197,10 @@ func runIn(session *ort.Session, images predict.Images, names []string) (task.Ou
 
 // proofImages are those of a set, or rendered ones where that is none, and always a tall, a wide and a
 // tiny one besides.
-func proofImages(set data.Dataset, size int) ([]*image.RGBA, error) {
+func proofImages(set data.Dataset, size, least int) ([]*image.RGBA, error) {
 	var images []*image.RGBA
 	side := min(max(size, scenes.MinSize), scenes.MaxSize)
-	rendered, err := scenes.Open(data.Source{Set: "unlabelled", Split: "val", Size: side, Count: leastImages})
+	rendered, err := scenes.Open(data.Source{Set: "unlabelled", Split: "val", Size: side, Count: least})
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +225,7 @@ func proofImages(set data.Dataset, size int) ([]*image.RGBA, error) {
 			}
 		}
 	}
-	for len(images) < leastImages {
+	for len(images) < least {
 		if err := take(rendered, len(images)); err != nil {
 			return nil, err
 		}

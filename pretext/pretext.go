@@ -224,7 +224,7 @@ func normalise(x *torch.Tensor) *torch.Tensor {
 
 // losses is the loss of the only task there is.
 func losses(method string, x *torch.Tensor) []network.TaskLoss {
-	return []network.TaskLoss{{Task: method, Parts: []task.Loss{{Name: method, Value: x}}, Total: x}}
+	return []network.TaskLoss{{Task: method, Parts: []task.Loss{{Name: method, Value: x, Count: 1}}, Total: x}}
 }
 
 // uniform draws from ±bound: PyTorch's initialisation of linear layers, with a bound of 1/√in.

@@ -8,7 +8,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+
+	"must/yamlfile"
 )
 
 // ownKeys are those of the outermost level.
@@ -85,9 +86,9 @@ func nest(parts []string, value string) (*ast.MappingValueNode, error) {
 	for _, p := range slices.Backward(parts) {
 		text = "{" + p + ": " + text + "}"
 	}
-	f, err := parser.ParseBytes([]byte(text), 0)
-	if err != nil || len(f.Docs) != 1 {
+	m, err := yamlfile.ParseMapping([]byte(text), "a setting")
+	if err != nil {
 		return nil, fmt.Errorf("%q is no value: %w", value, err)
 	}
-	return f.Docs[0].Body.(*ast.MappingNode).Values[0], nil
+	return m.Values[0], nil
 }

@@ -27,8 +27,8 @@ type network struct {
 }
 
 // open opens a checkpoint, or the model that a .teacher.yaml declares.
-func open(path string) (*network, error) {
-	t, err := teacher.Open(path, data.Labels{})
+func (s *Server) open(path string) (*network, error) {
+	t, err := teacher.Open(path, data.Labels{}, teacher.Engine{Name: s.o.Engine, Log: s.o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -72,18 +72,16 @@ func (n *network) finish(it item, seen *data.Sample, tasks []string, threshold f
 	if pred.Has(detection.Name) {
 		pred.Put(registry.Get(detection.Name).Pseudo(pred.Label(detection.Name), threshold))
 	}
-	for _, l := range pred.Known { // another request of the same batch may have asked for more
-		if !slices.Contains(tasks, l.Task()) {
-			pred.Forget(l.Task())
+	for _, t := range n.tasks() { // another request of the same batch may have asked for more
+		if !slices.Contains(tasks, t) {
+			pred.Forget(t)
 		}
 	}
 	return pred
 }
 
 // tasks lists what the network knows, in the order in which tasks are always shown.
-func (n *network) tasks() []string {
-	return slices.DeleteFunc(slices.Clone(data.Tasks()), func(t string) bool { return !n.knows.Has(t) })
-}
+func (n *network) tasks() []string { return n.knows.Tasks() }
 
 // A Prediction is the JSON that must predict writes too.
 type Prediction = predictions.Prediction

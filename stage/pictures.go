@@ -13,7 +13,6 @@ import (
 
 	"must/data"
 	"must/draw"
-	"must/network"
 	"must/predict"
 	"must/task/detection"
 	"must/task/registry"
@@ -41,7 +40,7 @@ const (
 // task without one, what the network says is drawn as it is.
 type viewer struct {
 	name       string
-	net        *network.Network
+	net        predict.Predictor
 	thresholds map[string]float64
 }
 
@@ -71,7 +70,7 @@ func pictures(ctx context.Context, dir string, ds data.Dataset, name string, n, 
 				pred.Put(registry.Get(name).Pseudo(pred.Label(name), t))
 			}
 			pred.Image = truth.Image
-			return save(i, v.name, draw.Overlay(pred, v.net.Labels, name, o))
+			return save(i, v.name, draw.Overlay(pred, v.net.Knows(), name, o))
 		})
 		if err != nil {
 			return fmt.Errorf("pictures of %s: %w", name, err)

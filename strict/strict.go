@@ -10,28 +10,18 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+
+	"must/yamlfile"
 )
 
 // Parse parses a file that is one mapping; what says what such a file is, for people: "a recipe".
 func Parse(b []byte, what string) (*ast.MappingNode, error) {
-	f, err := parser.ParseBytes(b, 0)
-	if err != nil {
-		return nil, err
-	}
-	if len(f.Docs) != 1 {
-		return nil, fmt.Errorf("%d documents in one file; %s is one", len(f.Docs), what)
-	}
-	root, ok := f.Docs[0].Body.(*ast.MappingNode)
-	if !ok {
-		return nil, errors.New(what + " is a list of keys and their values")
-	}
-	return root, nil
+	return yamlfile.ParseMapping(b, what)
 }
 
 // Decode fills a value from a node.
 func Decode(n ast.Node, to any) error {
-	err := yaml.NodeToValue(n, to, yaml.Strict())
+	err := yamlfile.Decode(n, to, yaml.Strict())
 	var unknown *yaml.UnknownFieldError
 	if !errors.As(err, &unknown) {
 		return err

@@ -88,8 +88,12 @@ type Head interface {
 	Targets(samples []*data.Sample, rng *rand.Rand) any
 
 	// Loss returns the parts of the task's loss on a batch, each a scalar; their sum is the loss.
-	// Images without a label take no part in it.
+	// Images without a label take no part in it. Only labels and what was drawn for an image by Targets
+	// decide what of it is compared, never the rest of the batch.
 	Loss(f *model.Features, targets any, rng *rand.Rand) []Loss
+
+	// Parts lists the names of all losses that Loss may return.
+	Parts() []string
 
 	// Predict gives one sample per image the task's label, in the frame of the network's input.
 	Predict(f *model.Features, preds []*data.Sample)
@@ -104,10 +108,12 @@ type Head interface {
 	Compare(want, got Outputs, tolerance float64) []Difference
 }
 
-// A Loss is a named scalar.
+// A Loss is a part of a task's loss: a mean over what is labelled. Where a batch is computed in several
+// pieces, that of the whole is the mean of theirs by Count.
 type Loss struct {
 	Name  string
-	Value *torch.Tensor
+	Value *torch.Tensor // scalar; nil is 0
+	Count float64       // what Value is the mean over, such as images, pixels or RoIs
 }
 
 // A Metric collects the score of one task over a set. It is not safe for concurrent use.

@@ -14,7 +14,7 @@ type dataConvertCmd struct {
 	part
 	To     string `help:"Format to write: coco, yolo, voc (boxes), png (maps), npy (classes, depth, normals) or shards (all labels, for --labels)." enum:"coco,yolo,voc,png,npy,shards" required:"" placeholder:"FORMAT"`
 	Out    string `help:"Folder to write; it must not be there, or be empty." required:"" placeholder:"DIR"`
-	Images bool   `help:"Write the images too, as PNG, so that the folder is a set by itself (coco, yolo, voc)."`
+	Images bool   `help:"Write the images too, as PNG, so that the folder is a set by itself (coco, yolo, voc, png)."`
 }
 
 func (dataConvertCmd) Help() string {
@@ -39,13 +39,15 @@ func (c *dataConvertCmd) Run(a *app) error {
 		broken++
 		a.display.Logf("skipped: %v", err)
 	}
-	if c.Images && (c.To == "png" || c.To == "npy" || c.To == "shards") {
-		return fmt.Errorf("--images goes with coco, yolo and voc; %s is labels alone", c.To)
+	if c.Images && (c.To == "npy" || c.To == "shards") {
+		return fmt.Errorf("--images goes with coco, yolo, voc and png; %s is labels alone", c.To)
 	}
 	bar := a.display.Task("convert", int64(ds.Len()), "images")
 	ds = watched{ds, a.ctx, func() { bar.Add(1) }}
 	source := export.FromDataset(ds, skipped)
 	source.Images, source.Part = c.Images, c.Split
+	partial := 0
+	source.Partial = func(string) { partial++ }
 	switch c.To {
 	case "coco":
 		err = export.COCOFolder(source, c.Out)
@@ -67,6 +69,12 @@ func (c *dataConvertCmd) Run(a *app) error {
 		return err
 	}
 	a.printf("%s: %d images, %d unreadable\n", c.Out, ds.Len()-broken, broken)
+	if partial > 0 {
+		a.printf("%d images have labels that do not tell of all classes, or crowds: %s cannot say so, and takes them for complete\n", partial, c.To)
+	}
+	for _, note := range data.Notes(ds) {
+		a.printf("%s\n", note)
+	}
 	return nil
 }
 
@@ -84,3 +92,5 @@ func (w watched) Sample(i int) (*data.Sample, error) {
 	w.read()
 	return w.Dataset.Sample(i)
 }
+
+func (w watched) Unwrap() data.Dataset { return w.Dataset }

@@ -14,10 +14,13 @@ import (
 	"must/data/ade20k"
 	"must/data/cifar"
 	"must/data/coco"
+	"must/data/depth"
 	"must/data/diode"
 	"must/data/imagefolder"
 	"must/data/imagenet"
 	"must/data/images"
+	"must/data/masks"
+	"must/data/multi"
 	"must/data/nyu"
 	"must/data/objects365"
 	"must/data/scenes"
@@ -42,6 +45,7 @@ type Format struct {
 const (
 	frameOption = "what labels were drawn on where sizes do not tell: shown, stored or resized"
 	voidOption  = "values, colours (255/0/0) or names of what is no class in maps; or none"
+	linesOption = "what lines hold where their numbers do not tell: box score, box id, box score id, polygon or polygon score"
 	textOption  = "encoding of text files where their bytes do not tell, such as gb18030"
 )
 
@@ -62,11 +66,17 @@ var table = []Format{
 	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year, segmentation, or both: 2012/segmentation",
 		map[string]string{"set": "a year, segmentation, or both: 2012/segmentation", "frame": frameOption, "void": voidOption, "text": textOption}, voc.Open},
 	{"yolo", "YOLO: data.yaml, images and labels: boxes or polygons; split train, val or test",
-		map[string]string{"lines": "what lines hold where their numbers do not tell: box score, box id, box score id, polygon, polygon score", "frame": frameOption, "text": textOption}, yolo.Open},
+		map[string]string{"lines": linesOption, "frame": frameOption, "text": textOption}, yolo.Open},
 	{"ade20k", "ADEChallengeData2016: images and annotations; split train or val",
 		map[string]string{"frame": frameOption, "void": voidOption, "text": textOption}, ade20k.Open},
-	{"nyu", "NYU Depth v2, or pairs of images and depth: 16-bit PNG (needs scale), .npy, a BTS list, or the labelled .mat",
-		map[string]string{"set": "a list file", "scale": "metres per stored unit", "units": "metric, relative or inverse"}, nyu.Open},
+	{"masks", "images and semantic maps (index or colour PNG): images/ and masks/, train/ and trainannot/, or a.jpg and a_mask.png",
+		map[string]string{"images": "folder of the images, where path holds maps alone", "void": voidOption, "frame": frameOption, "text": textOption}, masks.Open},
+	{"depth", "images and depth maps: rgb/ and depth/, a.jpg and a_depth.png (needs scale), .npy, EXR, PFM, a list; set kitti or tum",
+		map[string]string{"set": "kitti, tum, or a list file", "scale": "metres per stored unit", "units": "metric, relative or inverse", "void": "stored values that are no depth", "frame": frameOption, "text": textOption}, depth.Open},
+	{"multi", "images with labels for several tasks: images/ beside some of classes.csv, boxes/, masks/, depth/, normals/",
+		map[string]string{"scale": "metres per stored unit of depth", "units": "of depth: metric, relative or inverse", "void": voidOption, "lines": linesOption, "frame": frameOption, "text": textOption}, multi.Open},
+	{"nyu", "NYU Depth v2: the labelled .mat, a BTS list, or whatever depth reads",
+		map[string]string{"set": "filled (of the .mat), or as of depth", "scale": "metres per stored unit", "units": "metric, relative or inverse", "void": "stored values that are no depth", "frame": frameOption, "text": textOption}, nyu.Open},
 	{"diode", "DIODE: depth and normals; set indoors or outdoor; split train or val",
 		map[string]string{"set": "indoors or outdoor"}, diode.Open},
 	{"webdataset", "tar shards of images and classes; the folder train, val or test in path, where there is one", nil, webdataset.OpenPart},

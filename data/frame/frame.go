@@ -64,19 +64,40 @@ func (c *Counts) Notes() (notes []string) {
 	return notes
 }
 
-// Sample decodes the image of a sample, without labels, and returns the frame of labels that are for a picture
-// of w×h pixels; 0: they do not tell. Its error is a data.SampleError.
-func Sample(key, file, rule string, w, h int, c *Counts) (*data.Sample, Frame, error) {
+// A Picture is a sample's image, as shown, for labels that may each have a frame of their own.
+type Picture struct {
+	*data.Sample
+	file string
+	turn int
+}
+
+// Decode decodes the image of a sample, without labels. Its error is a data.SampleError.
+func Decode(key, file string) (Picture, error) {
 	s, turn, err := imagefile.SampleTurned(key, file)
+	return Picture{s, file, turn}, err
+}
+
+// Frame returns the frame of labels that are for a picture of w×h pixels; 0: they do not tell. Its error is a
+// data.SampleError.
+func (p Picture) Frame(rule string, w, h int, c *Counts) (Frame, error) {
+	f, err := of(rule, p.Image.Rect.Size(), p.turn, w, h, c)
+	if err != nil {
+		return Frame{}, &data.SampleError{Key: p.Key, File: p.file, Err: err}
+	}
+	return f, nil
+}
+
+// Sample is Decode and Frame, for a sample with labels of one kind.
+func Sample(key, file, rule string, w, h int, c *Counts) (*data.Sample, Frame, error) {
+	p, err := Decode(key, file)
 	if err != nil {
 		return nil, Frame{}, err
 	}
-	shown := s.Image.Rect.Size()
-	f, err := of(rule, shown, turn, w, h, c)
+	f, err := p.Frame(rule, w, h, c)
 	if err != nil {
-		return nil, Frame{}, &data.SampleError{Key: key, File: file, Err: err}
+		return nil, Frame{}, err
 	}
-	return s, f, nil
+	return p.Sample, f, nil
 }
 
 func of(rule string, shown image.Point, turn, w, h int, c *Counts) (Frame, error) {

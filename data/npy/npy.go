@@ -29,6 +29,8 @@ const (
 type Array struct {
 	Shape  []int
 	Values []float32
+	// Integer says that the file holds whole numbers (or truth values).
+	Integer bool
 }
 
 var magic = []byte("\x93NUMPY")
@@ -96,7 +98,7 @@ func Decode(file []byte) (*Array, error) {
 		return nil, fmt.Errorf("npy: shape %v of %s needs %d bytes, the file has %d", h.shape, h.descr, n*el.size, len(body))
 	}
 
-	a := &Array{h.shape, make([]float32, n)}
+	a := &Array{h.shape, make([]float32, n), strings.Contains("iub", h.descr[1:2])}
 	var order binary.ByteOrder = binary.LittleEndian
 	if h.descr[0] == '>' {
 		order = binary.BigEndian

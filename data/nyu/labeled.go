@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,7 +97,7 @@ func readSplit(file, split string, n int) ([]int, error) {
 	}
 	variable, ok := map[string]string{"train": "trainNdxs", "test": "testNdxs"}[split]
 	if !ok {
-		return nil, fmt.Errorf("nyu: split is %q, but the labelled set has train and test", split)
+		return nil, data.NoPart(fmt.Errorf("nyu: split is %q, but the labelled set has train and test", split))
 	}
 	vars, err := matfile.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -145,8 +146,16 @@ func (d *labeled) Sample(i int) (*data.Sample, error) {
 			from := x*h + y
 			p := s.Image.Pix[s.Image.PixOffset(x, y):]
 			p[0], p[1], p[2], p[3] = uint8(rgb[from]), uint8(rgb[w*h+from]), uint8(rgb[2*w*h+from]), 255
-			depthlabel.Of(s).Set(x, y, valid(float64(depth[from]), 1))
+			depthlabel.Of(s).Set(x, y, valid(depth[from]))
 		}
 	}
 	return s, nil
+}
+
+// valid makes NaN of what no sensor measures.
+func valid(metres float32) float32 {
+	if !(metres > 0) || math.IsInf(float64(metres), 1) {
+		return float32(math.NaN())
+	}
+	return metres
 }

@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"must/data"
+	"must/data/frame"
 	"must/data/text"
 )
 
@@ -160,4 +163,69 @@ func parseAnnotation(content []byte, encoding string) (*annotation, error) {
 		})
 	}
 	return a, nil
+}
+
+// Boxes are annotations that lie elsewhere than in a set of VOC.
+type Boxes struct {
+	Classes []string // sorted
+
+	annotations map[string]*annotation
+	index       map[string]int
+}
+
+// ReadBoxes parses annotations. Without names, classes are those found.
+func ReadBoxes(files, names []string, encoding string) (*Boxes, error) {
+	b := &Boxes{Classes: names, annotations: map[string]*annotation{}, index: map[string]int{}}
+	found := map[string]bool{}
+	for _, file := range files {
+		a := readAnnotation(file, encoding)
+		b.annotations[file] = a
+		for _, o := range a.objects {
+			found[o.name] = true
+		}
+	}
+	if names == nil {
+		b.Classes = slices.Sorted(maps.Keys(found))
+	}
+	for i, name := range b.Classes {
+		b.index[name] = i
+	}
+	for name := range found {
+		if _, ok := b.index[name]; !ok {
+			return nil, fmt.Errorf("the class %q of the annotations is none of those listed", name)
+		}
+	}
+	return b, nil
+}
+
+// Size returns the size of the picture that an annotation is for, 0 where it does not tell.
+func (b *Boxes) Size(file string) (w, h int) {
+	a := b.annotations[file]
+	return a.w, a.h
+}
+
+// Objects returns the objects of an annotation, and the classes that it leaves unknown.
+func (b *Boxes) Objects(file string, f frame.Frame) ([]data.Object, []int, error) {
+	a := b.annotations[file]
+	if a.err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, a.err)
+	}
+	objects, unknown := a.place(b.index, f)
+	return objects, unknown, nil
+}
+
+// place returns the objects in a picture's frame, and the classes that they leave unknown.
+func (a *annotation) place(index map[string]int, f frame.Frame) (objects []data.Object, unknown []int) {
+	objects = []data.Object{}
+	for _, o := range a.objects {
+		class := index[o.name]
+		box := o.box.Clip(f.W, f.H)
+		if o.boxless || !(box.Area() > 0) {
+			unknown = append(unknown, class)
+			continue
+		}
+		objects = append(objects, data.Object{Box: f.Box(box), Class: class, Score: 1, Crowd: o.difficult})
+	}
+	slices.Sort(unknown)
+	return objects, slices.Compact(unknown)
 }

@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
+	"must/data"
 	"must/data/imagefile"
 	"must/data/text"
+	"must/yamlfile"
 )
 
 // A config is what matters in data.yaml.
@@ -62,9 +62,6 @@ func (d *dataset) findConfig() (string, error) {
 	return "", fmt.Errorf("%s: several .yaml files in it (%s): give the path of one", d.root, strings.Join(found, ", "))
 }
 
-// maxConfig bounds a data.yaml, in bytes.
-const maxConfig = 4 << 20
-
 // configured takes the classes and the images of all parts that a file names. What is wrong with other parts
 // than the one that is asked for does not matter.
 func (d *dataset) configured(file, split string) error {
@@ -72,11 +69,8 @@ func (d *dataset) configured(file, split string) error {
 	if err != nil {
 		return err
 	}
-	if len(content) > maxConfig {
-		return fmt.Errorf("%s: %d MB are too many for a data.yaml", file, len(content)>>20)
-	}
 	var c config
-	if err := yaml.Unmarshal([]byte(content), &c); err != nil {
+	if err := yamlfile.Unmarshal([]byte(content), &c, "a data.yaml"); err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return fmt.Errorf("%s: not the YAML of a YOLO set: %s", file, first)
 	}
@@ -106,7 +100,7 @@ func (d *dataset) configured(file, split string) error {
 		}
 	}
 	if split != "" && !named {
-		return fmt.Errorf("%s: it names no %s part", file, split)
+		return data.NoPart(fmt.Errorf("%s: it names no %s part", file, split))
 	}
 	return nil
 }

@@ -13,11 +13,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"must/data"
 	"must/data/frame"
@@ -72,7 +69,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	}
 	d.known, d.members, d.dirs = nil, nil, nil
 	if d.pick(src.Split, file != ""); len(d.picked) == 0 {
-		return nil, fmt.Errorf("%s: no images in its %q part", src.Path, src.Split)
+		return nil, data.NoPart(fmt.Errorf("%s: no images in its %q part", src.Path, src.Split))
 	}
 	return d, nil
 }
@@ -311,68 +308,23 @@ func (d *dataset) there(file string) string {
 	return ""
 }
 
-// A summary is what a file of labels says of itself.
-type summary struct {
-	err         error
-	lost, twice int
-}
-
 // scan reads all files of labels, to tell what their lines hold and what is lost of them.
 func (d *dataset) scan() error {
-	read := func(each func(p *picture, content string)) {
-		var next atomic.Int64
-		var wg sync.WaitGroup
-		for range runtime.GOMAXPROCS(0) {
-			wg.Go(func() {
-				for i := next.Add(1) - 1; i < int64(len(d.pictures)); i = next.Add(1) - 1 {
-					p := &d.pictures[i]
-					if p.label == "" || p.shared {
-						continue
-					}
-					content, err := text.ReadFileAs(d.path(p.label), d.encoding)
-					if err != nil {
-						p.sum.err = err
-						continue
-					}
-					each(p, content)
-				}
-			})
+	files := make([]string, len(d.pictures))
+	for i, p := range d.pictures {
+		if p.label != "" && !p.shared {
+			files[i] = d.path(p.label)
 		}
-		wg.Wait()
 	}
-	var mu sync.Mutex
-	all := evidence{}
-	contents := make(map[*picture]string)
-	kept := 0
-	read(func(p *picture, content string) {
-		e := evidence{}
-		e.read(content, p.label)
-		mu.Lock()
-		all.add(e)
-		if kept += len(content); kept < keep {
-			contents[p] = content
-		}
-		mu.Unlock()
-	})
-	if err := d.spec.tell(all); err != nil {
+	sums, err := d.spec.scan(files, len(d.classes), d.encoding)
+	if err != nil {
 		return fmt.Errorf("%s: %w", d.root, err)
 	}
-	sum := func(p *picture, content string) {
-		p.sum.lost, p.sum.twice, p.sum.err = d.spec.losses(content, len(d.classes))
+	for i, sum := range sums {
+		d.pictures[i].sum = sum
 	}
-	if kept < keep {
-		for p, content := range contents {
-			sum(p, content)
-		}
-		return nil
-	}
-	clear(contents)
-	read(sum)
 	return nil
 }
-
-// keep bounds the labels that are held between two looks at them.
-const keep = 64 << 20
 
 // plain reads a folder with images, labels and names of classes.
 func (d *dataset) plain() error {

@@ -111,7 +111,7 @@ func (s Source) writeCOCO(w, images io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if detection.Of(r.Sample) == nil {
+		if !s.told(r) {
 			continue
 		}
 		image++

@@ -21,6 +21,7 @@ import (
 	"must/label/shards"
 	"must/task/classification"
 	"must/task/depth"
+	"must/task/detection"
 	"must/task/normals"
 	"must/task/segmentation"
 )
@@ -31,6 +32,7 @@ type Source struct {
 	Records iter.Seq2[shards.Record, error]
 	File    func(key string) string // the image's file, relative to the folder of images; nil: key + ".jpg"
 	Images  bool                    // write the images too, as PNG; the records must have them
+	Partial func(key string)        // told of images whose label tells of some classes only, which is lost; nil: no one
 	Part    string                  // of the set, train, val or test, where the format names it; "": train
 }
 
@@ -109,6 +111,18 @@ func (s Source) file(key string) string {
 	return key + ".jpg"
 }
 
+// told reports whether the objects of a record are known, so that an image without any has none. Where only those
+// of some classes are, no format can say so.
+func (s Source) told(r shards.Record) bool {
+	if detection.Of(r.Sample) == nil || len(detection.Of(r.Sample)) == 0 && detection.Unknown(r.Sample) != nil {
+		return false
+	}
+	if detection.Unknown(r.Sample) != nil && s.Partial != nil {
+		s.Partial(r.Key)
+	}
+	return true
+}
+
 // need refuses a source without the task.
 func (s Source) need(task, format string) error {
 	if !s.Labels.Has(task) {
@@ -153,7 +167,19 @@ func (f *folder) write(name string, b []byte) error {
 		}
 		f.made = dir
 	}
-	return f.root.WriteFile(name, b, 0o666)
+	// Two samples may not share a file: not even where the file system takes two names for one.
+	w, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is written already: two samples have keys that are one name here", name)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(b); err != nil {
+		w.Close()
+		return err
+	}
+	return w.Close()
 }
 
 // close removes what was not committed.
@@ -182,7 +208,8 @@ func fill(dir string, fn func(*folder) error) error {
 }
 
 // Maps writes the semantic maps as palette PNGs, KEY.png, and the names of the classes as
-// classes.txt. A pixel's index is its class, 255 is ignore.
+// classes.txt. A pixel's index is its class, 255 is ignore. With Source.Images maps are in masks/ and the images in
+// images/. The format masks reads either.
 func Maps(s Source, dir string) error {
 	if err := s.need(segmentation.Name, "PNG maps"); err != nil {
 		return err
@@ -191,7 +218,11 @@ func Maps(s Source, dir string) error {
 		if err := f.write("classes.txt", lines(s.Labels[segmentation.Name].Classes)); err != nil {
 			return err
 		}
-		for r, err := range s.Records {
+		below := ""
+		if s.Images {
+			below = "masks/"
+		}
+		for r, err := range s.withImages(f, "images").Records {
 			if err != nil {
 				return err
 			}
@@ -202,7 +233,7 @@ func Maps(s Source, dir string) error {
 			if err := segmentation.EncodeMap(&b, segmentation.Of(r.Sample)); err != nil {
 				return fmt.Errorf("map of %s: %w", r.Key, err)
 			}
-			if err := f.write(r.Key+".png", b.Bytes()); err != nil {
+			if err := f.write(below+r.Key+".png", b.Bytes()); err != nil {
 				return err
 			}
 		}

@@ -67,7 +67,7 @@ func VOC(s Source, dir string) error {
 			if err != nil {
 				return err
 			}
-			if detection.Of(r.Sample) == nil {
+			if !s.told(r) {
 				if !s.Images {
 					continue
 				}

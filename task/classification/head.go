@@ -40,8 +40,11 @@ func (c *head) logits(pooled *torch.Tensor) *torch.Tensor {
 func (c *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 	t := targets.(*classTargets)
 	want := torch.From(t.probs, int64(len(t.labelled)), c.classes)
-	return []task.Loss{{Name: "classification", Value: c.logits(task.Rows(f.Pooled(), t.labelled)).CrossEntropy(want, torch.Mean, -100)}}
+	return []task.Loss{{Name: "classification", Value: c.logits(task.Rows(f.Pooled(), t.labelled)).CrossEntropy(want, torch.Mean, -100), Count: float64(len(t.labelled))}}
 }
+
+// Parts implements [task.Head].
+func (*head) Parts() []string { return []string{Name} }
 
 func (c *head) Predict(f *model.Features, preds []*data.Sample) {
 	task.Must(c.Decode(c.Outputs(f, task.ExportOptions{}), int(f.Size), preds))

@@ -1,6 +1,7 @@
 package depth
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -89,13 +90,41 @@ func (d *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 	want, valid := t.Tensors(f.Size)
 	got := d.pixels.Forward(f, t.Labelled).Squeeze(1)
 	if d.units == data.Inverse {
-		return []task.Loss{{Name: "depth", Value: InvariantLoss(got, want, valid)}}
+		return InvariantLoss(got, want, valid, func(level int64) float64 { return validOf(t, int(f.Size), int(level)) })
 	}
-	return []task.Loss{{Name: "depth", Value: got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.Count)}}
+	return []task.Loss{{Name: "depth", Value: got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.Count), Count: t.Count}}
 }
 
-// InvariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image.
-func InvariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
+// edges are the levels at which the gradients of inverse depth are compared, as distances of pixels.
+var edges = []int64{1, 2, 4, 8}
+
+func (d *head) Parts() []string {
+	names := []string{Name}
+	if d.units == data.Inverse {
+		for _, level := range edges {
+			names = append(names, edgeName(level))
+		}
+	}
+	return names
+}
+
+func edgeName(level int64) string { return fmt.Sprint("edges", level) }
+
+// validOf counts the valid pixels of every n-th row and column.
+func validOf(t *task.MapTargets, size, n int) (count float64) {
+	for at := 0; at < len(t.Valid); at += size * size {
+		for y := 0; y < size; y += n {
+			for x := 0; x < size; x += n {
+				count += float64(t.Valid[at+y*size+x])
+			}
+		}
+	}
+	return count
+}
+
+// InvariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image. count tells the
+// valid pixels of every so many rows and columns.
+func InvariantLoss(got, want, valid *torch.Tensor, count func(level int64) float64) []task.Loss {
 	sum := func(x *torch.Tensor) *torch.Tensor { return x.Sum(1, 2).Unsqueeze(1).Unsqueeze(2) }
 	n := sum(valid)
 	meanGot, meanWant := sum(got.Mul(valid)).Div(n), sum(want.Mul(valid)).Div(n)
@@ -105,8 +134,12 @@ func InvariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 	// so, near for far. The ratio of the spreads in its place turns it round.
 	scale := torch.Where(both.Lt(torch.Scalar(0)), sum(w.Mul(w)).Div(spread).Sqrt(), both.Div(spread))
 	residual := g.Mul(scale).Sub(w) // 0 where invalid
-	loss := residual.Abs().Sum().Div(valid.Sum())
-	for level := int64(1); level <= 8 && got.Size(1) > level && got.Size(2) > level; level *= 2 {
+	losses := []task.Loss{{Name: Name, Value: residual.Abs().Sum().Div(valid.Sum()), Count: count(1)}}
+	for _, level := range edges {
+		if got.Size(1) <= level || got.Size(2) <= level {
+			break
+		}
+		var loss *torch.Tensor
 		r, v := every(residual, level), every(valid, level)
 		for dim := 1; dim <= 2; dim++ {
 			n := r.Size(dim) - 1
@@ -115,10 +148,16 @@ func InvariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 			}
 			valid := v.Narrow(dim, 0, n).Mul(v.Narrow(dim, 1, n))
 			step := r.Narrow(dim, 1, n).Sub(r.Narrow(dim, 0, n)).Abs().Mul(valid)
-			loss = loss.Add(step.Sum().Div(v.Sum().AddScalar(1e-6)).Scale(0.5)) // 0.5 as in MiDaS
+			x := step.Sum().Div(v.Sum().AddScalar(1e-6)).Scale(0.5) // 0.5 as in MiDaS
+			if loss == nil {
+				loss = x
+			} else {
+				loss = loss.Add(x)
+			}
 		}
+		losses = append(losses, task.Loss{Name: edgeName(level), Value: loss, Count: count(level)})
 	}
-	return loss
+	return losses
 }
 
 // every returns every n-th row and column of [N, H, W].

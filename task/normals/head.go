@@ -46,8 +46,11 @@ func (h *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 	t := targets.(*task.MapTargets)
 	want, valid := t.Tensors(f.Size, 3)
 	cos := torch.CosineSimilarity(h.pixels.Forward(f, t.Labelled), want, 1)
-	return []task.Loss{{Name: "normals", Value: valid.Sub(cos.Mul(valid)).Sum().Scale(1 / t.Count)}}
+	return []task.Loss{{Name: "normals", Value: valid.Sub(cos.Mul(valid)).Sum().Scale(1 / t.Count), Count: t.Count}}
 }
+
+// Parts implements [task.Head].
+func (*head) Parts() []string { return []string{Name} }
 
 func (h *head) Predict(f *model.Features, preds []*data.Sample) {
 	task.Must(h.Decode(h.Outputs(f, task.ExportOptions{}), int(f.Size), preds))

@@ -19,6 +19,7 @@ type head struct {
 type segmentTargets struct {
 	labelled []int64
 	classes  []int64 // [n, S, S]
+	count    float64 // of those that are known
 }
 
 func (s *head) Targets(samples []*data.Sample, _ *rand.Rand) any {
@@ -27,16 +28,19 @@ func (s *head) Targets(samples []*data.Sample, _ *rand.Rand) any {
 		if Of(sample) == nil {
 			continue
 		}
-		start, some := len(t.classes), false
+		start, known := len(t.classes), 0.
 		for _, c := range Of(sample).Pix {
 			t.classes = append(t.classes, int64(c))
-			some = some || c != data.Ignore
+			if c != data.Ignore {
+				known++
+			}
 		}
-		if !some { // all unknown is no label
+		if known == 0 { // all unknown is no label
 			t.classes = t.classes[:start]
 			continue
 		}
 		t.labelled = append(t.labelled, int64(i))
+		t.count += known
 	}
 	if t.labelled == nil {
 		return nil
@@ -47,8 +51,11 @@ func (s *head) Targets(samples []*data.Sample, _ *rand.Rand) any {
 func (s *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 	t := targets.(*segmentTargets)
 	want := torch.From(t.classes, int64(len(t.labelled)), f.Size, f.Size)
-	return []task.Loss{{Name: "segmentation", Value: s.pixels.Forward(f, t.labelled).CrossEntropy(want, torch.Mean, data.Ignore)}}
+	return []task.Loss{{Name: "segmentation", Value: s.pixels.Forward(f, t.labelled).CrossEntropy(want, torch.Mean, data.Ignore), Count: t.count}}
 }
+
+// Parts implements [task.Head].
+func (*head) Parts() []string { return []string{Name} }
 
 func (s *head) Predict(f *model.Features, preds []*data.Sample) {
 	task.Must(s.Decode(s.Outputs(f, task.ExportOptions{Argmax: true}), int(f.Size), preds))

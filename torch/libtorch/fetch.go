@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 
 	"must/native"
 )
@@ -47,6 +50,38 @@ var bundles = map[string]native.Bundle{
 		},
 		Unpacked: 423819504,
 	},
+}
+
+// earlier holds the PyTorch releases before the pinned one that are still offered and supported, for
+// linux/amd64: the tests run with them too. What else their libraries need is as in the pinned one.
+var earlier = map[string]struct {
+	wheel    native.Wheel
+	unpacked int64
+}{
+	"2.14.1": {native.Wheel{SHA256: "305a61f61f35f128579f299c5bd33d475f6a01c6307336139632e30856c4854d", Size: 554581699}, 456766491},
+	"2.13.0": {native.Wheel{SHA256: "60fcdcb2f3876e21146cb4524ef06397d727ca9ad5f020818547e25075fe3cb7", Size: 526574961}, 446981979},
+	"2.12.1": {native.Wheel{SHA256: "6e29e7e74d05bda7d955c75e99459f878ebd970ef851b4057edbd3b34a5eb4a3", Size: 532169264}, 455275683},
+	"2.11.0": {native.Wheel{SHA256: "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a", Size: 530604548}, 459648475},
+}
+
+// Earlier lists the releases that FetchEarlier fetches.
+func Earlier() []string { return slices.Sorted(maps.Keys(earlier)) }
+
+// FetchEarlier is Fetch for a release before the pinned one, such as 2.11.0.
+func FetchEarlier(ctx context.Context, release, dir string, out io.Writer) (Library, error) {
+	e, ok := earlier[release]
+	if platform := runtime.GOOS + "/" + runtime.GOARCH; !ok || platform != "linux/amd64" {
+		return Library{}, fmt.Errorf("fetch libtorch %s: there are %s, for linux/amd64", release, strings.Join(Earlier(), ", "))
+	}
+	b := bundles["linux/amd64"]
+	pinned := b.Wheels[0]
+	e.wheel.Name, e.wheel.Version, e.wheel.Libs = pinned.Name, release, pinned.Libs
+	b.Wheels, b.Unpacked = append([]native.Wheel{e.wheel}, b.Wheels[1:]...), e.unpacked
+	lib, err := fetch(ctx, b, dir, out)
+	if err != nil {
+		return Library{}, fmt.Errorf("fetch libtorch %s: %w", release, err)
+	}
+	return lib, nil
 }
 
 // Fetch downloads the CPU part of a pinned PyTorch release with `python3 -m pip download`, checks
