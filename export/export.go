@@ -33,7 +33,7 @@ type Options struct {
 	Program string       // its name and version
 	Origin  Origin
 
-	few bool // images are enough to be proven on
+	engine bool // for this program's use alone: few images prove it, and outputs are as it reads them fastest
 }
 
 // An Origin tells where the weights come from; it travels in the file.
@@ -43,7 +43,7 @@ type Origin struct {
 }
 
 func (o Options) graph() task.GraphOptions {
-	return task.GraphOptions{ExportOptions: task.ExportOptions{Argmax: o.Argmax, Raw: o.Raw}, Tasks: o.Tasks, Features: o.Features, Bytes: o.Bytes, Half: o.Half}
+	return task.GraphOptions{ExportOptions: task.ExportOptions{Argmax: o.Argmax, Raw: o.Raw, Logits: o.engine}, Tasks: o.Tasks, Features: o.Features, Bytes: o.Bytes, Half: o.Half}
 }
 
 // check tells what does not go together.

@@ -92,7 +92,7 @@ func prove(ctx context.Context, n *task.Network, path string, o Options) (*Proof
 		p.Tolerance = halfTolerance
 	}
 	least := leastImages
-	if o.few {
+	if o.engine {
 		least = proofBatch
 	}
 	images, err := proofImages(o.Images, n.Size, least)

@@ -25,7 +25,7 @@ type Exporter interface {
 	Outputs(f *model.Features, o ExportOptions) Outputs
 
 	// Decode fills the task's fields of one sample per image, as Predict does, with what the outputs
-	// hold, those of options of which only Argmax is set. Images are size×size.
+	// hold, those of no options but Argmax and Logits. Images are size×size.
 	Decode(out Outputs, size int, preds []*data.Sample) error
 
 	// Compare tells how far outputs are from those wanted. What is nearer to a tie than the tolerance, a
@@ -36,6 +36,7 @@ type Exporter interface {
 // ExportOptions say what outputs are.
 type ExportOptions struct {
 	Argmax bool // segmentation: the best class and its probability in place of all probabilities
+	Logits bool // segmentation: logits before they are resized, in place of either, which Decode resizes
 	Raw    bool // detection: all boxes before suppression
 }
 
@@ -209,7 +210,7 @@ func (n *Network) Compare(want, got Outputs, o GraphOptions, tolerance float64) 
 	return all
 }
 
-// Decode turns outputs, of no options but Argmax, into predictions. Outputs of other shapes are an error.
+// Decode turns outputs, of no options but Argmax and Logits, into predictions. Outputs of other shapes are an error.
 func (s *Spec) Decode(out Outputs, tasks []string, preds []*data.Sample) error {
 	for _, name := range tasks {
 		if err := RulesOf(name, s.Labels).(Exporter).Decode(out, s.Size, preds); err != nil {
@@ -224,7 +225,7 @@ func OutputOf(name string) string {
 	switch name {
 	case outBoxes, outScores, outLabels, outCount, outMasks:
 		return detectionlabel.Name
-	case confidence:
+	case confidence, logits:
 		return segmentationlabel.Name
 	}
 	if slices.Contains(data.Tasks(), name) {

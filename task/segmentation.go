@@ -59,7 +59,7 @@ func (s *segmentation) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss
 }
 
 func (s *segmentation) Predict(f *model.Features, preds []*data.Sample) {
-	decoded(s.Decode(s.Outputs(f, ExportOptions{Argmax: true}), int(f.Size), preds))
+	decoded(s.Decode(s.Outputs(f, ExportOptions{Logits: true}), int(f.Size), preds))
 }
 
 // Pseudo ignores pixels whose class is less probable than the threshold.

@@ -100,20 +100,31 @@ func newPixelHead(b model.Builder, c model.Config, out int64) pixelHead {
 }
 
 func (h pixelHead) forward(f *model.Features, labelled []int64) *torch.Tensor {
-	fused := f.Fused() // outside of the scope: other heads read it too
+	f.Fused() // outside of the scope: other heads read it too
+	return torch.Scoped(func() *torch.Tensor { return h.coarse(f, labelled).Bilinear(f.Size, f.Size) })
+}
+
+// coarse is forward before the output is resized: [N, out, S/4, S/4].
+func (h pixelHead) coarse(f *model.Features, labelled []int64) *torch.Tensor {
+	fused := f.Fused() // as above
 	return torch.Scoped(func() *torch.Tensor {
 		x := fused
 		if labelled != nil {
 			x = rows(x, labelled)
 		}
-		return h.linear.Forward(h.tower.Forward(x, f.Mode)).Wide().Bilinear(f.Size, f.Size)
+		return h.linear.Forward(h.tower.Forward(x, f.Mode)).Wide()
 	})
 }
 
 func (h pixelHead) graph(g *graph.Graph, m *model.Maps) model.Map {
+	return h.coarseGraph(g, m).Bilinear(g, m.Size, m.Size)
+}
+
+// coarseGraph is graph before the output is resized.
+func (h pixelHead) coarseGraph(g *graph.Graph, m *model.Maps) model.Map {
 	x := h.linear.Graph(g, h.tower.Graph(g, m.Fused(g)))
 	x.V = g.Float(x.V)
-	return x.Bilinear(g, m.Size, m.Size)
+	return x
 }
 
 // mapTargets are dense labels of n images: values of [n, S, S, …] and which pixels have one.
