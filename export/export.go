@@ -33,6 +33,7 @@ type Options struct {
 	Program string       // its name and version
 	Origin  Origin
 
+	inline int  // see [graph.Graph]
 	engine bool // for this program's use alone: few images prove it, and outputs are as it reads them fastest
 }
 
@@ -122,6 +123,7 @@ func write(n *task.Network, path string, o Options) error {
 	if err := torch.Do(func() { g = n.Graph(o.graph()) }); err != nil {
 		return err
 	}
+	g.Inline = o.inline
 	name, version, _ := strings.Cut(o.Program, " ")
 	return g.Write(path, name, version, texts)
 }

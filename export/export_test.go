@@ -140,7 +140,7 @@ func TestOptions(t *testing.T) {
 		for name, o := range map[string]Options{
 			"bytes":          {Bytes: true, Argmax: true},
 			"raw":            {Raw: true, Tasks: []string{detection.Name}},
-			"half":           {Half: true, Tasks: []string{classification.Name, depth.Name, normals.Name}},
+			"half":           {Half: true, Tasks: []string{classification.Name, segmentation.Name, depth.Name, normals.Name}},
 			"classification": {Tasks: []string{classification.Name}, Features: []string{"pooled"}},
 		} {
 			t.Run(name, func(t *testing.T) { exported(t, n, o) })
@@ -347,6 +347,28 @@ func TestTorch(t *testing.T) {
 	with(t, spec(backbones["bit"], 64, labels(), depth.Name), func(n *task.Network) {
 		if _, err := Torch(n, filepath.Join(t.TempDir(), "b.pth")); err == nil || !strings.Contains(err.Error(), "torchvision has no BiT ResNet-v2-18") {
 			t.Error(err)
+		}
+	})
+}
+
+// Weights that a file does not hold lie beside it, and are gone when it holds them.
+func TestWeightsBeside(t *testing.T) {
+	needsRuntime(t)
+	with(t, spec(backbones["vit"], 64, labels(), classification.Name), func(n *task.Network) {
+		path := filepath.Join(t.TempDir(), "model.onnx")
+		for _, inline := range []int{1, 0} {
+			if _, err := ONNX(context.Background(), n, path, Options{Program: "must test", inline: inline}); err != nil {
+				t.Fatal(err)
+			}
+			m, err := Open(path, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Free()
+			beside, err := os.Stat(path + ".data")
+			if inline == 0 && !os.IsNotExist(err) || inline != 0 && (err != nil || beside.Size() < 10000) {
+				t.Errorf("at most %d bytes inside: %v, %v", inline, beside, err)
+			}
 		}
 	})
 }
