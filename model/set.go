@@ -79,16 +79,26 @@ type Set struct {
 type Builder struct {
 	set    *Set
 	prefix string
+	groups bool // group norms in place of batch norms
 }
 
 // NewSet returns an empty set and the builder of its top level.
 func NewSet() (*Set, Builder) {
 	s := &Set{names: map[string]bool{}}
-	return s, Builder{s, ""}
+	return s, Builder{set: s}
 }
 
 // In returns a builder for a part of the model.
-func (b Builder) In(name string) Builder { return Builder{b.set, b.prefix + name + "."} }
+func (b Builder) In(name string) Builder {
+	b.prefix += name + "."
+	return b
+}
+
+// GroupNorms returns a builder that declares group norms where others declare batch norms.
+func (b Builder) GroupNorms() Builder {
+	b.groups = true
+	return b
+}
 
 func (b Builder) declare(name string, init Init, decay bool, shape []int64) *Param {
 	p := &Param{Name: b.prefix + name, Shape: shape, init: init, decay: decay}
