@@ -42,6 +42,7 @@ func needsRuntime(t *testing.T) {
 var backbones = map[string]model.Config{
 	"resnet18": {Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16},
 	"resnet50": {Depth: 50, Width: 0.125, FPN: 16, Head: 8, BoxFC: 16},
+	"groups":   {Depth: 18, Width: 0.125, Norm: model.NormGroup, FPN: 8, Head: 8, BoxFC: 16},
 	"resnext":  {Depth: 50, Width: 0.125, Stem: model.StemDeep, Variant: model.Variant{Groups: 4, GroupWidth: 4, Squeeze: 16, AverageShortcut: true}, FPN: 8, Head: 8, BoxFC: 16},
 	"bit":      {Backbone: model.BackboneBiT, Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16},
 	"clip": {Backbone: model.BackboneViT, Patch: 8, Grid: 7, Dim: 24, Heads: 3, Layers: 2,
