@@ -8,12 +8,14 @@ import (
 
 	"must/data"
 	"must/onnx/ort"
+	"must/predict"
 	"must/task"
 	"must/task/detection"
+	"must/task/registry"
 	"must/weights"
 )
 
-// A Model is an exported network in ONNX Runtime. It is a [task.Predictor] and not safe for concurrent
+// A Model is an exported network in ONNX Runtime. It is a [predict.Predictor] and not safe for concurrent
 // use.
 type Model struct {
 	Description
@@ -90,7 +92,7 @@ func open(path string, o ort.Options) (m *Model, err error) {
 // Try runs the model on a grey image.
 func (m *Model) Try() error {
 	size := m.Spec.Size
-	_, err := m.See(task.Images{Pix: slices.Repeat([]uint8{128}, 3*size*size), N: 1, H: size, W: size})
+	_, err := m.See(predict.Images{Pix: slices.Repeat([]uint8{128}, 3*size*size), N: 1, H: size, W: size})
 	return err
 }
 
@@ -101,8 +103,8 @@ func (m *Model) Knows() data.Labels { return m.Spec.Labels.Only(m.tasks...) }
 func (m *Model) Tasks() []string { return m.tasks }
 
 // View is a letterbox of the network's size.
-func (m *Model) View() task.View {
-	return task.View{W: m.Spec.Size, H: m.Spec.Size, Fit: task.Letterbox}
+func (m *Model) View() predict.View {
+	return predict.View{W: m.Spec.Size, H: m.Spec.Size, Fit: predict.Letterbox}
 }
 
 // Settings is the network's specification.
@@ -116,7 +118,7 @@ func (m *Model) Free() {
 }
 
 // See returns what the model sees in each image.
-func (m *Model) See(images task.Images, tasks ...string) ([]*data.Sample, error) {
+func (m *Model) See(images predict.Images, tasks ...string) ([]*data.Sample, error) {
 	if len(tasks) == 0 {
 		tasks = m.tasks
 	}
@@ -129,25 +131,34 @@ func (m *Model) See(images task.Images, tasks ...string) ([]*data.Sample, error)
 	at := max(1, pixelsAtOnce/(images.H*images.W))
 	for from := 0; from < images.N; from += at {
 		n := min(at, images.N-from)
-		out, err := m.run(task.Images{Pix: images.Pix[from*size:][:n*size], N: n, H: images.H, W: images.W}, tasks)
+		out, err := m.run(predict.Images{Pix: images.Pix[from*size:][:n*size], N: n, H: images.H, W: images.W}, tasks)
 		if err != nil {
 			return nil, err
 		}
-		if err := m.Spec.Decode(out, tasks, preds[from:from+n]); err != nil {
+		if err := m.decode(out, tasks, preds[from:from+n]); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.path, err)
 		}
 	}
 	return preds, nil
 }
 
+func (m *Model) decode(out task.Outputs, tasks []string, preds []*data.Sample) error {
+	for _, name := range tasks {
+		if err := registry.Get(name).Decode(out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // pixelsAtOnce is how much of a batch is computed at once: what is more needs memory and is not faster.
 const pixelsAtOnce = 512 * 512
 
 // run computes the outputs of tasks.
-func (m *Model) run(images task.Images, tasks []string) (task.Outputs, error) {
+func (m *Model) run(images predict.Images, tasks []string) (task.Outputs, error) {
 	var names []string
 	for _, o := range m.session.Outputs {
-		if t := task.OutputOf(o.Name); slices.Contains(tasks, t) {
+		if t := registry.OutputOf(o.Name); slices.Contains(tasks, t) {
 			names = append(names, o.Name)
 		}
 	}
