@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"must/data"
 	"must/data/formats"
 	"must/metric"
@@ -39,7 +40,7 @@ Examples:
     must eval depth.safetensors --format nyu --data nyu --scale 0.001 --metric nyu`
 }
 
-func (c *evalNetworkCmd) Run(a *app) error {
+func (c *evalNetworkCmd) Run(ctx context.Context, a *app) error {
 	src, err := c.at(c.Split)
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	net := opened.Net
 	defer torch.Do(net.Free)
 	skipped := 0
-	scores, err := task.Evaluate(a.ctx, net, ds, task.PredictOptions{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
+	scores, err := task.Evaluate(ctx, net, ds, task.PredictOptions{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
 		skipped++
 		a.display.Logf("skipped: %v", err)
 	}})
