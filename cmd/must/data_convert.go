@@ -34,6 +34,7 @@ func (c *dataConvertCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	broken := 0
 	skipped := func(err error) {
 		broken++

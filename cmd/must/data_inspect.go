@@ -31,6 +31,7 @@ func (c *dataInspectCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	looked := ds.Len()
 	if c.Sample > 0 {
 		looked = min(looked, c.Sample)

@@ -49,6 +49,7 @@ func (c *evalNetworkCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	if err := a.engine(); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ func (c *jobCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	if err := a.engine(); err != nil {
 		return err
 	}

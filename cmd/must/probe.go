@@ -47,6 +47,7 @@ func (c *probeCmd) Run(ctx context.Context, a *app) error {
 		if sets[i], err = formats.Open(src); err != nil {
 			return err
 		}
+		defer data.Close(sets[i])
 	}
 	weights, err := checkpoint.ReadPretrained(c.Checkpoint)
 	if err != nil {

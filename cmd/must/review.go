@@ -78,6 +78,7 @@ func (c *reviewCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(images)
 	l, err := web.Listen(c.Listen)
 	if err != nil {
 		return err

@@ -78,6 +78,7 @@ func (c *runFlags) run(ctx context.Context, a *app, name string) error {
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out, c.Jobs)
 	if c.DryRun {
 		return printPlan(ctx, a, r)
@@ -146,6 +147,7 @@ func (c *reportCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	res, err := r.Report()
 	if err != nil {
 		return err

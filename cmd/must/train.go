@@ -98,6 +98,7 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	defer runner.Close()
 	runner.Display = a.display
 	if changed := runner.Changed(); len(changed) > 0 {
 		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
