@@ -11,6 +11,7 @@ import (
 	"must/task/detection"
 	"must/task/normals"
 	"must/task/segmentation"
+	"must/torch/goldentest"
 )
 
 // scores holds what testdata/make_scores.py computes by the formulas of the reference programs.
@@ -53,7 +54,7 @@ type scores struct {
 }
 
 func readScores(t *testing.T) (s scores) {
-	readGolden(t, "scores.json.gz", &s)
+	goldentest.ReadFile(t, "scores.json.gz", &s)
 	return s
 }
 

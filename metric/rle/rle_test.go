@@ -1,16 +1,14 @@
 package rle
 
 import (
-	"compress/gzip"
-	"encoding/json"
 	"image"
 	"math/rand/v2"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 
 	"must/data"
+	"must/torch/goldentest"
 )
 
 // golden holds what pycocotools computes; testdata/make_golden.py makes it.
@@ -37,18 +35,8 @@ type described struct {
 }
 
 func readGolden(t *testing.T) (g golden) {
-	f, err := os.Open("testdata/golden.json.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.NewDecoder(z).Decode(&g); err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	goldentest.ReadFile(t, "golden.json.gz", &g)
 	return g
 }
 
