@@ -126,6 +126,9 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		return err
 	}
 	defer teacher.Free(teachers)
+	if err := w.callIn(); err != nil {
+		return err
+	}
 	for _, name := range l.Data {
 		ds, err := w.Open(name, "train")
 		if err != nil {
@@ -140,6 +143,9 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		if sum.Skipped > 0 {
 			w.Display.Logf("label %s: %d of %d images could not be read and were skipped", name, sum.Skipped, sum.Images+sum.Skipped)
 		}
+	}
+	if leads, err := w.regroup(); err != nil || !leads {
+		return err
 	}
 	return l.assess(ctx, w, teachers)
 }
