@@ -294,6 +294,19 @@ func TestProcessesAgree(t *testing.T) {
 	}
 }
 
+// Synchronised batch norms see what those of one process would.
+func TestSyncNorm(t *testing.T) {
+	s := scene{Tasks: []string{classification.Name}, Steps: 5, Batch: 5} // whose head has no norm
+	wantLines, want := s.trained(t, 1)
+	s.SyncNorm = true
+	lines, weights := s.trained(t, 3)
+	compare(t, "synchronised", lines, wantLines, weights, want)
+	s.SyncNorm = false
+	if _, weights := s.trained(t, 3); slices.Equal(weights, want) {
+		t.Error("batch norms of parts of a batch come to what those of the whole do")
+	}
+}
+
 // Where a process dies or fails, all end with one message that names it; the same command goes on to the same
 // bytes, and with any other number of processes.
 func TestProcessesFail(t *testing.T) {
