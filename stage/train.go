@@ -89,10 +89,10 @@ func (in *Inputs) network(e *Env, m any) {
 	in.Add("detection", e.Detection)
 }
 
-// relevant are the settings that weights depend on: not how many goroutines read, nor how often the
-// state is saved.
+// relevant are the settings that weights depend on: not how many goroutines read, how often the state is
+// saved, nor in how many pieces a batch is computed.
 func relevant(c train.Config) train.Config {
-	c.Workers, c.SaveEvery = 0, 0
+	c.Workers, c.SaveEvery, c.Accumulate = 0, 0, 0
 	return c
 }
 
