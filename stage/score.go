@@ -12,6 +12,8 @@ import (
 	"must/data"
 	"must/export"
 	"must/label"
+	"must/network"
+	"must/predict"
 	"must/recipe"
 	"must/report"
 	"must/strict"
@@ -76,7 +78,7 @@ func (s *Score) Cost(w *Work) (c Cost, err error) {
 			return c, err
 		}
 		images += ds.Len()
-		for _, spec := range []task.Spec{teacher, student} {
+		for _, spec := range []network.Spec{teacher, student} {
 			c.Runs = append(c.Runs, Run{Spec: spec, Config: w.Train, Predict: ds.Len(), Times: 1, Reads: map[string]float64{set: 1}})
 		}
 	}
@@ -143,7 +145,7 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 func (w *Work) comparison(task string) string { return filepath.Join(w.Dir, "compared-"+task+".json") }
 
 // compare compares the student with the teacher of one task, unless an earlier call did.
-func (s *Score) compare(ctx context.Context, w *Work, name string, student task.Predictor, thresholds map[string]float64) error {
+func (s *Score) compare(ctx context.Context, w *Work, name string, student predict.Predictor, thresholds map[string]float64) error {
 	path := w.comparison(name)
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -161,10 +163,10 @@ func (s *Score) compare(ctx context.Context, w *Work, name string, student task.
 	teacher := opened.Net
 	defer torch.Do(teacher.Free)
 	c := Comparison{Task: name, Set: set}
-	if c.Teacher, err = task.Evaluate(ctx, teacher, ds, task.PredictOptions{Name: name + " of teacher", Display: display}); err != nil {
+	if c.Teacher, err = predict.Evaluate(ctx, teacher, ds, predict.Options{Name: name + " of teacher", Display: display}); err != nil {
 		return err
 	}
-	if c.Student, err = task.Evaluate(ctx, student, ds, task.PredictOptions{Name: name + " of student", Display: display}); err != nil {
+	if c.Student, err = predict.Evaluate(ctx, student, ds, predict.Options{Name: name + " of student", Display: display}); err != nil {
 		return err
 	}
 	if err := pictures(ctx, filepath.Join(w.Dir, pictureFolder), ds, name, stageImages, stageSide,
