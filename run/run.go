@@ -246,19 +246,27 @@ func Follow(ctx context.Context, out string, w *dist.World) error {
 		if more, err := w.Next(&name); err != nil || !more {
 			return err
 		}
-		r, err := Open(out) // as rank 0 has written it down
-		if err != nil {
-			return err
-		}
-		r.World = w
-		s := r.Step(name)
-		if s == nil {
-			return fmt.Errorf("%s: process 0 runs the stage %s, but the recipe there has none of that name; is the folder shared?", out, name)
-		}
-		if err := s.Run(ctx, r.work(name)); err != nil && !errors.Is(err, train.ErrAllStopped) {
+		if err := follow(ctx, out, w, name); err != nil {
 			return fmt.Errorf("stage %s: %w", name, err)
 		}
 	}
+}
+
+func follow(ctx context.Context, out string, w *dist.World, name string) error {
+	r, err := Open(out) // as rank 0 has written it down
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	r.World = w
+	s := r.Step(name)
+	if s == nil {
+		return fmt.Errorf("process 0 runs it, but the recipe in %s has none of that name; is the folder shared?", out)
+	}
+	if err := s.Run(ctx, r.work(name)); err != nil && !errors.Is(err, train.ErrAllStopped) {
+		return err
+	}
+	return nil
 }
 
 // seconds is a time in whole seconds.

@@ -62,7 +62,6 @@ const about = `Multi-task self-training: specialists label images, one student l
 
 // An app is what a verb has besides its flags.
 type app struct {
-	ctx            context.Context
 	stdout, stderr io.Writer
 	display        *progress.Display // nil: quiet
 	options        torch.Options
@@ -121,7 +120,7 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
-	a := &app{ctx: ctx, stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}, args: args}
+	a := &app{stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}, args: args}
 	if !c.Quiet {
 		a.display = progress.New(stderr)
 	}
@@ -138,6 +137,7 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	})
 	defer still()
 
+	k.BindTo(ctx, (*context.Context)(nil))
 	err = k.Run(a)
 	a.display.Close()
 	err = a.leave(err)

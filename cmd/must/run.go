@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -34,7 +35,7 @@ Examples:
     must recipe show demo`
 }
 
-func (c *demoCmd) Run(a *app) error { return c.runFlags.run(a, "demo") }
+func (c *demoCmd) Run(ctx context.Context, a *app) error { return c.runFlags.run(ctx, a, "demo") }
 
 type runCmd struct {
 	Recipe string `arg:"" help:"A recipe file, or the name of one inside the program."`
@@ -58,7 +59,7 @@ Examples:
     must run recipe.yaml --device cuda --out /data/run1`
 }
 
-func (c *runCmd) Run(a *app) error {
+func (c *runCmd) Run(ctx context.Context, a *app) error {
 	if c.Quick {
 		r, err := recipe.Load(c.Recipe, nil)
 		if err != nil {
@@ -70,43 +71,44 @@ func (c *runCmd) Run(a *app) error {
 		c.Set = append(r.Quick, c.Set...)
 		c.Out = filepath.Join(cmp.Or(c.Out, filepath.Join("out", r.Name)), "quick")
 	}
-	return c.runFlags.run(a, c.Recipe)
+	return c.runFlags.run(ctx, a, c.Recipe)
 }
 
-func (c *runFlags) run(a *app, name string) error {
+func (c *runFlags) run(ctx context.Context, a *app, name string) error {
 	r, err := run.Load(name, c.Set, c.Out)
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out, c.Jobs)
 	if c.DryRun {
 		if a.place.Rank > 0 {
 			return nil
 		}
-		return printPlan(a, r)
+		return printPlan(ctx, a, r)
 	}
 	switch {
 	case c.Jobs > 1 && (c.Processes > 1 || a.place.Size > 1):
 		return fmt.Errorf("--jobs is for one process that starts others, each with work of its own; several processes that compute together share all work by themselves: leave --jobs out")
 	case c.Processes > 1 && a.place.Size == 1:
-		return a.launch(c.Processes)
+		return a.launch(ctx, c.Processes)
 	}
 	if err := a.share(r.Out); err != nil {
 		return err
 	}
 	if !a.world.Leads() {
-		return run.Follow(a.ctx, r.Out, a.world)
+		return run.Follow(ctx, r.Out, a.world)
 	}
 	r.World = a.world
-	if err := r.Run(a.ctx); err != nil {
+	if err := r.Run(ctx); err != nil {
 		return err
 	}
 	return printRun(a, r.Out)
 }
 
 // printPlan opens every set, measures the networks, and tells what a run would do.
-func printPlan(a *app, r *run.Runner) error {
-	p, err := r.Plan(a.ctx, a.engine())
+func printPlan(ctx context.Context, a *app, r *run.Runner) error {
+	p, err := r.Plan(ctx, a.engine())
 	if err != nil {
 		return err
 	}
@@ -159,6 +161,7 @@ func (c *reportCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	res, err := r.Report()
 	if err != nil {
 		return err

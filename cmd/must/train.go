@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -77,7 +78,7 @@ Examples:
     must train --format images --data photos --labels photos-labels --out out/student`
 }
 
-func (c *trainCmd) Run(a *app) error {
+func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	set, err := c.at("")
 	if err != nil {
 		return err
@@ -98,21 +99,22 @@ func (c *trainCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer runner.Close()
 	runner.Display = a.display
 	if changed := runner.Changed(); len(changed) > 0 {
 		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
 	}
 	if c.Processes > 1 && a.place.Size == 1 {
-		return a.launch(c.Processes)
+		return a.launch(ctx, c.Processes)
 	}
 	if err := a.share(c.Out); err != nil {
 		return err
 	}
 	if !a.world.Leads() {
-		return run.Follow(a.ctx, c.Out, a.world)
+		return run.Follow(ctx, c.Out, a.world)
 	}
 	runner.World = a.world
-	if err := runner.Run(a.ctx); err != nil {
+	if err := runner.Run(ctx); err != nil {
 		return err
 	}
 	a.printf("model:   %s\n", runner.Path(run.Single, train.ModelFile))

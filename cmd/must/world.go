@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -100,13 +101,13 @@ func (a *app) leave(err error) error {
 }
 
 // launch runs the same command in so many processes.
-func (a *app) launch(n int) error {
+func (a *app) launch(ctx context.Context, n int) error {
 	a.launched.Store(true)
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	err = dist.Launch(a.ctx, n, func() *exec.Cmd {
+	err = dist.Launch(ctx, n, func() *exec.Cmd {
 		c := exec.Command(self, a.args...)
 		c.Stdout, c.Stderr = a.stdout, a.stderr
 		return c
