@@ -37,7 +37,7 @@ Examples:
 }
 
 func (c *demoCmd) Run(ctx context.Context, a *app) error {
-	if c.Jobs == 0 && a.options.Device == "cpu" {
+	if c.Jobs == 0 && c.Processes <= 1 && a.place.Size <= 1 && a.options.Device == "cpu" {
 		c.Jobs = min(runtime.NumCPU(), 4) // its networks are small: threads of one process would mostly wait for each other
 	}
 	return c.runFlags.run(ctx, a, "demo")
