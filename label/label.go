@@ -172,14 +172,17 @@ func plan(ds data.Dataset, teachers []Teacher, o Options, aligned ...string) (sh
 	return p, uses, nil
 }
 
-// pseudo turns a prediction for a sample into its pseudo labels: what the sample lacks, by the rules.
-func pseudo(uses []task.Use, thresholds map[string]float64, have data.Labels, sample, pred *data.Sample) {
-	for _, u := range uses {
-		for _, name := range u.Tasks {
-			task.RulesOf(name, u.Net.Knows()).Pseudo(pred, thresholds[name])
+// rules returns what turns predictions into pseudo labels.
+func rules(uses []task.Use, thresholds map[string]float64) func(pred *data.Sample) {
+	return func(pred *data.Sample) {
+		for _, u := range uses {
+			for _, name := range u.Tasks {
+				if pred.Has(name) {
+					task.RulesOf(name, u.Net.Knows()).Pseudo(pred, thresholds[name])
+				}
+			}
 		}
 	}
-	data.Lack(sample, have, pred)
 }
 
 func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
@@ -235,7 +238,7 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		}
 		return nil
 	}
-	o := task.PredictOptions{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Skipped: func(err error) {
+	o := task.PredictOptions{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Pixels: -1, Rules: rules(r.uses, r.o.Thresholds), Skipped: func(err error) {
 		var e *data.SampleError
 		if errors.As(err, &e) {
 			mu.Lock()
@@ -245,11 +248,10 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		r.o.Display.Logf("skipped: %v", err)
 	}}
 	err := task.Predict(ctx, r.uses, ds, o, func(index int, sample, pred *data.Sample) error {
-		pred.Image = sample.Image // gives the frame
 		if err := skipTo(index); err != nil {
 			return err
 		}
-		pseudo(r.uses, r.o.Thresholds, ds.Labels(), sample, pred)
+		data.Lack(sample, ds.Labels(), pred) // what has a true label keeps it
 		next = index + 1
 		err := s.Add(pred)
 		if e, ok := errors.AsType[*data.SampleError](err); ok { // such as depth beyond float16

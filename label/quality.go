@@ -60,7 +60,7 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 		}
 	}
 	q := &Quality{Scores: task.Scores{}}
-	p := task.PredictOptions{Batch: o.Batch, Workers: o.Workers, Name: "quality of labels for " + o.Name, Display: o.Display,
+	p := task.PredictOptions{Batch: o.Batch, Workers: o.Workers, Name: "quality of labels for " + o.Name, Display: o.Display, Pixels: -1,
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
 	err = task.Predict(ctx, uses, ds, p, func(_ int, truth, pred *data.Sample) error {
 		q.Images++

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,30 +132,43 @@ func (d *imageFiles) Sample(i int) (*data.Sample, error) {
 }
 
 // Predict writes what a network, or an external model, sees in each image: KEY.json, KEY.png with every
-// task drawn in, and maps beside them. Objects below the threshold are left out. It returns the number
-// of images that could not be read.
-func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out string, threshold float64, display *progress.Display) (broken int, err error) {
+// task drawn in, and maps beside them. Objects below the threshold are left out; batch is how many images
+// the network sees at once, 0 for as many as usual. It returns the number of images that could not be read.
+func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out string, threshold float64, batch int, display *progress.Display) (broken int, err error) {
 	net := from.Net
 	labels := net.Knows()
 	var skipped atomic.Int64
-	o := task.PredictOptions{Name: "predict", Display: display, Skipped: func(err error) {
+	o := task.PredictOptions{Name: "predict", Display: display, Batch: batch, Pixels: drawnPixels, Skipped: func(err error) {
 		skipped.Add(1)
 		display.Logf("skipped: %v", err)
 	}}
-	err = task.Predict(ctx, []task.Use{{Net: net}}, images, o, func(i int, s, pred *data.Sample) error {
-		if labels.Has(detection.Name) {
+	o.Rules = func(pred *data.Sample) {
+		if pred.Has(detection.Name) {
 			task.RulesOf(detection.Name, labels).Pseudo(pred, threshold)
 		}
-		pred.Image = s.Image
-		p := Describe(pred, labels)
-		p.Image, p.Network = s.Key, from.Hash
-		if files, ok := images.(*imageFiles); ok {
-			p.Image = files.files[i]
+		if pred.Has(segmentation.Name) {
+			segmentation.SetConfidence(pred, nil) // which no file has
 		}
-		return p.write(filepath.Join(out, filepath.FromSlash(s.Key)), pred, labels)
+	}
+	err = task.Look(ctx, []task.Use{{Net: net}}, images, o, func(seen *task.Seen) error {
+		pred := seen.At(seen.Size.X, seen.Size.Y)
+		p := Describe(pred, labels)
+		p.Image, p.Network = seen.Sample.Key, from.Hash
+		if files, ok := images.(*imageFiles); ok {
+			p.Image = files.files[seen.Index]
+		}
+		drawn := pred
+		if size := seen.Sample.Image.Rect.Size(); size != seen.Size {
+			drawn = seen.At(size.X, size.Y)
+		}
+		drawn.Image = seen.Sample.Image
+		return p.write(filepath.Join(out, filepath.FromSlash(seen.Sample.Key)), pred, drawn, labels)
 	})
 	return int(skipped.Load()), err
 }
+
+// drawnPixels is how much of an image is kept for its picture, whose panels are far smaller.
+const drawnPixels = 1 << 22
 
 // Describe says what is predicted of an image. Its maps have no files yet.
 func Describe(pred *data.Sample, l data.Labels) *Prediction {
@@ -198,44 +212,47 @@ type PredictedMap struct {
 	Bytes  []byte
 }
 
-// Maps encodes the maps that a prediction names.
-func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap, err error) {
-	if g := segmentation.Of(pred); g != nil {
-		var b bytes.Buffer
-		if err := shards.EncodeMap(&b, g); err != nil {
-			return nil, err
+// Maps encodes the maps that a prediction names, one at a time.
+func (p *Prediction) Maps(pred *data.Sample) iter.Seq2[PredictedMap, error] {
+	return func(yield func(PredictedMap, error) bool) {
+		if g := segmentation.Of(pred); g != nil {
+			var b bytes.Buffer
+			err := shards.EncodeMap(&b, g)
+			if !yield(PredictedMap{".segmentation.png", &p.Segmentation.File, b.Bytes()}, err) {
+				return
+			}
 		}
-		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, b.Bytes()})
-	}
-	if g := depth.Of(pred); g != nil {
-		maps = append(maps, PredictedMap{".depth.npy", &p.Depth.File, npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)})
-	}
-	if g := normals.Of(pred); g != nil {
-		values := make([]float32, 0, 3*len(g.Pix))
-		for _, n := range g.Pix {
-			values = append(values, n[:]...)
+		if g := depth.Of(pred); g != nil {
+			if !yield(PredictedMap{".depth.npy", &p.Depth.File, npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)}, nil) {
+				return
+			}
 		}
-		maps = append(maps, PredictedMap{".normals.npy", &p.Normals.File, npy.Append(nil, npy.Float32, []int{g.H, g.W, 3}, values)})
+		if g := normals.Of(pred); g != nil {
+			values := make([]float32, 0, 3*len(g.Pix))
+			for _, n := range g.Pix {
+				values = append(values, n[:]...)
+			}
+			yield(PredictedMap{".normals.npy", &p.Normals.File, npy.Append(nil, npy.Float32, []int{g.H, g.W, 3}, values)}, nil)
+		}
 	}
-	return maps, nil
 }
 
-// write writes the files of one prediction, all beginning with base.
-func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error {
+// write writes the files of one prediction, all beginning with base; drawn is the same in the frame of a
+// picture.
+func (p *Prediction) write(base string, pred, drawn *data.Sample, l data.Labels) error {
 	if err := os.MkdirAll(filepath.Dir(base), 0o777); err != nil {
 		return err
 	}
-	maps, err := p.Maps(pred)
-	if err != nil {
-		return err
-	}
-	for _, m := range maps {
+	for m, err := range p.Maps(pred) {
+		if err != nil {
+			return err
+		}
 		*m.Name = filepath.Base(base) + m.Suffix
 		if err := atomicfile.WriteFile(base+m.Suffix, m.Bytes); err != nil {
 			return err
 		}
 	}
-	if err := draw.WritePNG(base+".png", draw.Panel(pred, l, draw.Options{Side: 384})); err != nil {
+	if err := draw.WritePNG(base+".png", draw.Panel(drawn, l, draw.Options{Side: 384})); err != nil {
 		return err
 	}
 	return atomicfile.WriteJSON(base+".json", p)

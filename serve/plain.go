@@ -124,11 +124,10 @@ func (s *Server) plainAnswer(w http.ResponseWriter, r *http.Request) error {
 		p := a.describe()
 		p.Image = name
 		if maps {
-			files, err := p.Maps(a.Sample)
-			if err != nil {
-				return err
-			}
-			for _, f := range files {
+			for f, err := range p.Maps(a.Sample) {
+				if err != nil {
+					return err
+				}
 				kind := "application/octet-stream"
 				if strings.HasSuffix(f.Suffix, ".png") {
 					kind = "image/png"

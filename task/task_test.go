@@ -15,6 +15,7 @@ import (
 
 	"must/augment"
 	"must/data"
+	"must/loader"
 	"must/model"
 	classificationlabel "must/task/classification"
 	depthlabel "must/task/depth"
@@ -498,7 +499,8 @@ func TestLetterboxIsTheLoaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, frames := View{W: 32, H: 32, Fit: Letterbox}.batch([]*data.Sample{s, s})
+	view, viewFrame := View{W: 32, H: 32, Fit: Letterbox}.Bring(s.Image)
+	images := planar([]loader.Brought{{Image: view}, {Image: view}})
 	want, frame := augment.Config{Size: 32}.Eval(s)
 	for i, v := range images.Pix {
 		k := i % (32 * 32)
@@ -506,8 +508,8 @@ func TestLetterboxIsTheLoaders(t *testing.T) {
 			t.Fatalf("value %d is %d, want %d", i, v, want.Image.Pix[4*k+c])
 		}
 	}
-	if frames[1] != frame {
-		t.Errorf("frame %+v, want %+v", frames[1], frame)
+	if viewFrame != frame {
+		t.Errorf("frame %+v, want %+v", viewFrame, frame)
 	}
 }
 
