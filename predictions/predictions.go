@@ -3,11 +3,10 @@
 package predictions
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"iter"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -151,18 +150,11 @@ func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out s
 		}
 	}
 	err = task.Look(ctx, []task.Use{{Net: net}}, images, o, func(seen *task.Seen) error {
-		pred := seen.At(seen.Size.X, seen.Size.Y)
-		p := Describe(pred, labels)
-		p.Image, p.Network = seen.Sample.Key, from.Hash
+		p := &Prediction{Image: seen.Sample.Key, Network: from.Hash, Width: seen.Size.X, Height: seen.Size.Y}
 		if files, ok := images.(*imageFiles); ok {
 			p.Image = files.files[seen.Index]
 		}
-		drawn := pred
-		if size := seen.Sample.Image.Rect.Size(); size != seen.Size {
-			drawn = seen.At(size.X, size.Y)
-		}
-		drawn.Image = seen.Sample.Image
-		return p.write(filepath.Join(out, filepath.FromSlash(seen.Sample.Key)), pred, drawn, labels)
+		return p.write(filepath.Join(out, filepath.FromSlash(seen.Sample.Key)), seen, labels)
 	})
 	return int(skipped.Load()), err
 }
@@ -174,6 +166,13 @@ const drawnPixels = 1 << 22
 func Describe(pred *data.Sample, l data.Labels) *Prediction {
 	size := pred.Image.Rect.Size()
 	p := &Prediction{Width: size.X, Height: size.Y}
+	p.add(pred, l)
+	return p
+}
+
+// add says what is predicted of the tasks that pred has.
+func (p *Prediction) add(pred *data.Sample, l data.Labels) {
+	size := pred.Image.Rect.Size()
 	if classification.Of(pred) != nil {
 		p.classes(classification.Of(pred), l[classification.Name].Classes)
 	}
@@ -202,56 +201,58 @@ func Describe(pred *data.Sample, l data.Labels) *Prediction {
 	if normals.Of(pred) != nil {
 		p.Normals = &MapFile{}
 	}
-	return p
 }
 
 // A PredictedMap is a map of a prediction as a file.
 type PredictedMap struct {
 	Suffix string  // of the file's name
 	Name   *string // where the prediction names the file
-	Bytes  []byte
+	Write  func(io.Writer) error
 }
 
-// Maps encodes the maps that a prediction names, one at a time.
-func (p *Prediction) Maps(pred *data.Sample) iter.Seq2[PredictedMap, error] {
-	return func(yield func(PredictedMap, error) bool) {
-		if g := segmentation.Of(pred); g != nil {
-			var b bytes.Buffer
-			err := shards.EncodeMap(&b, g)
-			if !yield(PredictedMap{".segmentation.png", &p.Segmentation.File, b.Bytes()}, err) {
-				return
-			}
-		}
-		if g := depth.Of(pred); g != nil {
-			if !yield(PredictedMap{".depth.npy", &p.Depth.File, npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)}, nil) {
-				return
-			}
-		}
-		if g := normals.Of(pred); g != nil {
-			values := make([]float32, 0, 3*len(g.Pix))
-			for _, n := range g.Pix {
-				values = append(values, n[:]...)
-			}
-			yield(PredictedMap{".normals.npy", &p.Normals.File, npy.Append(nil, npy.Float32, []int{g.H, g.W, 3}, values)}, nil)
-		}
+// Maps returns the maps that a prediction names.
+func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap) {
+	if g := segmentation.Of(pred); g != nil {
+		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, func(w io.Writer) error { return shards.EncodeMap(w, g) }})
 	}
+	if g := depth.Of(pred); g != nil {
+		maps = append(maps, PredictedMap{".depth.npy", &p.Depth.File, func(w io.Writer) error {
+			return npy.Write(w, npy.Float32, []int{g.H, g.W}, slices.Values([][]float32{g.Pix}))
+		}})
+	}
+	if g := normals.Of(pred); g != nil {
+		maps = append(maps, PredictedMap{".normals.npy", &p.Normals.File, func(w io.Writer) error {
+			return npy.Write(w, npy.Float32, []int{g.H, g.W, 3}, func(yield func([]float32) bool) {
+				for i := range g.Pix {
+					if !yield(g.Pix[i][:]) {
+						return
+					}
+				}
+			})
+		}})
+	}
+	return maps
 }
 
-// write writes the files of one prediction, all beginning with base; drawn is the same in the frame of a
-// picture.
-func (p *Prediction) write(base string, pred, drawn *data.Sample, l data.Labels) error {
+// write writes the files of one prediction, all beginning with base.
+func (p *Prediction) write(base string, seen *task.Seen, l data.Labels) error {
 	if err := os.MkdirAll(filepath.Dir(base), 0o777); err != nil {
 		return err
 	}
-	for m, err := range p.Maps(pred) {
-		if err != nil {
-			return err
-		}
-		*m.Name = filepath.Base(base) + m.Suffix
-		if err := atomicfile.WriteFile(base+m.Suffix, m.Bytes); err != nil {
-			return err
+	size := seen.Size
+	for _, name := range l.Tasks() { // the maps of large images one by one
+		pred := seen.At(size.X, size.Y, name)
+		p.add(pred, l)
+		for _, m := range p.Maps(pred) {
+			*m.Name = filepath.Base(base) + m.Suffix
+			if err := atomicfile.Write(base+m.Suffix, m.Write); err != nil {
+				return err
+			}
 		}
 	}
+	size = seen.Sample.Image.Rect.Size()
+	drawn := seen.At(size.X, size.Y)
+	drawn.Image = seen.Sample.Image
 	if err := draw.WritePNG(base+".png", draw.Panel(drawn, l, draw.Options{Side: 384})); err != nil {
 		return err
 	}

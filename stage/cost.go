@@ -1,7 +1,7 @@
 package stage
 
 import (
-	"fmt"
+	"github.com/dustin/go-humanize"
 
 	"must/checkpoint"
 	"must/pretext"
@@ -11,8 +11,9 @@ import (
 
 // A Cost is what a stage has to do.
 type Cost struct {
-	Text string // for people
-	Runs []Run  // what takes long; none: nothing does
+	Text  string   // for people, all of it
+	Notes []string // what else they should know
+	Runs  []Run    // what takes long and is left; none: nothing is
 }
 
 // A Run is a training run, or only predictions, so many times over.
@@ -39,7 +40,7 @@ func (c Cost) Images() (n int) {
 // spec returns the network of a source: a train stage's, a file's, or what an external teacher knows.
 func (e *Env) spec(from string) (task.Spec, error) {
 	if t, ok := find[*Train](e, from); ok {
-		spec, _, err := t.spec(e)
+		spec, _, _, err := t.spec(e)
 		return spec, err
 	}
 	if e.IsExternal(from) {
@@ -47,8 +48,8 @@ func (e *Env) spec(from string) (task.Spec, error) {
 		if err != nil {
 			return task.Spec{}, err
 		}
-		defer t.Free()
-		return task.Spec{Tasks: []string{t.Task()}, Labels: t.Knows()}, nil
+		defer t.Net.Free()
+		return task.Spec{Tasks: t.Tasks, Labels: t.Net.Knows()}, nil
 	}
 	c, err := checkpoint.ReadPretrained(from)
 	if err != nil {
@@ -62,14 +63,5 @@ func count(n int, of string) string {
 	if n != 1 {
 		of += "s"
 	}
-	return Thousands(n) + " " + of
-}
-
-// Thousands writes a number with commas.
-func Thousands(n int) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return humanize.Comma(int64(n)) + " " + of
 }

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 
 	"must/atomicfile"
-	"must/checkpoint"
 	"must/data"
+	"must/export"
 	"must/label"
 	"must/recipe"
 	"must/report"
@@ -22,16 +22,23 @@ import (
 // Score compares the student with each teacher on the test part of the teacher's first set.
 type Score struct {
 	Student  string            `yaml:"student"`
-	Teachers map[string]string `yaml:"teachers"` // by task, the train stage
+	Teachers map[string]string `yaml:"teachers"`         // by task, the train stage
+	Engine   string            `yaml:"engine,omitempty"` // that runs the networks, see export.Engines
 }
 
-// Check looks at the tasks.
-func (s *Score) Check(e *Env) error { return recipe.CheckTasks(recipe.Names(s.Teachers)...) }
+// Check looks at the engine and the tasks.
+func (s *Score) Check(e *Env) error {
+	if err := export.CheckEngine(s.Engine); err != nil {
+		return err
+	}
+	return recipe.CheckTasks(recipe.Names(s.Teachers)...)
+}
 
 // Inputs are the networks and the test parts.
 func (s *Score) Inputs(e *Env) (in Inputs, err error) {
 	in.Add("student", s.Student)
 	in.Add("teachers", s.Teachers)
+	in.engine(s.Engine)
 	in.From = append(in.From, Source{Name: s.Student, Predicts: true})
 	for _, task := range recipe.Names(s.Teachers) {
 		from := s.Teachers[task]
@@ -52,29 +59,29 @@ func (s *Score) set(e *Env, task string) string {
 }
 
 // Cost is two predictions of every image.
-func (s *Score) Cost(e *Env) (w Cost, err error) {
-	student, err := e.spec(s.Student)
+func (s *Score) Cost(w *Work) (c Cost, err error) {
+	student, err := w.spec(s.Student)
 	if err != nil {
-		return w, err
+		return c, err
 	}
 	images := 0
 	for _, name := range recipe.Names(s.Teachers) {
-		set := s.set(e, name)
-		ds, err := e.Open(set, "test")
+		set := s.set(w.Env, name)
+		ds, err := w.Open(set, "test")
 		if err != nil {
-			return w, err
+			return c, err
 		}
-		teacher, err := e.spec(s.Teachers[name])
+		teacher, err := w.spec(s.Teachers[name])
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		images += ds.Len()
 		for _, spec := range []task.Spec{teacher, student} {
-			w.Runs = append(w.Runs, Run{Spec: spec, Config: e.Train, Predict: ds.Len(), Times: 1, Reads: map[string]float64{set: 1}})
+			c.Runs = append(c.Runs, Run{Spec: spec, Config: w.Train, Predict: ds.Len(), Times: 1, Reads: map[string]float64{set: 1}})
 		}
 	}
-	w.Text = count(images, "image")
-	return w, nil
+	c.Text = count(images, "image")
+	return c, nil
 }
 
 // A Comparison is the score of teacher and student on the teacher's test set.
@@ -90,10 +97,11 @@ const scoresFile = "scores.json"
 // Run compares: scores.json, and pictures of what both see in some of the images.
 func (s *Score) Run(ctx context.Context, w *Work) error {
 	display := w.Display.Stage(w.Name)
-	student, _, err := checkpoint.Load(w.checkpoint(s.Student))
+	opened, err := w.open(s.Student, s.Engine)
 	if err != nil {
 		return err
 	}
+	student := opened.Net
 	defer torch.Do(student.Free)
 	thresholds := label.DefaultThresholds()
 	if t, ok := find[*Train](w.Env, s.Student); ok && t.Labels != "" {
@@ -110,10 +118,11 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 		if err != nil {
 			return err
 		}
-		teacher, _, err := checkpoint.Load(w.checkpoint(s.Teachers[name]))
+		opened, err := w.open(s.Teachers[name], s.Engine)
 		if err != nil {
 			return err
 		}
+		teacher := opened.Net
 		c := Comparison{Task: name, Set: set}
 		c.Teacher, err = task.Evaluate(ctx, teacher, ds, task.PredictOptions{Name: name + " of teacher", Display: display})
 		if err == nil {

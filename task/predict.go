@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 	"sync"
 
 	"must/augment"
@@ -161,10 +162,20 @@ type Seen struct {
 	frames []data.Frame
 }
 
-// At returns what was seen in the frame of the image at w×h pixels. Its image is a Rect without pixels.
-func (s *Seen) At(w, h int) *data.Sample {
+// At returns what was seen in the frame of the image at w×h pixels, of the tasks named or of all. Its
+// image is a Rect without pixels.
+func (s *Seen) At(w, h int, tasks ...string) *data.Sample {
 	out := &data.Sample{Key: s.Sample.Key, Image: &image.RGBA{Rect: image.Rect(0, 0, w, h)}}
 	for i, p := range s.preds {
+		if len(tasks) > 0 {
+			some := &data.Sample{Key: p.Key}
+			for _, l := range p.Known {
+				if slices.Contains(tasks, l.Task()) {
+					some.Put(l)
+				}
+			}
+			p = some
+		}
 		Merge(out, s.frames[i].Restore(p, w, h))
 	}
 	return out

@@ -30,8 +30,11 @@ type labelVerbs struct {
 	Import labelImportCmd `cmd:"" help:"Read labels that came back from Label Studio, CVAT or a COCO tool in place of pseudo labels."`
 }
 
+func (labelVerbs) Help() string { return labelCmd{}.Help() }
+
 type labelCmd struct {
 	source
+	engine
 	Split     string             `help:"Part of the data to label; default: all of a folder, train of other formats." placeholder:"NAME"`
 	Teacher   []string           `help:"Checkpoint, or .teacher.yaml that declares an ONNX model (docs/onnx.md); it labels (repeatable)." type:"existingfile" required:"" placeholder:"FILE"`
 	Out       string             `help:"Folder of the labels; labelling that is under way there goes on." required:"" placeholder:"DIR"`
@@ -80,10 +83,11 @@ func (c *labelCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	a.frugal()
 	if err := a.engine(); err != nil {
 		return err
 	}
-	teachers, err := teacher.OpenAll(c.Teacher, ds.Labels())
+	teachers, err := teacher.OpenAll(c.Teacher, ds.Labels(), c.of(a))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ type predictCmd struct {
 	Out        string   `help:"Folder to write to." default:"out/predict" placeholder:"DIR"`
 	Batch      int      `help:"Images that the network sees at once; default 16. Memory for it grows with this." default:"16" placeholder:"N"`
 	Threshold  float64  `help:"Least score of an object; default 0.5." default:"0.5" placeholder:"X"`
+	engine
 }
 
 func (predictCmd) Help() string {
@@ -37,10 +38,11 @@ func (c *predictCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	a.frugal()
 	if err := a.engine(); err != nil {
 		return err
 	}
-	net, err := teacher.Open(c.Checkpoint, images.Labels())
+	net, err := teacher.Open(c.Checkpoint, images.Labels(), c.of(a))
 	if err != nil {
 		return err
 	}
