@@ -19,14 +19,14 @@ import (
 	"must/data/npy"
 	"must/draw"
 	"must/label"
-	"must/label/shards"
 	"must/metric/rle"
+	"must/predict"
 	"must/progress"
-	"must/task"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/normals"
+	"must/task/registry"
 	"must/task/segmentation"
 )
 
@@ -137,19 +137,19 @@ func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out s
 	net := from.Net
 	labels := net.Knows()
 	var skipped atomic.Int64
-	o := task.PredictOptions{Name: "predict", Display: display, Batch: batch, Pixels: drawnPixels, Skipped: func(err error) {
+	o := predict.Options{Name: "predict", Display: display, Batch: batch, Pixels: drawnPixels, Skipped: func(err error) {
 		skipped.Add(1)
 		display.Logf("skipped: %v", err)
 	}}
 	o.Rules = func(pred *data.Sample) {
 		if pred.Has(detection.Name) {
-			task.RulesOf(detection.Name, labels).Pseudo(pred, threshold)
+			pred.Put(registry.Get(detection.Name).Pseudo(pred.Label(detection.Name), threshold))
 		}
 		if pred.Has(segmentation.Name) {
 			segmentation.SetConfidence(pred, nil) // which no file has
 		}
 	}
-	err = task.Look(ctx, []task.Use{{Net: net}}, images, o, func(seen *task.Seen) error {
+	err = predict.Look(ctx, []predict.Use{{Net: net}}, images, o, func(seen *predict.Seen) error {
 		p := &Prediction{Image: seen.Sample.Key, Network: from.Hash, Width: seen.Size.X, Height: seen.Size.Y}
 		if files, ok := images.(*imageFiles); ok {
 			p.Image = files.files[seen.Index]
@@ -195,7 +195,7 @@ func (p *Prediction) add(pred *data.Sample, l data.Labels) {
 		}
 	}
 	if depth.Of(pred) != nil {
-		near, far := draw.DepthRange(pred)
+		near, far := draw.Range(pred, depth.Name)
 		p.Depth = &DepthFile{Units: l[depth.Name].Units, Nearest: float32(near), Farthest: float32(far)}
 	}
 	if normals.Of(pred) != nil {
@@ -213,7 +213,7 @@ type PredictedMap struct {
 // Maps returns the maps that a prediction names.
 func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap) {
 	if g := segmentation.Of(pred); g != nil {
-		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, func(w io.Writer) error { return shards.EncodeMap(w, g) }})
+		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, func(w io.Writer) error { return segmentation.EncodeMap(w, g) }})
 	}
 	if g := depth.Of(pred); g != nil {
 		maps = append(maps, PredictedMap{".depth.npy", &p.Depth.File, func(w io.Writer) error {
@@ -235,7 +235,7 @@ func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap) {
 }
 
 // write writes the files of one prediction, all beginning with base.
-func (p *Prediction) write(base string, seen *task.Seen, l data.Labels) error {
+func (p *Prediction) write(base string, seen *predict.Seen, l data.Labels) error {
 	if err := os.MkdirAll(filepath.Dir(base), 0o777); err != nil {
 		return err
 	}
