@@ -123,7 +123,7 @@ func readIndex(r io.Reader, panoptic bool, window int) (*index, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, inWords(err)
 	}
 	if len(x.images) == 0 {
 		return nil, errors.New(`it lists no "images"`)
@@ -151,6 +151,29 @@ func (i ident) String() string {
 func (i ident) compare(j ident) int {
 	return cmp.Or(cmp.Compare(i.text, j.text), cmp.Compare(i.number, j.number))
 }
+
+// A worded error says what is wrong with a file in a user's words, where a decoder would say it in its own.
+type worded struct{ error }
+
+func (w worded) Unwrap() error { return w.error }
+
+func (w worded) Error() string {
+	s := strings.ReplaceAll(w.error.Error(), "callback: ", "")
+	for _, c := range []struct{ decoder, user string }{
+		{"unexpected byte 78 'N'", "NaN, which is no number: write null, or leave the field out"},
+		{"unexpected byte 73 'I'", "Infinity, which is no number"},
+		{"unexpected byte 34 '\"'", "a text, not a number: write it without quotes"},
+		{"unexpected byte 91 '['", "a list, not a number"},
+		{"float as int", "a fraction, not a whole number"},
+	} {
+		if head, _, ok := strings.Cut(s, c.decoder); ok {
+			return head + c.user
+		}
+	}
+	return s
+}
+
+func inWords(err error) error { return worded{err} }
 
 // A numbering counts ids as they appear.
 type numbering struct {

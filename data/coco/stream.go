@@ -40,6 +40,9 @@ func (s *stream) document(visit func(list string) func(item []byte, at int64) er
 		s.head += 3
 		c, err = s.peek()
 	}
+	if head := s.buf[min(s.head, len(s.buf)):]; err == nil && len(head) > 1 && (head[0] == 0xff && head[1] == 0xfe || head[0] == 0xfe && head[1] == 0xff || head[1] == 0) {
+		return errors.New("the file is UTF-16, and JSON is UTF-8: save it so")
+	}
 	if err == nil && c == '[' {
 		return errors.New(`a list, not an object with "images", "annotations" and "categories": is it a file of results?`)
 	}
