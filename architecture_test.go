@@ -16,8 +16,7 @@ import (
 // a neighbour's. See docs/architecture.md.
 var tiers = [][]string{
 	{"cmd", "scripts"},
-	{"serve", "review"},
-	{"run"},
+	{"run", "serve", "review"},
 	{"stage"},
 	{"recipe"},
 	{"data/formats"},
@@ -31,7 +30,7 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor"},
 	{"task/"}, // one folder per task
 	{"data"},
-	{"torch", "weights", "onnx/ort", "onnx/graph"},
+	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
 	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
 	{"native", "yamlfile"},
 }

@@ -10,11 +10,7 @@ import (
 	"must/loader"
 	"must/predictions"
 	"must/task"
-	"must/task/classification"
-	"must/task/depth"
 	"must/task/detection"
-	"must/task/normals"
-	"must/task/segmentation"
 	"must/teacher"
 	"must/torch"
 )
@@ -30,8 +26,8 @@ type network struct {
 }
 
 // open opens a checkpoint, or the model that a .teacher.yaml declares.
-func open(path string) (*network, error) {
-	t, err := teacher.Open(path, data.Labels{})
+func (s *Server) open(path string) (*network, error) {
+	t, err := teacher.Open(path, data.Labels{}, teacher.Engine{Name: s.o.Engine, Log: s.o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -75,36 +71,16 @@ func (n *network) finish(it item, seen *data.Sample, tasks []string, threshold f
 	if pred.Has(detection.Name) {
 		task.RulesOf(detection.Name, n.knows).Pseudo(pred, threshold)
 	}
-	for _, t := range data.Tasks() {
+	for _, t := range n.tasks() { // another request of the same batch may have asked for more
 		if !slices.Contains(tasks, t) {
-			forget(pred, t)
+			pred.Forget(t)
 		}
 	}
 	return pred
 }
 
-// forget removes what is predicted of a task, which another request of the same batch asked for.
-func forget(s *data.Sample, t string) {
-	switch t {
-	case classification.Name:
-		classification.Set(s, nil)
-	case detection.Name:
-		detection.Set(s, nil)
-		detection.SetUnknown(s, nil)
-	case segmentation.Name:
-		segmentation.Set(s, nil)
-		segmentation.SetConfidence(s, nil)
-	case depth.Name:
-		depth.Set(s, nil)
-	case normals.Name:
-		normals.Set(s, nil)
-	}
-}
-
 // tasks lists what the network knows, in the order in which tasks are always shown.
-func (n *network) tasks() []string {
-	return slices.DeleteFunc(slices.Clone(data.Tasks()), func(t string) bool { return !n.knows.Has(t) })
-}
+func (n *network) tasks() []string { return n.knows.Tasks() }
 
 // A Prediction is the JSON that must predict writes too.
 type Prediction = predictions.Prediction

@@ -30,6 +30,7 @@ import (
 	"must/checkpoint"
 	"must/data"
 	"must/data/scenes"
+	"must/label"
 	"must/label/export"
 	backbone "must/model"
 	"must/predictions"
@@ -112,6 +113,18 @@ func pictures(t *testing.T, model string, n int) (files []string, want []map[str
 		want = append(want, readJSON(t, filepath.Join(out, strings.TrimSuffix(name, filepath.Ext(name))+".json")))
 	}
 	return files, want
+}
+
+func predict(t *testing.T, model string, images data.Dataset, out string) {
+	t.Helper()
+	net, err := teacher.Open(model, data.Labels{}, teacher.Engine{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer teacher.Free([]label.Teacher{net})
+	if _, err := predictions.Predict(t.Context(), net, images, out, threshold, nil); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func readJSON(t *testing.T, path string) (v map[string]any) {
@@ -743,18 +756,5 @@ func TestParseModel(t *testing.T) {
 	}
 	if _, err := ParseModel("a/b=c"); err == nil {
 		t.Error("a name with a slash is taken")
-	}
-}
-
-// predict writes what a network sees, as must predict does.
-func predict(t *testing.T, model string, images data.Dataset, out string) {
-	t.Helper()
-	net, err := teacher.Open(model, images.Labels())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer torch.Do(net.Net.Free)
-	if _, err := predictions.Predict(t.Context(), net, images, out, threshold, nil); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"must/label/export"
 	"must/label/shards"
 	"must/recipe"
+	"must/review"
 	"must/stage"
 	"must/task/classification"
 	"must/task/depth"
@@ -24,8 +25,14 @@ import (
 	"must/teacher"
 )
 
+type labelVerbs struct {
+	Run    labelCmd       `cmd:"" default:"withargs" help:"Label images with trained networks."`
+	Import labelImportCmd `cmd:"" help:"Read labels that came back from Label Studio, CVAT or a COCO tool in place of pseudo labels."`
+}
+
 type labelCmd struct {
 	source
+	engine
 	Split     string             `help:"Part of the data to label; default: all of a folder, train of other formats." placeholder:"NAME"`
 	Teacher   []string           `help:"Checkpoint, or .teacher.yaml that declares an ONNX model (docs/onnx.md); it labels (repeatable)." type:"existingfile" required:"" placeholder:"FILE"`
 	Out       string             `help:"Folder of the labels; labelling that is under way there goes on." required:"" placeholder:"DIR"`
@@ -77,7 +84,7 @@ func (c *labelCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	teachers, err := teacher.OpenAll(c.Teacher, ds.Labels())
+	teachers, err := teacher.OpenAll(c.Teacher, ds.Labels(), c.of(a))
 	if err != nil {
 		return err
 	}
@@ -170,6 +177,33 @@ func (c *labelCmd) export(a *app) error {
 			return fmt.Errorf("export %s: %w", format, err)
 		}
 		a.printf("%-8s %s\n", format+":", path)
+	}
+	return nil
+}
+
+type labelImportCmd struct {
+	Labels string `arg:"" help:"Folder of pseudo labels." type:"existingdir"`
+	File   string `arg:"" help:"What the tool exported: Label Studio's JSON, CVAT's XML for images, COCO's instances." type:"existingfile"`
+	From   string `help:"The tool: labelstudio, cvat or coco." enum:"labelstudio,cvat,coco" required:"" placeholder:"TOOL"`
+}
+
+func (c *labelImportCmd) Run(a *app) error {
+	r, err := shards.OpenReview(c.Labels)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	n, err := review.Import(r, c.From, c.File)
+	if err != nil {
+		return err
+	}
+	a.printf("%d images have other labels now, %d came back as they were and are kept", n.Replaced, n.Kept)
+	if n.Decided > 0 {
+		a.printf(", %d were kept already", n.Decided)
+	}
+	a.printf("; see %s\n", shards.DecisionsPath(c.Labels))
+	if k := len(n.Unknown); k > 0 {
+		a.printf("%d images of the file are not in the set, such as %s\n", k, n.Unknown[0])
 	}
 	return nil
 }

@@ -29,23 +29,24 @@ type cli struct {
 	Threads int    `help:"CPU threads; 0: one per core." placeholder:"N"`
 	Quiet   bool   `help:"Show no progress." short:"q"`
 
-	Demo    demoCmd    `cmd:"" help:"Run the whole method in small, on rendered images."`
-	Run     runCmd     `cmd:"" help:"Run a recipe: its stages that are not done yet."`
-	Train   trainCmd   `cmd:"" help:"Train a network on one data set, without a recipe."`
-	Label   labelCmd   `cmd:"" help:"Label images with trained networks."`
-	Eval    evalCmd    `cmd:"" help:"Score a network on a data set, or a COCO results file."`
-	Predict predictCmd `cmd:"" help:"Show what a network sees in images."`
-	Serve   serveCmd   `cmd:"" help:"Answer over HTTP what networks see in images."`
-	Probe   probeCmd   `cmd:"" help:"Tell what the features of a network are worth on a data set."`
-	Import  importCmd  `cmd:"" help:"Make a checkpoint of a network of torchvision's or timm's."`
-	Export  exportCmd  `cmd:"" help:"Write a network for other programs: as an ONNX model, proven equal."`
-	Report  reportCmd  `cmd:"" help:"Write the report of a run again."`
-	Data    dataCmd    `cmd:"" help:"Look at data sets."`
-	Recipes recipesCmd `cmd:"" help:"List the recipes inside the program."`
-	Recipe  recipeCmd  `cmd:"" help:"Show a recipe inside the program."`
-	Doctor  doctorCmd  `cmd:"" help:"Tell whether this machine can train, and what mends it."`
-	Version versionCmd `cmd:"" help:"Print the version."`
-	Job     jobCmd     `cmd:"" hidden:"" help:"Do a share of a run for another process."`
+	Demo    demoCmd     `cmd:"" help:"Run the whole method in small, on rendered images."`
+	Run     runCmd      `cmd:"" help:"Run a recipe: its stages that are not done yet."`
+	Train   trainCmd    `cmd:"" help:"Train a network on one data set, without a recipe."`
+	Label   labelCmd    `cmd:"" help:"Label images with trained networks."`
+	Eval    evalCmd     `cmd:"" help:"Score a network on a data set, or a COCO results file."`
+	Predict predictCmd  `cmd:"" help:"Show what a network sees in images."`
+	Serve   serveCmd    `cmd:"" help:"Answer over HTTP what networks see in images."`
+	Review  reviewVerbs `cmd:"" help:"Look at pseudo labels and decide about them."`
+	Probe   probeCmd    `cmd:"" help:"Tell what the features of a network are worth on a data set."`
+	Import  importCmd   `cmd:"" help:"Make a checkpoint of a network of torchvision's or timm's."`
+	Export  exportCmd   `cmd:"" help:"Write a network for other programs: as an ONNX model, proven equal."`
+	Report  reportCmd   `cmd:"" help:"Write the report of a run again."`
+	Data    dataCmd     `cmd:"" help:"Look at data sets."`
+	Recipes recipesCmd  `cmd:"" help:"List the recipes inside the program."`
+	Recipe  recipeCmd   `cmd:"" help:"Show a recipe inside the program."`
+	Doctor  doctorCmd   `cmd:"" help:"Tell whether this machine can train, and what mends it."`
+	Version versionCmd  `cmd:"" help:"Print the version."`
+	Job     jobCmd      `cmd:"" hidden:"" help:"Do a share of a run for another process."`
 }
 
 const about = `Multi-task self-training: specialists label images, one student learns everything from them.

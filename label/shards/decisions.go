@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"image"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,6 +154,9 @@ func (ds *Decisions) add(d Decision) {
 
 // Of returns the decisions on a key that stand, in their order.
 func (ds *Decisions) Of(key string) []Decision { return ds.stand[key] }
+
+// Keys lists the images with decisions that stand, in no order.
+func (ds *Decisions) Keys() []string { return slices.Collect(maps.Keys(ds.stand)) }
 
 // Counts says how much was decided.
 type Counts struct {

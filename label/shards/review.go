@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/gofrs/flock"
+
 	"must/data"
 )
 
@@ -20,7 +22,7 @@ type Review struct {
 	*Table // of the labels as they were written
 
 	mu   sync.Mutex
-	lock *lock
+	lock *flock.Flock
 	file *os.File
 	ds   *Decisions
 	made []string // keys of the decisions of this process, in their order, for Undo
@@ -83,7 +85,7 @@ func (r *Review) Close() {
 	if r.file != nil {
 		r.file.Close()
 	}
-	r.lock.release()
+	r.lock.Unlock()
 }
 
 // Decide writes a decision down. It counts, and is on the disk, when Decide returns. N and, but for undo,
@@ -222,9 +224,14 @@ func (r *Review) Sample(i int, tasks ...string) (*data.Sample, error) {
 	return s, nil
 }
 
-// Deleted returns which objects of the list of an image are decided away, and the classes others are
+// Edit applies to a label the deletions and new names.
+func (t *Table) Edit(d Decided, task string, s *data.Sample) error {
+	return d.edit(task, t.index.Tasks[task], s)
+}
+
+// Edits returns which objects of the list of an image are decided away, and the classes others are
 // renamed to.
-func (d Decided) Deleted() (gone map[int]bool, renamed map[int]string) {
+func (d Decided) Edits() (gone map[int]bool, renamed map[int]string) {
 	gone, renamed = map[int]bool{}, map[int]string{}
 	for _, e := range d.edits {
 		switch {

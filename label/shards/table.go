@@ -76,6 +76,14 @@ func (s *Set) Table() (*Table, error) {
 // Size is the size of an image; 0, 0 where it was skipped.
 func (t *Table) Size(i int) image.Point { return image.Pt(int(t.sizes[i][0]), int(t.sizes[i][1])) }
 
+// Dir is the folder of the set.
+func (s *Set) Dir() string { return s.dir }
+
+// Has reports whether an image has a label of a task.
+func (t *Table) Has(i int, task string) bool {
+	return t.offsets[task] != nil && t.offsets[task][i] >= 0
+}
+
 // Shard returns the number of the shard of an image.
 func (t *Table) Shard(i int) int { return i / t.index.ShardSize }
 
@@ -97,10 +105,14 @@ func (t *Table) Member(i int, task string) ([]byte, error) {
 	return b, nil
 }
 
-// Scan calls f with the members of a shard, task by task and in order. It opens every tar once.
-func (t *Table) Scan(shard int, f func(i int, task string, member []byte) error) error {
+// Scan calls f with the members of a shard, task by task and in order, of those tasks of the set that are
+// named. It opens every tar once.
+func (t *Table) Scan(shard int, tasks []string, f func(i int, task string, member []byte) error) error {
 	e := t.index.Shards[shard]
 	for _, task := range t.index.tasks() {
+		if !slices.Contains(tasks, task) {
+			continue
+		}
 		if err := t.scan(e, task, f); err != nil {
 			return err
 		}
