@@ -295,6 +295,9 @@ func (d *dataset) search(split string, images func(file string) []string) error 
 	}
 	keys := imagefile.Keys(pictures)
 	in, byFolder := pairs.InPart(pictures, keys, split)
+	if !byFolder && split != "" {
+		d.notes = append(d.notes, imagefile.ByHash(split))
+	}
 	depths := 0
 	for i, p := range pictures {
 		if !in[i] && !(root != "." && byFolder) {

@@ -68,7 +68,10 @@ func Open(src data.Source) (data.Dataset, error) {
 	if err := d.findLegend(src, of); err != nil {
 		return nil, err
 	}
-	in, _ := pairs.InPart(pictures, keys, src.Split)
+	in, byFolder := pairs.InPart(pictures, keys, src.Split)
+	if !byFolder && src.Split != "" {
+		d.notes = append(d.notes, imagefile.ByHash(src.Split))
+	}
 	var kept []string
 	for i := range pictures {
 		if in[i] {

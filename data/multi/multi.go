@@ -79,7 +79,10 @@ func Open(src data.Source) (data.Dataset, error) {
 
 // pick keeps the images of a part.
 func (d *dataset) pick(part string) {
-	in, _ := pairs.InPart(d.images, d.keys, part)
+	in, byFolder := pairs.InPart(d.images, d.keys, part)
+	if !byFolder && part != "" {
+		d.notes = append(d.notes, imagefile.ByHash(part))
+	}
 	d.images, d.keys = kept(d.images, in), kept(d.keys, in)
 	if d.class != nil {
 		d.class = kept(d.class, in)

@@ -242,6 +242,9 @@ func (d *dataset) pick(split string, named bool) {
 		d.picked = part
 		return
 	}
+	if split != "" {
+		d.notes = append(d.notes, imagefile.ByHash(split))
+	}
 	for i, p := range d.pictures { // without data.yaml, a part that is no folder is told by hash
 		if split == "" || imagefile.InSplit(p.key, split) {
 			d.picked = append(d.picked, int32(i))
