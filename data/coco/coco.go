@@ -211,6 +211,13 @@ func (d *Dataset) Notes() (notes []string) {
 	if d.part != "" {
 		notes = append(notes, imagefile.ByHash(d.part))
 	}
+	seen := map[string]bool{}
+	for _, c := range d.index.categories {
+		if seen[c.name] {
+			notes = append(notes, fmt.Sprintf("several categories are called %q: they are different classes here", c.name))
+		}
+		seen[c.name] = true
+	}
 	return append(notes, d.counts.Notes()...)
 }
 

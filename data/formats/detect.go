@@ -266,7 +266,7 @@ var detectors = []struct {
 		return ""
 	}},
 	{"masks", func(l *sight, src *data.Source) string {
-		pictures, maps := l.split(masks.Rules.IsLabel, func(f string) bool { return path.Ext(f) == ".png" })
+		pictures, maps := l.split(masks.Rules.IsLabel, imagefile.HasExtension)
 		of, _, _ := masks.Rules.Match(pictures, maps, nil)
 		for i, m := range of {
 			if m != "" {

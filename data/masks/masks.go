@@ -55,6 +55,9 @@ func Open(src data.Source) (data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(maps) == 0 && d.lossy != "" {
+		return nil, fmt.Errorf("%s: %s is no map: a JPEG changes the values of pixels; save maps as PNG", src.Path, d.lossy)
+	}
 	of, unclear, single := Rules.Match(pictures, maps, prefer)
 	if src.Images != "" {
 		for i := range of {
@@ -100,6 +103,7 @@ type dataset struct {
 	keys         []string
 	notes        []string
 	counts       frame.Counts
+	lossy        string // a JPEG where a map should be
 }
 
 // alone is the folder that maps get by which images are in another one.
@@ -138,6 +142,8 @@ func (d *dataset) find(src data.Source) (pictures, maps []string, err error) {
 		switch label := Rules.IsLabel(f); {
 		case label && isMap(f) && !isOther(f):
 			maps = append(maps, f)
+		case label && d.lossy == "":
+			d.lossy = f
 		case !label && !isOther(f):
 			pictures = append(pictures, f)
 		}

@@ -331,6 +331,13 @@ func (d *dataset) readClasses(src data.Source) error {
 func parseClasses(content string) ([][2]string, error) {
 	r := csv.NewReader(strings.NewReader(content))
 	r.TrimLeadingSpace, r.FieldsPerRecord = true, -1
+	first, _, _ := strings.Cut(content, "\n")
+	for _, comma := range ";\t" { // as spreadsheets write them
+		if !strings.Contains(first, ",") && strings.ContainsRune(first, comma) {
+			r.Comma, r.TrimLeadingSpace = comma, comma != '\t'
+			break
+		}
+	}
 	rows, err := r.ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("not lines of image,class: %w", err)
@@ -339,8 +346,13 @@ func parseClasses(content string) ([][2]string, error) {
 	image, class := 0, 1
 	for n, row := range rows {
 		if n == 0 {
-			column := func(names ...string) int {
-				return slices.IndexFunc(row, func(s string) bool { return slices.Contains(names, strings.ToLower(strings.TrimSpace(s))) })
+			column := func(names ...string) int { // the first of the names that is there
+				for _, name := range names {
+					if i := slices.IndexFunc(row, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), name) }); i >= 0 {
+						return i
+					}
+				}
+				return -1
 			}
 			i, c := column("image", "file", "filename", "file_name", "path", "name", "id"), column("class", "label", "category")
 			if i >= 0 && c >= 0 {

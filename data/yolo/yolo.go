@@ -118,11 +118,10 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 		return s, err
 	}
 	content, err := text.ReadFileAs(d.path(p.label), d.encoding)
-	var objects []data.Object
-	var unknown []int
-	if err == nil {
-		objects, unknown, err = d.spec.parse(content, len(d.classes), f)
+	if err != nil { // it names the file
+		return nil, &data.SampleError{Key: s.Key, Err: err}
 	}
+	objects, unknown, err := d.spec.parse(content, len(d.classes), f)
 	if err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: d.path(p.label), Err: err}
 	}
