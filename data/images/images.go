@@ -25,7 +25,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	split := src.Split
 	if src.Labels == "" {
 		if split != "" && split != "train" {
-			return nil, fmt.Errorf("%s: a folder of images without labels has no %s part: all of it is the train part", src.Path, split)
+			return nil, data.NoPart(fmt.Errorf("%s: a folder of images without labels has no %s part: all of it is the train part", src.Path, split))
 		}
 		split = ""
 	}

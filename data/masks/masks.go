@@ -82,7 +82,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		}
 	}
 	if len(d.pictures) == 0 {
-		return nil, fmt.Errorf("%s: none of its %d images belongs to the %s part", src.Path, len(pictures), src.Split)
+		return nil, data.NoPart(fmt.Errorf("%s: none of its %d images belongs to the %s part", src.Path, len(pictures), src.Split))
 	}
 	d.maps = kept
 	d.notes = append(d.notes, pairs.Notes(kept, unclear, single, "maps")...)

@@ -72,7 +72,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("%s: no labels in it: want some of %s, %s, %s, %s and %s beside %s", src.Path, classesCSV, boxesDir, masksDir, depthDir, normalsDir, imagesDir)
 	}
 	if d.pick(src.Split); len(d.images) == 0 {
-		return nil, fmt.Errorf("%s: none of the %d images in it belongs to the %q part", d.path(imagesDir), len(files), src.Split)
+		return nil, data.NoPart(fmt.Errorf("%s: none of the %d images in it belongs to the %q part", d.path(imagesDir), len(files), src.Split))
 	}
 	return d, nil
 }
