@@ -83,6 +83,7 @@ func (c *dataShowCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	name := c.name()
 	sheet, err := draw.ContactSheet(data.Spread(ds, c.Images), c.Images, draw.Options{Title: fmt.Sprintf("%s, %s part", name, c.Split)})
 	if err != nil {
