@@ -49,8 +49,7 @@ func (s *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 }
 
 func (s *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
-	tops, argmax := out[confidence]
-	if !argmax {
+	if _, argmax := out[confidence]; !argmax {
 		return s.decodeAll(out, size, preds)
 	}
 	tops, err := out.Take(confidence, len(preds), size, size)
