@@ -148,6 +148,7 @@ type Dataset struct {
 	folder   string // of images
 	frame    string
 	panoptic bool
+	part     string // told by hash; "": all
 	maps     string // of panoptic maps
 	index    *index
 	labels   data.Labels
@@ -208,6 +209,16 @@ func (d *Dataset) Notes() (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: %d", note.what, note.n))
 		}
 	}
+	if d.part != "" {
+		notes = append(notes, imagefile.ByHash(d.part))
+	}
+	seen := map[string]bool{}
+	for _, c := range d.index.categories {
+		if seen[c.name] {
+			notes = append(notes, fmt.Sprintf("several categories are called %q: they are different classes here", c.name))
+		}
+		seen[c.name] = true
+	}
 	return append(notes, d.counts.Notes()...)
 }
 
@@ -219,7 +230,7 @@ func open(file, set string, o Options) (_ *Dataset, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dataset{file: f, frame: o.Frame, panoptic: set == panoptic}
+	d := &Dataset{file: f, frame: o.Frame, panoptic: set == panoptic, part: o.Split}
 	defer func() {
 		if err != nil {
 			f.Close()
