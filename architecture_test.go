@@ -31,7 +31,7 @@ var tiers = [][]string{
 	{"task/"}, // one folder per task
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
-	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "web"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "tracking", "web"},
 	{"native", "yamlfile"},
 }
 

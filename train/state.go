@@ -148,7 +148,10 @@ func (r Record) MarshalJSON() ([]byte, error) {
 }
 
 // A logWriter appends to a log. Every line is written at once, so that a killed run leaves all it did.
-type logWriter struct{ f *os.File }
+type logWriter struct {
+	f       *os.File
+	tracked *tracked // nil: nobody else is told
+}
 
 // openLog opens a log for appending after a step; lines of later steps, which a killed run left
 // behind, are dropped.
@@ -176,10 +179,18 @@ func openLog(path string, step int) (*logWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &logWriter{f}, nil
+	return &logWriter{f: f}, nil
 }
 
-func (l *logWriter) write(r Record) error { return json.NewEncoder(l.f).Encode(r) }
+func (l *logWriter) write(r Record) error {
+	if err := json.NewEncoder(l.f).Encode(r); err != nil {
+		return err
+	}
+	if l.tracked == nil {
+		return nil
+	}
+	return l.tracked.record(r)
+}
 
 // ReadLog reads a log up to its end or to a line that was cut short.
 func ReadLog(path string) ([]Record, error) {
