@@ -45,7 +45,7 @@ func BenchmarkRPNTargets(b *testing.B) {
 			anchors := Anchors(levels, AnchorSizes(levels, 4), AnchorRatios)
 			truth := &Truth{Boxes: randomBoxes(20, float32(side), float32(side)/3, rand.New(rand.NewPCG(1, 1)))}
 			for b.Loop() {
-				DefaultRPN().Targets(anchors, []*Truth{truth}, rand.New(rand.NewPCG(1, 1)))
+				DefaultRPN().Targets(anchors, []*Truth{truth}, random(1))
 			}
 		})
 	}

@@ -165,6 +165,11 @@ func TestNewTruth(t *testing.T) {
 	same(t, "crowds", got.Crowd, []Box{{1, 1, 9, 9}})
 }
 
+// random is the randomness of every image of a batch.
+func random(seed uint64) func(image int) *rand.Rand {
+	return func(image int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(image))) }
+}
+
 func TestSampler(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, g := range loadGolden().Sampler {
@@ -274,7 +279,7 @@ func TestRPNTargets(t *testing.T) {
 	truths := []*Truth{{}, nil, {Boxes: []Box{{8, 8, 24, 24}, {40, 10, 90, 60}}}}
 	r := DefaultRPN()
 	r.Sampler = Sampler{32, 0.5}
-	targets := func(seed uint64) *RPNTargets { return r.Targets(anchors, truths, rand.New(rand.NewPCG(seed, 0))) }
+	targets := func(seed uint64) *RPNTargets { return r.Targets(anchors, truths, random(seed)) }
 	got := targets(1)
 	if len(got.Index) != 64 || len(got.Delta) != got.Positive || got.Positive == 0 {
 		t.Fatalf("%d anchors sampled, %d positive, %d deltas", len(got.Index), got.Positive, len(got.Delta))
@@ -313,7 +318,7 @@ func TestRoITargets(t *testing.T) {
 	}
 	r := DefaultRoIs()
 	r.Sampler = Sampler{10000, 0.5}
-	got := r.Targets(append(proposals, proposals[0]), append(truths, nil), rand.New(rand.NewPCG(1, 1)))
+	got := r.Targets(append(proposals, proposals[0]), append(truths, nil), random(1))
 	near(t, "boxes", Flat(got.Box), g.Box, 0)
 	same(t, "images", got.Image, g.Image)
 	same(t, "classes", got.Class, g.Class)

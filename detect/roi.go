@@ -34,8 +34,9 @@ type RoITargets struct {
 }
 
 // Targets adds the true boxes to the proposals of every image that has a truth, matches and
-// samples them (torchvision select_training_samples). Images without truth get no RoI.
-func (r RoIs) Targets(proposals [][]Box, truths []*Truth, rng *rand.Rand) *RoITargets {
+// samples them (torchvision select_training_samples), each image by randomness of its own. Images without
+// truth get no RoI.
+func (r RoIs) Targets(proposals [][]Box, truths []*Truth, rng func(image int) *rand.Rand) *RoITargets {
 	t := &RoITargets{}
 	var background RoITargets
 	for image, truth := range truths {
@@ -44,7 +45,7 @@ func (r RoIs) Targets(proposals [][]Box, truths []*Truth, rng *rand.Rand) *RoITa
 		}
 		boxes := append(append([]Box(nil), proposals[image]...), truth.Boxes...)
 		match := r.Matcher.Match(boxes, truth)
-		positive, negative := r.Sampler.Sample(match, rng)
+		positive, negative := r.Sampler.Sample(match, rng(image))
 		for _, i := range positive {
 			object := match[i]
 			t.Box = append(t.Box, boxes[i])

@@ -23,9 +23,10 @@ type RPNTargets struct {
 	Delta    []Delta   // of each positive, [Positive, 4]
 }
 
-// Targets matches and samples the anchors of every image that has a truth. It needs labels only,
-// so it can run before and beside the network.
-func (r RPN) Targets(anchors []Box, truths []*Truth, rng *rand.Rand) *RPNTargets {
+// Targets matches and samples the anchors of every image that has a truth, each by randomness of its own, so
+// that what is drawn does not depend on the rest of the batch. It needs labels only, so it can run before and
+// beside the network.
+func (r RPN) Targets(anchors []Box, truths []*Truth, rng func(image int) *rand.Rand) *RPNTargets {
 	t := &RPNTargets{}
 	var background []int64
 	for image, truth := range truths {
@@ -34,7 +35,7 @@ func (r RPN) Targets(anchors []Box, truths []*Truth, rng *rand.Rand) *RPNTargets
 		}
 		first := int64(image * len(anchors))
 		match := r.Matcher.Match(anchors, truth)
-		positive, negative := r.Sampler.Sample(match, rng)
+		positive, negative := r.Sampler.Sample(match, rng(image))
 		for _, a := range positive {
 			t.Index = append(t.Index, first+int64(a))
 			t.Delta = append(t.Delta, RPNCoder.Encode(truth.Boxes[match[a]], anchors[a]))

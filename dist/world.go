@@ -260,6 +260,17 @@ func (w *World) Next(v any) (bool, error) {
 	return true, json.Unmarshal(b, v)
 }
 
+// AllReduce is the group's. MPI waits for others by asking again and again, as fast as it can; so processes of
+// CPUs wait for each other here first, without using the processor that another one may need to catch up.
+func (w *World) AllReduce(p unsafe.Pointer, n int) error {
+	if _, cpu := w.Group.(*mpi); cpu {
+		if err := w.line.barrier(); err != nil {
+			return err
+		}
+	}
+	return w.Group.AllReduce(p, n)
+}
+
 // Barrier waits until all ranks have come to it, without using the processor meanwhile.
 func (w *World) Barrier() error {
 	if w == nil {

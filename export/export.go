@@ -32,6 +32,8 @@ type Options struct {
 	Threads int          // of ONNX Runtime; 0: those of libtorch
 	Program string       // its name and version
 	Origin  Origin
+
+	few bool // images are enough to be proven on
 }
 
 // An Origin tells where the weights come from; it travels in the file.

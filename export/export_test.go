@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"must/checkpoint"
 	"must/data"
 	"must/model"
 	"must/onnx/graph"
@@ -213,7 +214,7 @@ func TestModelPredicts(t *testing.T) {
 				if !slices.Equal(m.Tasks(), tasks) || m.Origin.SHA256 != "abc" || m.View() != n.View() {
 					t.Errorf("%v of %s, %v", m.Tasks(), m.Origin.SHA256, m.View())
 				}
-				images, err := proofImages(nil, 64)
+				images, err := proofImages(nil, 64, leastImages)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -301,4 +302,51 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Free()
+}
+
+// What torchvision's names are given to is read back as torchvision's weights are.
+func TestTorch(t *testing.T) {
+	vit := backbones["vit"]
+	for want, s := range map[string]task.Spec{
+		"torchvision.models.VisionTransformer(image_size=64, patch_size=16, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=96, num_classes=3)": spec(vit, 64, labels(), classification.Name, depth.Name),
+		"torchvision.models.resnet18(num_classes=3)":                  spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), classification.Name),
+		"torchvision.models.resnet18() with fc = torch.nn.Identity()": spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), normals.Name),
+	} {
+		with(t, s, func(n *task.Network) {
+			path := filepath.Join(t.TempDir(), "trunk.pth")
+			build, err := Torch(n, path)
+			if err != nil || build != want {
+				t.Fatalf("%s, %v, want %s", build, err, want)
+			}
+			c, err := checkpoint.ReadPretrained(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			torch.Do(func() {
+				back, err := task.New(s, 2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer back.Free()
+				if s.Model.Backbone == model.BackboneViT {
+					c.Spec.Model.Heads = 3
+				}
+				if _, err := c.Fill(back, checkpoint.Parts{Heads: true}); err != nil {
+					t.Fatal(err)
+				}
+				given, got := n.Set.State(), back.Set.State()
+				for _, p := range n.Set.All() {
+					ours := strings.HasPrefix(p.Name, "backbone.") || strings.HasPrefix(p.Name, "heads.classification.")
+					if ours && p.Name != "backbone.pos_embed" && !slices.Equal(got[p.Name], given[p.Name]) {
+						t.Errorf("%s is another", p.Name)
+					}
+				}
+			})
+		})
+	}
+	with(t, spec(backbones["bit"], 64, labels(), depth.Name), func(n *task.Network) {
+		if _, err := Torch(n, filepath.Join(t.TempDir(), "b.pth")); err == nil || !strings.Contains(err.Error(), "torchvision has no BiT ResNet-v2-18") {
+			t.Error(err)
+		}
+	})
 }

@@ -30,14 +30,16 @@ type Description struct {
 }
 
 // letterbox is the rule by which images get to the input, for people.
-const letterbox = "turn as EXIF says; scale by s = size / longer side, sides rounded half up and at least 1, with Pillow's BILINEAR (antialiased); " +
+const letterbox = "turn as EXIF says; scale by s = size / longer side, sides rounded half up and at least 1, with Pillow's BILINEAR (antialiased), first to the width, then to the height; " +
 	"put into the top left corner of size x size; fill the rest with the colour of fill"
 
 // describe makes the metadata, every value JSON: all in one key for this program, and apart for others.
 func describe(n *task.Network, o Options) (map[string]string, error) {
 	spec := n.Spec
 	spec.Tasks = o.Tasks
-	spec.Labels = n.Labels.Only(o.Tasks...)
+	if len(o.Tasks) < len(n.Spec.Tasks) {
+		spec.Labels = n.Labels.Only(o.Tasks...)
+	}
 	texts := map[string]string{}
 	var err error
 	put := func(key string, v any) {

@@ -27,6 +27,10 @@ type Model struct {
 // Open loads a model that this program exported. Its metadata says all that is needed; a file that does
 // not fit them is an error. The caller frees the model.
 func Open(path string, threads int) (m *Model, err error) {
+	return open(path, ort.Options{Threads: threads})
+}
+
+func open(path string, o ort.Options) (m *Model, err error) {
 	defer func() {
 		if err != nil {
 			if m != nil {
@@ -39,7 +43,7 @@ func Open(path string, threads int) (m *Model, err error) {
 	if m.SHA256, err = weights.Hash(path); err != nil {
 		return nil, err
 	}
-	if m.session, err = ort.Load(path, threads); err != nil {
+	if m.session, err = ort.Load(path, o); err != nil {
 		return nil, err
 	}
 	text, err := m.session.Metadata(metadataKey)
@@ -70,9 +74,14 @@ func Open(path string, threads int) (m *Model, err error) {
 	if in := m.session.Inputs; len(in) != 1 || in[0].Name != task.InputName || !slices.Equal(in[0].Shape, []int64{-1, 3, size, size}) {
 		return m, fmt.Errorf("its input is not %s [N, 3, %d, %d]", task.InputName, size, size)
 	}
-	grey := task.Images{Pix: slices.Repeat([]uint8{128}, 3*m.Spec.Size*m.Spec.Size), N: 1, H: m.Spec.Size, W: m.Spec.Size}
-	_, err = m.See(grey)
-	return m, err
+	return m, m.Try()
+}
+
+// Try runs the model on a grey image.
+func (m *Model) Try() error {
+	size := m.Spec.Size
+	_, err := m.See(task.Images{Pix: slices.Repeat([]uint8{128}, 3*size*size), N: 1, H: size, W: size})
+	return err
 }
 
 // Knows are the labels of the model's tasks.

@@ -25,7 +25,7 @@ meta = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map
 size, image = meta["size"], ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
 (W, H), canvas = image.size, Image.new("RGB", (size, size), tuple(meta["fill"]))
 w, h = (max(1, int(n * (size / max(W, H)) + 0.5)) for n in (W, H))
-canvas.paste(Image.alpha_composite(Image.new("RGBA", (W, H), "white"), image).convert("RGB").resize((w, h), Image.BILINEAR))
+canvas.paste(Image.alpha_composite(Image.new("RGBA", (W, H), "white"), image).convert("RGB").resize((w, H), 2).resize((w, h), 2))  # bilinear, rows first
 x = np.asarray(canvas).transpose(2, 0, 1)[None].astype("B" if "uint8" in session.get_inputs()[0].type else "f")
 o = dict(zip((o.name for o in session.get_outputs()), (o[0] for o in session.run(None, {"images": x}))))
 (xc, xs), (yc, ys) = (((np.arange(n) + 0.5) * k / n - 0.5, (2 * np.arange(n) + 1) * k // (2 * n)) for k, n in ((w, W), (h, H)))

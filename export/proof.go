@@ -82,7 +82,7 @@ func (p *Proof) String() string {
 
 // prove runs a model and the network that it was made of on images, one by one and several at once.
 func prove(ctx context.Context, n *task.Network, path string, o Options) (*Proof, error) {
-	session, err := ort.Load(path, o.Threads)
+	session, err := ort.Load(path, ort.Options{Threads: o.Threads})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,11 @@ func prove(ctx context.Context, n *task.Network, path string, o Options) (*Proof
 	if o.Half {
 		p.Tolerance = halfTolerance
 	}
-	images, err := proofImages(o.Images, n.Size)
+	least := leastImages
+	if o.few {
+		least = proofBatch
+	}
+	images, err := proofImages(o.Images, n.Size, least)
 	if err != nil {
 		return nil, err
 	}
@@ -191,10 +195,10 @@ func runIn(session *ort.Session, images task.Images, names []string) (task.Outpu
 
 // proofImages are those of a set, or rendered ones where that is none, and always a tall, a wide and a
 // tiny one besides.
-func proofImages(set data.Dataset, size int) ([]*image.RGBA, error) {
+func proofImages(set data.Dataset, size, least int) ([]*image.RGBA, error) {
 	var images []*image.RGBA
 	side := min(max(size, scenes.MinSize), scenes.MaxSize)
-	rendered, err := scenes.Open(data.Source{Set: "unlabelled", Split: "val", Size: side, Count: leastImages})
+	rendered, err := scenes.Open(data.Source{Set: "unlabelled", Split: "val", Size: side, Count: least})
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +223,7 @@ func proofImages(set data.Dataset, size int) ([]*image.RGBA, error) {
 			}
 		}
 	}
-	for len(images) < leastImages {
+	for len(images) < least {
 		if err := take(rendered, len(images)); err != nil {
 			return nil, err
 		}

@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -47,6 +49,8 @@ func (b *Batch) Release() {
 // Options says how batches are made.
 type Options struct {
 	Batch   int            // samples in a batch
+	Parts   int            // that Steps cuts every batch into; 0: one
+	Mine    [2]int         // parts from ≤ p < to that Steps yields, one after another; {0, 0}: all
 	Augment augment.Config // its Size is the batch's
 	Train   bool           // augment.Config.Train instead of Eval
 	Views   []View         // of every sample, in place of Augment; with Train
@@ -59,7 +63,8 @@ type Options struct {
 	// batch's Samples are then images only: who has the originals needs no resampled labels.
 	Originals bool
 
-	// Collate makes Batch.Extra, on a worker. rng depends on (Seed, step) only.
+	// Collate makes Batch.Extra, on a worker. rng depends on (Seed, step) only, and is the same for all parts
+	// of a batch.
 	Collate func(samples []*data.Sample, rng *rand.Rand) any
 
 	// Skipped, if set, hears of each broken sample once, from any goroutine, one at a time.
@@ -103,6 +108,15 @@ func New(ds data.Dataset, o Options) (*Loader, error) {
 	if ds.Len() == 0 {
 		return nil, errors.New("loader: the dataset is empty")
 	}
+	if o.Parts == 0 {
+		o.Parts = 1
+	}
+	if o.Mine == [2]int{} {
+		o.Mine[1] = o.Parts
+	}
+	if o.Parts > o.Batch || o.Mine[0] < 0 || o.Mine[0] >= o.Mine[1] || o.Mine[1] > o.Parts {
+		return nil, fmt.Errorf("loader: a batch of %d samples cannot be cut into %d parts, of which %v are to be made", o.Batch, o.Parts, o.Mine)
+	}
 	if o.Workers < 1 {
 		o.Workers = max(1, runtime.GOMAXPROCS(0)-1)
 	}
@@ -116,9 +130,17 @@ func (l *Loader) Skipped() Skipped {
 	return Skipped{l.skipped.Count, append([]error(nil), l.skipped.First...)}
 }
 
+// Broken returns the indices of the broken samples met so far.
+func (l *Loader) Broken() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.broken))
+}
+
 // Steps yields the batches from ≤ step < to of an endless stream over the dataset: batch k holds
 // its positions k·Batch to (k+1)·Batch−1, so that batches are always full and may straddle epochs.
-// A broken sample is replaced by the next good one in the order of its epoch.
+// A broken sample is replaced by the next good one in the order of its epoch. Where batches are cut into
+// Parts it yields those of them that are Mine: whoever makes which, together they are the whole batch.
 //
 // An error ends the stream: ctx's, one of the dataset that is no data.SampleError, or that of a
 // dataset without a single readable sample.
@@ -128,16 +150,25 @@ func (l *Loader) Steps(ctx context.Context, from, to int) iter.Seq2[*Batch, erro
 		var order []int32
 		epoch := -1
 		for step := from; step < to; step++ {
-			j := l.newJob(step, l.o.Batch)
-			for i := range j.draws {
-				at := step*l.o.Batch + i
-				if e := at / n; e != epoch {
-					epoch, order = e, l.order(e)
+			for part := l.o.Mine[0]; part < l.o.Mine[1]; part++ {
+				first, last := part*l.o.Batch/l.o.Parts, (part+1)*l.o.Batch/l.o.Parts
+				var keep [2]int
+				if l.o.Mixup > 0 && l.o.Parts > 1 { // a part's partners may be anywhere in the batch
+					keep = [2]int{first, last}
+					first, last = 0, l.o.Batch
 				}
-				j.draws[i] = draw{epoch: epoch, order: order, at: at % n, replace: true}
-			}
-			if !jobs(j) {
-				return
+				j := l.newJob(step, last-first)
+				j.keep = keep
+				for i := range j.draws {
+					at := step*l.o.Batch + first + i
+					if e := at / n; e != epoch {
+						epoch, order = e, l.order(e)
+					}
+					j.draws[i] = draw{epoch: epoch, order: order, at: at % n, replace: true}
+				}
+				if !jobs(j) {
+					return
+				}
 			}
 		}
 	})
@@ -231,6 +262,7 @@ type job struct {
 	*Batch
 	step    int
 	draws   []draw
+	keep    [2]int // samples of the batch that stay once it is mixed; {0, 0}: all
 	pending atomic.Int32
 	err     atomic.Pointer[error] // some slot's fatal error
 	done    chan struct{}
@@ -352,6 +384,7 @@ func (l *Loader) fill(j *job, i int) {
 		l.compact(j.Batch)
 		if l.o.Mixup > 0 {
 			mixup(j.Batch, l.o.Mixup, l.rng(streamMix, j.step, 0))
+			j.cut(j.keep)
 		}
 		if l.o.Collate != nil && j.N > 0 {
 			j.Extra = l.o.Collate(j.Samples, l.rng(streamCollate, j.step, 0))
@@ -472,6 +505,17 @@ func (l *Loader) compact(b *Batch) {
 	if b.Originals != nil {
 		b.Originals = b.Originals[:n]
 	}
+}
+
+// cut leaves only so many samples of a batch.
+func (b *Batch) cut(keep [2]int) {
+	from, to := keep[0], keep[1]
+	if to == 0 {
+		return
+	}
+	image := 3 * b.Size * b.Size
+	copy(b.Images, b.Images[from*image:to*image])
+	b.N, b.Samples, b.Index, b.Images = to-from, b.Samples[from:to], b.Index[from:to], b.Images[:(to-from)*image]
 }
 
 // Planar copies RGBA pixels into three planes.

@@ -115,6 +115,32 @@ func TestStepsAreAFunctionOfSeedAndStep(t *testing.T) {
 	}
 }
 
+// Parts of batches, by whomever they are made, are together what whole batches are.
+func TestPartsMakeUpTheBatch(t *testing.T) {
+	ds := func() *fake { return &fake{n: 10, bad: map[int]bool{2: true, 3: true, 7: true}} }
+	for _, alpha := range []float64{0, 0.4} {
+		o := Options{Batch: 7, Train: true, Shuffle: true, Seed: 5, Workers: 2, Mixup: alpha, Augment: augment.DefaultConfig()}
+		want := digests(t, newLoader(t, ds(), o), 2, 6)
+		got := make([]digest, len(want))
+		o.Parts = 4
+		for _, mine := range [][2]int{{0, 1}, {1, 3}, {3, 4}} {
+			o.Mine = mine
+			parts := digests(t, newLoader(t, ds(), o), 2, 6)
+			n := mine[1] - mine[0]
+			if len(parts) != n*len(want) {
+				t.Fatalf("%d parts of %d batches, want %d", len(parts), len(want), n*len(want))
+			}
+			for i, p := range parts {
+				d := &got[i/n]
+				d.Index, d.Keys, d.Pix = append(d.Index, p.Index...), append(d.Keys, p.Keys...), d.Pix+p.Pix
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("mixup %v: parts give\n%v, the whole\n%v", alpha, got[0].Index, want[0].Index)
+		}
+	}
+}
+
 func TestStepsVisitEachSampleOncePerEpoch(t *testing.T) {
 	l := newLoader(t, &fake{n: 12}, Options{Batch: 5, Train: true, Shuffle: true, Seed: 1})
 	var order []int

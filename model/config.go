@@ -37,12 +37,20 @@ type Config struct {
 	Heads  int64 `yaml:"heads,omitempty" json:"heads,omitempty"`   // of attention; they divide dim
 	Layers int   `yaml:"layers,omitempty" json:"layers,omitempty"` // blocks
 
+	Norm string `yaml:"norm,omitempty" json:"norm,omitempty"` // of resnet, pyramid and heads: batch (also ""), or group, which is the same whatever the batch and however it is cut up
+
 	Variant Variant `yaml:"variant,omitempty" json:"variant,omitzero"` // what a relative of the plain network has beyond it
 
 	FPN   int64 `yaml:"fpn" json:"fpn"`   // channels of the pyramid
 	Head  int64 `yaml:"head" json:"head"` // channels of the heads' convolutions
 	BoxFC int64 `yaml:"box_fc" json:"box_fc"`
 }
+
+// The norms that models have a choice of.
+const (
+	NormBatch = "batch"
+	NormGroup = "group"
+)
 
 // DefaultConfig is ResNet-50 with the published widths.
 func DefaultConfig() Config { return Config{Depth: 50, Width: 1, FPN: 256, Head: 256, BoxFC: 1024} }
@@ -54,6 +62,9 @@ func (c Config) Check() error {
 	}
 	if err := c.checkVariant(); err != nil {
 		return err
+	}
+	if c.Norm != "" && c.Norm != NormBatch && c.Norm != NormGroup {
+		return fmt.Errorf("model.norm is %q; it must be %s or %s", c.Norm, NormBatch, NormGroup)
 	}
 	return inRange(1, 8192, field{"fpn", c.FPN}, field{"head", c.Head}, field{"box_fc", c.BoxFC})
 }

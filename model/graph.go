@@ -55,8 +55,11 @@ func (c *Conv) graph(g *graph.Graph, x Map, w, b []float32) Map {
 // name is that of another parameter beside the weights.
 func (c *Conv) name(of string) string { return c.w.Name[:len(c.w.Name)-len("weight")] + of }
 
-// normed convolves x, whose batch norm follows.
+// normed convolves x, whose norm follows; a batch norm becomes part of the weights.
 func (c *Conv) normed(g *graph.Graph, x Map, n *Norm) Map {
+	if n.group != nil {
+		return n.group.normed(g, c.graph(g, x, values(c.w), nil))
+	}
 	w, b := n.fold(values(c.w))
 	return c.graph(g, x, w, b)
 }
@@ -113,8 +116,11 @@ func (x Map) resize(g *graph.Graph, h, w int64, how graph.Attrs) Map {
 	return x
 }
 
-// graph normalises x and applies the ReLU. ONNX has group norms from opset 18 on only.
-func (n *GroupNorm) graph(g *graph.Graph, x Map) Map {
+// graph normalises x and applies the ReLU.
+func (n *GroupNorm) graph(g *graph.Graph, x Map) Map { return n.normed(g, x).Relu(g) }
+
+// normed normalises x. ONNX has group norms from opset 18 on only.
+func (n *GroupNorm) normed(g *graph.Graph, x Map) Map {
 	ones := make([]float32, n.groups)
 	for i := range ones {
 		ones[i] = 1
@@ -124,7 +130,7 @@ func (n *GroupNorm) graph(g *graph.Graph, x Map) Map {
 	y = g.Reshape(y, 0, x.C, x.H, x.W)
 	y = g.Op("Mul", nil, y, g.Weight(n.w.Name, values(n.w), x.C, 1, 1))
 	x.V = g.Op("Add", nil, y, g.Weight(n.b.Name, values(n.b), x.C, 1, 1))
-	return x.Relu(g)
+	return x
 }
 
 func (n *LayerNorm) graph(g *graph.Graph, x graph.Value) graph.Value {

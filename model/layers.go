@@ -1,6 +1,7 @@
 package model
 
 import (
+	"math"
 	"strconv"
 
 	"must/torch"
@@ -10,6 +11,10 @@ import (
 type Mode struct {
 	Train bool // batch statistics, and running ones follow
 	BF16  bool // activations in bfloat16; parameters, statistics and losses stay float32
+
+	// Across: the statistics of batch norms are those of all processes' images, by [torch.Tensor.Across]. It is
+	// for the backbone, which every process runs; heads run only where there are labels for them.
+	Across bool
 }
 
 // A Conv is a 2-D convolution, [N, in, H, W] → [N, out, H/stride, W/stride].
@@ -18,6 +23,8 @@ type Conv struct {
 	stride, pad  int64
 	groups       int64
 	standardised bool
+	norm         *Norm            // that follows, which fusing folds in; nil: none
+	fused        *torch.FusedConv // nil, but where [Set.Fuse] made it
 }
 
 // NewConv declares a k×k convolution with "same" padding at stride 1, initialised by init.
@@ -26,6 +33,7 @@ func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
 	if bias {
 		c.b = b.Bias("bias", Constant(0), out)
 	}
+	b.set.convs = append(b.set.convs, c)
 	return c
 }
 
@@ -33,7 +41,9 @@ func NewConv(b Builder, in, out, k, stride int64, bias bool, init Init) *Conv {
 // first of so many groups the first share (ResNeXt).
 func NewGroupedConv(b Builder, in, out, k, stride, groups int64) *Conv {
 	fan := out / groups * k * k
-	return &Conv{w: b.Weight("weight", Kaiming(fan), out, in/groups, k, k), stride: stride, pad: k / 2, groups: groups}
+	c := &Conv{w: b.Weight("weight", Kaiming(fan), out, in/groups, k, k), stride: stride, pad: k / 2, groups: groups}
+	b.set.convs = append(b.set.convs, c)
+	return c
 }
 
 // NewStandardConv declares a convolution without bias whose weights are standardised before use: those
@@ -57,6 +67,9 @@ func (c *Conv) weight(x *torch.Tensor) *torch.Tensor {
 // Forward convolves x. Weights follow the element type of x, so that a bfloat16 input runs the
 // network in bfloat16 while parameters stay float32.
 func (c *Conv) Forward(x *torch.Tensor) *torch.Tensor {
+	if c.fused != nil {
+		return c.fused.Forward(x, nil, false)
+	}
 	if x.DType() == torch.BFloat16 && c.stride > 1 && x.Size(2) == 1 && x.Size(3) == 1 {
 		// oneDNN 3.13 leaves the weights' gradient partly unwritten here (P7 of small images, on CPUs).
 		return c.Forward(x.As(torch.Float)).As(torch.BFloat16)
@@ -82,11 +95,17 @@ func like(p *Param, x *torch.Tensor) *torch.Tensor {
 	return p.T
 }
 
-// A Norm is batch normalisation over [N, C, H, W].
-type Norm struct{ w, b, mean, variance *Param }
+// A Norm is batch normalisation over [N, C, H, W], or where the model has none, group normalisation.
+type Norm struct {
+	w, b, mean, variance *Param
+	group                *GroupNorm // in place of all these
+}
 
-// NewNorm declares a batch norm whose gain starts at the given value.
+// NewNorm declares a norm whose gain starts at the given value: a batch norm but below [Builder.GroupNorms].
 func NewNorm(b Builder, c int64, gain float32) *Norm {
+	if b.groups {
+		return &Norm{group: newGroupNorm(b, c, gain)}
+	}
 	return &Norm{
 		w: b.Bias("weight", Constant(gain), c), b: b.Bias("bias", Constant(0), c),
 		mean: b.Buffer("running_mean", Constant(0), c), variance: b.Buffer("running_var", Constant(1), c),
@@ -95,6 +114,12 @@ func NewNorm(b Builder, c int64, gain float32) *Norm {
 
 // Forward normalises x; in training the running statistics follow by 0.1.
 func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
+	if n.group != nil {
+		return n.group.normalise(x)
+	}
+	if m.Train && m.Across {
+		return n.across(x)
+	}
 	// One value per channel has no variance; the running statistics stand in for it.
 	s := x.Shape()
 	train := m.Train && s[0]*s[2]*s[3] > 1
@@ -102,6 +127,24 @@ func (n *Norm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 }
 
 const normEpsilon = 1e-5
+
+// across is Forward in training with the images of all processes.
+func (n *Norm) across(x *torch.Tensor) *torch.Tensor {
+	s, c := x.Shape(), x.Size(1)
+	wide := x.As(torch.Float)
+	channel := func(v *torch.Tensor) *torch.Tensor { return v.View(1, c, 1, 1) }
+	sums := torch.Cat(0, wide.Sum(0, 2, 3), torch.Full(torch.Float, float64(s[0]*s[2]*s[3]), 1)).Across()
+	count := sums.Narrow(0, c, 1)
+	mean := sums.Narrow(0, 0, c).Div(count)
+	distance := wide.Sub(channel(mean))
+	variance := distance.Mul(distance).Sum(0, 2, 3).Across().Div(count)
+	torch.NoGrad(func() {
+		n.mean.T.Lerp(mean, torch.Scalar(0.1))
+		n.variance.T.Lerp(variance.Mul(count).Div(count.AddScalar(-1).Clamp(1, math.MaxFloat32)), torch.Scalar(0.1))
+	})
+	gain := n.w.T.Div(variance.AddScalar(normEpsilon).Sqrt())
+	return distance.Mul(channel(gain)).Add(channel(n.b.T)).As(x.DType())
+}
 
 // A GroupNorm is group normalisation over [N, C, H, W] (Wu & He 2018) and ReLU.
 type GroupNorm struct {
@@ -111,8 +154,10 @@ type GroupNorm struct {
 
 // NewGroupNorm declares the norm of c channels in 32 groups. Narrow layers have the most groups that
 // divide their channels and hold two of them or more, since one channel of one pixel has no variance.
-func NewGroupNorm(b Builder, c int64) *GroupNorm {
-	n := &GroupNorm{w: b.Bias("weight", Constant(1), c), b: b.Bias("bias", Constant(0), c), groups: min(32, max(1, c/2))}
+func NewGroupNorm(b Builder, c int64) *GroupNorm { return newGroupNorm(b, c, 1) }
+
+func newGroupNorm(b Builder, c int64, gain float32) *GroupNorm {
+	n := &GroupNorm{w: b.Bias("weight", Constant(gain), c), b: b.Bias("bias", Constant(0), c), groups: min(32, max(1, c/2))}
 	for c%n.groups != 0 {
 		n.groups--
 	}
@@ -120,8 +165,10 @@ func NewGroupNorm(b Builder, c int64) *GroupNorm {
 }
 
 // Forward normalises x and applies the ReLU.
-func (n *GroupNorm) Forward(x *torch.Tensor) *torch.Tensor {
-	return x.GroupNorm(n.groups, like(n.w, x), like(n.b, x), 1e-5).ReluInPlace()
+func (n *GroupNorm) Forward(x *torch.Tensor) *torch.Tensor { return n.normalise(x).ReluInPlace() }
+
+func (n *GroupNorm) normalise(x *torch.Tensor) *torch.Tensor {
+	return x.GroupNorm(n.groups, like(n.w, x), like(n.b, x), 1e-5)
 }
 
 // A LayerNorm is layer normalisation (Ba et al. 2016).
@@ -147,7 +194,7 @@ func (n *LayerNorm) Map(x *torch.Tensor) *torch.Tensor {
 	return n.Forward(x.Permute(0, 2, 3, 1)).Permute(0, 3, 1, 2)
 }
 
-// A ConvNorm is convolution, batch norm and ReLU.
+// A ConvNorm is convolution, norm and ReLU.
 type ConvNorm struct {
 	conv *Conv
 	norm *Norm
@@ -155,11 +202,16 @@ type ConvNorm struct {
 
 // NewConvNorm declares a k×k convolution without bias and its norm under "conv" and "norm".
 func NewConvNorm(b Builder, in, out, k, stride int64) *ConvNorm {
-	return &ConvNorm{NewConv(b.In("conv"), in, out, k, stride, false, Kaiming(out*k*k)), NewNorm(b.In("norm"), out, 1)}
+	c := &ConvNorm{NewConv(b.In("conv"), in, out, k, stride, false, Kaiming(out*k*k)), NewNorm(b.In("norm"), out, 1)}
+	c.conv.norm = c.norm
+	return c
 }
 
 // Forward applies the three in turn. Without gradients only the result stays in memory.
 func (c *ConvNorm) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
+	if c.conv.fused != nil {
+		return c.conv.fused.Forward(x, nil, true)
+	}
 	return torch.Scoped(func() *torch.Tensor { return c.norm.Forward(c.conv.Forward(x), m).ReluInPlace() })
 }
 
@@ -185,6 +237,9 @@ func (t Tower) Forward(x *torch.Tensor, m Mode) *torch.Tensor {
 		return x
 	})
 }
+
+// BatchNorm reports whether what one image comes to depends on the others of the batch.
+func (t Tower) BatchNorm() bool { return len(t) > 0 && t[0].norm.group == nil }
 
 // A Linear layer maps [N, in] to [N, out], or [N, L, in] to [N, L, out].
 type Linear struct{ w, b *Param }

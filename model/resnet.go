@@ -57,6 +57,7 @@ func NewResNet(b Builder, c Config) *ResNet {
 	add := func(conv, norm string, in, out, k, stride int64) {
 		r.stem = append(r.stem, NewConv(b.In(conv), in, out, k, stride, false, Kaiming(out*k*k)))
 		r.norms = append(r.norms, NewNorm(b.In(norm), out, 1))
+		r.stem[len(r.stem)-1].norm = r.norms[len(r.norms)-1]
 	}
 	switch c.Stem {
 	case StemSmall:
@@ -91,6 +92,7 @@ func newResidual(b Builder, in, mid, out, stride int64, c Config) *residual {
 		n := fmt.Sprint(len(k.convs) + 1)
 		k.convs = append(k.convs, NewGroupedConv(b.In("conv"+n), i, o, kernel, stride, groups))
 		k.norms = append(k.norms, NewNorm(b.In("bn"+n), o, gain))
+		k.convs[len(k.convs)-1].norm = k.norms[len(k.norms)-1]
 	}
 	// The last norm of a block starts at 0, so that the block starts as the identity (Goyal et al. 2017).
 	if resnets[c.Depth].bottleneck {
@@ -115,6 +117,9 @@ func newResidual(b Builder, in, mid, out, stride int64, c Config) *residual {
 		k.down = NewConv(b.In("downsample.0"), in, out, 1, stride, false, Kaiming(out))
 		k.dnorm = NewNorm(b.In("downsample.1"), out, 1)
 	}
+	if k.down != nil {
+		k.down.norm = k.dnorm
+	}
 	return k
 }
 
@@ -136,6 +141,9 @@ func (s *squeeze) forward(x *torch.Tensor) *torch.Tensor {
 }
 
 func (k *residual) forward(x *torch.Tensor, m Mode) *torch.Tensor {
+	if k.convs[0].fused != nil {
+		return k.forwardFused(x)
+	}
 	return torch.Scoped(func() *torch.Tensor {
 		y := x
 		for i, c := range k.convs {
@@ -157,6 +165,27 @@ func (k *residual) forward(x *torch.Tensor, m Mode) *torch.Tensor {
 	})
 }
 
+// forwardFused is forward where the norms are in the convolutions, and the sum and its ReLU in the last.
+func (k *residual) forwardFused(x *torch.Tensor) *torch.Tensor {
+	return torch.Scoped(func() *torch.Tensor {
+		short := x
+		if k.average > 1 {
+			short = short.AvgPool2D(k.average)
+		}
+		if k.down != nil {
+			short = k.down.fused.Forward(short, nil, false)
+		}
+		last := len(k.convs) - 1
+		for _, c := range k.convs[:last] {
+			x = c.fused.Forward(x, nil, true)
+		}
+		if k.squeeze == nil {
+			return k.convs[last].fused.Forward(x, short, true)
+		}
+		return k.squeeze.forward(k.convs[last].fused.Forward(x, nil, false)).AddInPlace(short).ReluInPlace()
+	})
+}
+
 // Channels returns those of C2 to C5.
 func (r *ResNet) Channels() [4]int64 { return r.channels }
 
@@ -167,7 +196,11 @@ func (r *ResNet) Width() int64 { return r.channels[3] }
 func (r *ResNet) Forward(x *torch.Tensor, m Mode) (c [4]*torch.Tensor, pooled *torch.Tensor) {
 	x = torch.Scoped(func() *torch.Tensor {
 		for i, c := range r.stem {
-			x = r.norms[i].Forward(c.Forward(x), m).ReluInPlace()
+			if c.fused != nil {
+				x = c.fused.Forward(x, nil, true)
+			} else {
+				x = r.norms[i].Forward(c.Forward(x), m).ReluInPlace()
+			}
 		}
 		if r.small {
 			return x

@@ -72,22 +72,33 @@ type Set struct {
 	Decayed int64       // number of leading values in Flat that decay
 
 	names map[string]bool
+	convs []*Conv
 }
 
 // A Builder declares parameters under a common prefix.
 type Builder struct {
 	set    *Set
 	prefix string
+	groups bool // group norms in place of batch norms
 }
 
 // NewSet returns an empty set and the builder of its top level.
 func NewSet() (*Set, Builder) {
 	s := &Set{names: map[string]bool{}}
-	return s, Builder{s, ""}
+	return s, Builder{set: s}
 }
 
 // In returns a builder for a part of the model.
-func (b Builder) In(name string) Builder { return Builder{b.set, b.prefix + name + "."} }
+func (b Builder) In(name string) Builder {
+	b.prefix += name + "."
+	return b
+}
+
+// GroupNorms returns a builder that declares group norms where others declare batch norms.
+func (b Builder) GroupNorms() Builder {
+	b.groups = true
+	return b
+}
 
 func (b Builder) declare(name string, init Init, decay bool, shape []int64) *Param {
 	p := &Param{Name: b.prefix + name, Shape: shape, init: init, decay: decay}
@@ -177,8 +188,32 @@ func allocate(d torch.DType, ps []*Param, grad bool) *torch.Flat {
 	return f
 }
 
+// Fuse prepares the layers for predictions, which is all that they do from then on: batch norms are
+// folded into the convolutions before them, weights are standardised and laid out once, and ReLUs and
+// sums are computed with the convolution before them. What parameters change to later has no effect.
+// Call it in torch.Do.
+func (s *Set) Fuse() {
+	torch.NoGrad(func() {
+		for _, c := range s.convs {
+			torch.Scope(func() {
+				w, b := c.weight(c.w.T), like(c.b, c.w.T)
+				if c.norm != nil {
+					folded, bias := c.norm.fold(values(c.w))
+					w, b = torch.From(folded, c.w.Shape...), torch.From(bias, c.w.Shape[0])
+				}
+				c.fused = torch.NewFusedConv(w, b, c.stride, c.pad, c.groups)
+			})
+		}
+	})
+}
+
 // Free releases all tensors of the set.
 func (s *Set) Free() {
+	for _, c := range s.convs {
+		if c.fused != nil {
+			c.fused.Free()
+		}
+	}
 	s.Flat.Free()
 	s.Stats.Free()
 }

@@ -65,6 +65,12 @@ func (v *ViT) Embed(x *torch.Tensor) *torch.Tensor {
 	})
 }
 
+// Positions returns all position embeddings for a grid of a side, [1, 1 + side², dim], the class token's
+// first.
+func (v *ViT) Positions(side int64) *torch.Tensor {
+	return torch.Cat(1, v.positions.T.Narrow(1, 0, 1), v.positionsAt(side, side))
+}
+
 // positionsAt returns the position embeddings of h×w patches, [1, h·w, dim].
 func (v *ViT) positionsAt(h, w int64) *torch.Tensor {
 	at := v.positions.T.Narrow(1, 1, v.grid*v.grid)

@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+
+	"github.com/gofrs/flock"
 )
 
 // A Wheel is one pinned Python package and the libraries taken out of it.
@@ -231,18 +233,14 @@ func writeSynced(name string, r io.Reader) error {
 
 // lock keeps two fetches from working in one folder. The kernel drops it when the process ends.
 func lock(dir string, out io.Writer) (unlock func(), err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+	l := flock.New(dir, flock.SetFlag(os.O_RDONLY))
+	if held, err := l.TryLock(); err != nil || !held {
 		fmt.Fprintln(out, "Another fetch into this folder is under way; waiting for it.")
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-			f.Close()
+		if err := l.Lock(); err != nil {
 			return nil, fmt.Errorf("lock %s: %w", dir, err)
 		}
 	}
-	return func() { f.Close() }, nil
+	return func() { l.Unlock() }, nil
 }
 
 func megabytes(n int64) float64 { return float64(n) / 1e6 }

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -27,20 +28,21 @@ import (
 
 // A Declaration says what an ONNX model takes and what its outputs mean.
 type Declaration struct {
-	ONNX    string            `yaml:"onnx" json:"-"` // file
-	Task    string            `yaml:"task" json:"task"`
-	Classes Names             `yaml:"classes,omitempty" json:"classes,omitempty"`   // a list, or a file with one a line; absent: those that the model carries
-	Map     map[string]string `yaml:"map,omitempty" json:"map,omitempty"`           // the model's class to the recipe's; "": none of them
-	Units   string            `yaml:"units,omitempty" json:"units,omitempty"`       // of depth: inverse or metric
-	Scale   float64           `yaml:"scale,omitempty" json:"scale,omitempty"`       // of metric depth: metres per unit; 0: 1
-	Size    Size              `yaml:"size,omitempty" json:"size,omitzero"`          // of the input, where the model leaves it open
-	Fit     task.Fit          `yaml:"fit,omitempty" json:"fit,omitempty"`           // letterbox (detection), stretch (other tasks) or keep
-	Every   int               `yaml:"multiple,omitempty" json:"multiple,omitempty"` // fit keep: sides are multiples of it; 0: 32
-	Range   float64           `yaml:"range,omitempty" json:"range,omitempty"`       // what white is before mean and std: 1 or 255; 0: 1, or 255 for a model that takes bytes
-	Mean    []float64         `yaml:"mean,omitempty" json:"mean,omitempty"`         // per channel, subtracted, in that range
-	Std     []float64         `yaml:"std,omitempty" json:"std,omitempty"`           // per channel, divided by, in that range
-	Channel string            `yaml:"channels,omitempty" json:"channels,omitempty"` // RGB or BGR; "": RGB
-	Batch   int               `yaml:"batch,omitempty" json:"batch,omitempty"`       // images at once, where the model leaves it open but cannot do any number
+	ONNX     string            `yaml:"onnx" json:"-"` // file
+	Task     string            `yaml:"task,omitempty" json:"task,omitempty"`
+	Exported bool              `yaml:"exported,omitempty" json:"exported,omitempty"` // written by must export: the model itself says the rest
+	Classes  Names             `yaml:"classes,omitempty" json:"classes,omitempty"`   // a list, or a file with one a line; absent: those that the model carries
+	Map      map[string]string `yaml:"map,omitempty" json:"map,omitempty"`           // the model's class to the recipe's; "": none of them
+	Units    string            `yaml:"units,omitempty" json:"units,omitempty"`       // of depth: inverse or metric
+	Scale    float64           `yaml:"scale,omitempty" json:"scale,omitempty"`       // of metric depth: metres per unit; 0: 1
+	Size     Size              `yaml:"size,omitempty" json:"size,omitzero"`          // of the input, where the model leaves it open
+	Fit      task.Fit          `yaml:"fit,omitempty" json:"fit,omitempty"`           // letterbox (detection), stretch (other tasks) or keep
+	Every    int               `yaml:"multiple,omitempty" json:"multiple,omitempty"` // fit keep: sides are multiples of it; 0: 32
+	Range    float64           `yaml:"range,omitempty" json:"range,omitempty"`       // what white is before mean and std: 1 or 255; 0: 1, or 255 for a model that takes bytes
+	Mean     []float64         `yaml:"mean,omitempty" json:"mean,omitempty"`         // per channel, subtracted, in that range
+	Std      []float64         `yaml:"std,omitempty" json:"std,omitempty"`           // per channel, divided by, in that range
+	Channel  string            `yaml:"channels,omitempty" json:"channels,omitempty"` // RGB or BGR; "": RGB
+	Batch    int               `yaml:"batch,omitempty" json:"batch,omitempty"`       // images at once, where the model leaves it open but cannot do any number
 
 	Inputs  map[string]string `yaml:"inputs,omitempty" json:"inputs,omitempty"`   // by name: image, size (height and width of the input) or ones; needed where there are several
 	Outputs map[string]string `yaml:"outputs,omitempty" json:"outputs,omitempty"` // by what they are, their names; see roles
@@ -194,6 +196,9 @@ func (d *Declaration) roles() (needed []string, optional string) {
 	return []string{d.Task}, ""
 }
 
+// Path is the model's, whose name may be relative to dir.
+func (d *Declaration) Path(dir string) string { return within(dir, d.ONNX) }
+
 // complete checks a declaration as far as it can be without the model, and fills in what it leaves to
 // custom. Files of names are relative to dir.
 func (d *Declaration) complete(dir string) error {
@@ -262,6 +267,12 @@ func (d *Declaration) Check() error {
 	add := func(err ...error) { faults = append(faults, err...) }
 	if d.ONNX == "" {
 		add(errors.New("onnx is missing: it is the file of the model"))
+	}
+	if d.Exported {
+		if !reflect.DeepEqual(*d, Declaration{ONNX: d.ONNX, Exported: true}) {
+			add(errors.New("exported is set: the model itself says the rest; leave the other keys out"))
+		}
+		return errors.Join(faults...)
 	}
 	if err := one("task", d.Task, data.Tasks()...); err != nil {
 		return err

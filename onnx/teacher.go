@@ -50,7 +50,7 @@ func Open(d Declaration, o Options) (t *Teacher, err error) {
 	if t.SHA256, err = t.d.Hash(o.Dir); err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)
 	}
-	if t.session, err = ort.Load(t.path, o.Threads); err != nil {
+	if t.session, err = ort.Load(t.path, ort.Options{Threads: o.Threads}); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -223,7 +223,7 @@ func normalise(x *torch.Tensor) *torch.Tensor {
 
 // losses is the loss of the only task there is.
 func losses(method string, x *torch.Tensor) []task.TaskLoss {
-	return []task.TaskLoss{{Task: method, Parts: []task.Loss{{Name: method, Value: x}}, Total: x}}
+	return []task.TaskLoss{{Task: method, Parts: []task.Loss{{Name: method, Value: x, Count: 1}}, Total: x}}
 }
 
 // uniform draws from ±bound: PyTorch's initialisation of linear layers, with a bound of 1/√in.

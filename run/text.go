@@ -6,8 +6,9 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/dustin/go-humanize"
+
 	"must/data"
-	"must/stage"
 )
 
 // Text is the plan for people.
@@ -74,7 +75,7 @@ func (x StagePlan) does() string {
 func (x SetPlan) text(b *strings.Builder) {
 	var parts, labels []string
 	for _, p := range x.Parts {
-		parts = append(parts, fmt.Sprintf("%s %s", p.Name, stage.Thousands(p.Samples)))
+		parts = append(parts, fmt.Sprintf("%s %s", p.Name, humanize.Comma(int64(p.Samples))))
 	}
 	for _, t := range data.Tasks() {
 		if n := len(x.Labels[t].Classes); n > 0 {
@@ -154,5 +155,5 @@ func duration(seconds float64) string {
 	case seconds < 72*3600:
 		return fmt.Sprintf("%.0f h", seconds/3600)
 	}
-	return fmt.Sprintf("%s days", stage.Thousands(int(math.Round(seconds/86400))))
+	return fmt.Sprintf("%s days", humanize.Comma(int64(math.Round(seconds/86400))))
 }

@@ -79,7 +79,7 @@ func (s *Server) refresh(m *model) {
 		return
 	}
 	m.file = file
-	n, err := open(m.Path)
+	n, err := s.open(m.Path)
 	if err != nil {
 		s.metrics.reloads.WithLabelValues(m.Name, "failed").Inc()
 		s.o.Log("%s: the new %s cannot be served, the old one goes on: %v", m.Name, m.Path, err)

@@ -28,8 +28,8 @@ type network struct {
 }
 
 // open opens a checkpoint, or the model that a .teacher.yaml declares.
-func open(path string) (*network, error) {
-	t, err := teacher.Open(path, data.Labels{})
+func (s *Server) open(path string) (*network, error) {
+	t, err := teacher.Open(path, data.Labels{}, teacher.Engine{Name: s.o.Engine, Log: s.o.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ import (
 // Options say how a server behaves. See Defaults.
 type Options struct {
 	Version   string        // of the program
+	Engine    string        // that runs networks of ours, see [teacher.Engine]
 	MaxBatch  int           // images that a model sees at once
 	MaxWait   time.Duration // that an image waits for others to be seen with
 	Queue     int           // requests that wait or are worked at; more are refused
@@ -71,7 +72,7 @@ func New(ctx context.Context, models []Model, o Options) (*Server, error) {
 			return nil, fmt.Errorf("two models are called %s; name them NAME=FILE", m.Name)
 		}
 		file := stampOf(m.Path)
-		n, err := open(m.Path)
+		n, err := s.open(m.Path)
 		if err != nil {
 			s.Close()
 			return nil, err

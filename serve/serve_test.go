@@ -117,7 +117,7 @@ func pictures(t *testing.T, model string, n int) (files []string, want []map[str
 
 func predict(t *testing.T, model string, images data.Dataset, out string) {
 	t.Helper()
-	net, err := teacher.Open(model, data.Labels{})
+	net, err := teacher.Open(model, data.Labels{}, teacher.Engine{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package stage
 
 import (
-	"fmt"
+	"github.com/dustin/go-humanize"
 
 	"must/checkpoint"
 	"must/pretext"
@@ -47,8 +47,8 @@ func (e *Env) spec(from string) (task.Spec, error) {
 		if err != nil {
 			return task.Spec{}, err
 		}
-		defer t.Free()
-		return task.Spec{Tasks: []string{t.Task()}, Labels: t.Knows()}, nil
+		defer t.Net.Free()
+		return task.Spec{Tasks: t.Tasks, Labels: t.Net.Knows()}, nil
 	}
 	c, err := checkpoint.ReadPretrained(from)
 	if err != nil {
@@ -62,14 +62,5 @@ func count(n int, of string) string {
 	if n != 1 {
 		of += "s"
 	}
-	return Thousands(n) + " " + of
-}
-
-// Thousands writes a number with commas.
-func Thousands(n int) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return humanize.Comma(int64(n)) + " " + of
 }

@@ -10,6 +10,7 @@ import (
 
 	"must/atomicfile"
 	"must/data"
+	"must/export"
 	"must/label"
 	"must/recipe"
 	"must/report"
@@ -23,6 +24,7 @@ type Label struct {
 	Teachers   []string           `yaml:"teachers"` // train stages, files of weights, or external teachers: declared in the recipe or in .teacher.yaml files
 	Thresholds map[string]float64 `yaml:"thresholds,omitempty"`
 	ShardSize  int                `yaml:"shard_size,omitempty"`
+	Engine     string             `yaml:"engine,omitempty"`  // that runs the networks, see export.Engines; labels are the same but for ties
 	Quality    []string           `yaml:"quality,omitempty"` // sets whose val parts tell how good the labels of teachers are that no stage trained; absent: data
 }
 
@@ -34,7 +36,7 @@ func (l *Label) Check(e *Env) error {
 	if l.Thresholds == nil {
 		l.Thresholds = label.DefaultThresholds()
 	}
-	return nil
+	return export.CheckEngine(l.Engine)
 }
 
 // Inputs are the sets, the teachers, and the val parts by which their labels are judged.
@@ -119,7 +121,7 @@ func (l *Label) Cost(e *Env) (w Cost, err error) {
 
 // Run labels: SET/ is a set of shards; quality.json tells how good the labels are.
 func (l *Label) Run(ctx context.Context, w *Work) error {
-	teachers, err := w.teachers(l.Teachers)
+	teachers, err := w.teachers(l.Teachers, l.Engine)
 	if err != nil {
 		return err
 	}

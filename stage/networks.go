@@ -61,14 +61,14 @@ func (e *Env) declaration(name string) (*onnx.Declaration, string, error) {
 }
 
 // external opens an external teacher, its classes mapped to the recipe's. The caller frees it.
-func (e *Env) external(name string) (*onnx.Teacher, error) {
+func (e *Env) external(name string) (label.Teacher, error) {
 	d, dir, err := e.declaration(name)
 	if err != nil {
-		return nil, err
+		return label.Teacher{}, err
 	}
 	classes, err := e.classes(d.Task)
 	if err != nil {
-		return nil, err
+		return label.Teacher{}, err
 	}
 	return teacher.External(name, d, dir, classes)
 }
@@ -79,15 +79,15 @@ func (e *Env) Try(name string) (seconds float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer t.Free()
+	defer t.Net.Free()
 	began := time.Now()
-	err = t.Try()
+	err = teacher.Try(t)
 	return time.Since(began).Seconds(), err
 }
 
 // teachers opens the networks of train stages or checkpoint files, and external teachers. The caller
 // frees them.
-func (e *Env) teachers(from []string) (opened []label.Teacher, err error) {
+func (w *Work) teachers(from []string, engine string) (opened []label.Teacher, err error) {
 	defer func() {
 		if err != nil {
 			teacher.Free(opened)
@@ -95,19 +95,21 @@ func (e *Env) teachers(from []string) (opened []label.Teacher, err error) {
 		}
 	}()
 	for _, name := range from {
-		var t label.Teacher
-		if e.IsExternal(name) {
-			x, err := e.external(name)
-			if err != nil {
-				return opened, err
-			}
-			t = teacher.Label(name, x)
-		} else if t, err = teacher.Checkpoint(e.checkpoint(name)); err != nil {
+		t, err := w.open(name, engine)
+		if err != nil {
 			return opened, err
 		}
 		opened = append(opened, t)
 	}
 	return opened, nil
+}
+
+// open opens the network of a train stage or checkpoint file in an engine, or an external teacher.
+func (w *Work) open(name, engine string) (label.Teacher, error) {
+	if w.IsExternal(name) {
+		return w.external(name)
+	}
+	return teacher.Checkpoint(w.checkpoint(name), teacher.Engine{Name: engine, Log: w.Display.Logf})
 }
 
 // Hash adds up all that the labels of an external teacher depend on: what is declared of it, and its

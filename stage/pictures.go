@@ -39,7 +39,7 @@ const (
 // task without one, what the network says is drawn as it is.
 type viewer struct {
 	name       string
-	net        *task.Network
+	net        task.Predictor
 	thresholds map[string]float64
 }
 
@@ -66,10 +66,10 @@ func pictures(ctx context.Context, dir string, ds data.Dataset, name string, n, 
 				return err
 			}
 			if t, ok := v.thresholds[name]; ok {
-				v.net.Head(name).Pseudo(pred, t)
+				task.RulesOf(name, v.net.Knows()).Pseudo(pred, t)
 			}
 			pred.Image = truth.Image
-			return save(i, v.name, draw.Overlay(pred, v.net.Labels, name, o))
+			return save(i, v.name, draw.Overlay(pred, v.net.Knows(), name, o))
 		})
 		if err != nil {
 			return fmt.Errorf("pictures of %s: %w", name, err)

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 
 	"must/atomicfile"
-	"must/checkpoint"
 	"must/data"
+	"must/export"
 	"must/label"
 	"must/recipe"
 	"must/report"
@@ -22,11 +22,17 @@ import (
 // Score compares the student with each teacher on the test part of the teacher's first set.
 type Score struct {
 	Student  string            `yaml:"student"`
-	Teachers map[string]string `yaml:"teachers"` // by task, the train stage
+	Teachers map[string]string `yaml:"teachers"`         // by task, the train stage
+	Engine   string            `yaml:"engine,omitempty"` // that runs the networks, see export.Engines
 }
 
-// Check looks at the tasks.
-func (s *Score) Check(e *Env) error { return recipe.CheckTasks(recipe.Names(s.Teachers)...) }
+// Check looks at the engine and the tasks.
+func (s *Score) Check(e *Env) error {
+	if err := export.CheckEngine(s.Engine); err != nil {
+		return err
+	}
+	return recipe.CheckTasks(recipe.Names(s.Teachers)...)
+}
 
 // Inputs are the networks and the test parts.
 func (s *Score) Inputs(e *Env) (in Inputs, err error) {
@@ -90,10 +96,11 @@ const scoresFile = "scores.json"
 // Run compares: scores.json, and pictures of what both see in some of the images.
 func (s *Score) Run(ctx context.Context, w *Work) error {
 	display := w.Display.Stage(w.Name)
-	student, _, err := checkpoint.Load(w.checkpoint(s.Student))
+	opened, err := w.open(s.Student, s.Engine)
 	if err != nil {
 		return err
 	}
+	student := opened.Net
 	defer torch.Do(student.Free)
 	thresholds := label.DefaultThresholds()
 	if t, ok := find[*Train](w.Env, s.Student); ok && t.Labels != "" {
@@ -110,10 +117,11 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 		if err != nil {
 			return err
 		}
-		teacher, _, err := checkpoint.Load(w.checkpoint(s.Teachers[name]))
+		opened, err := w.open(s.Teachers[name], s.Engine)
 		if err != nil {
 			return err
 		}
+		teacher := opened.Net
 		c := Comparison{Task: name, Set: set}
 		c.Teacher, err = task.Evaluate(ctx, teacher, ds, task.PredictOptions{Name: name + " of teacher", Display: display})
 		if err == nil {

@@ -48,8 +48,10 @@ func (c *classification) logits(pooled *torch.Tensor) *torch.Tensor {
 func (c *classification) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	t := targets.(*classTargets)
 	want := torch.From(t.probs, int64(len(t.labelled)), c.classes)
-	return []Loss{{"classification", c.logits(rows(f.Pooled(), t.labelled)).CrossEntropy(want, torch.Mean, -100)}}
+	return []Loss{{"classification", c.logits(rows(f.Pooled(), t.labelled)).CrossEntropy(want, torch.Mean, -100), float64(len(t.labelled))}}
 }
+
+func (*classification) Parts() []string { return []string{classificationlabel.Name} }
 
 func (c *classification) Predict(f *model.Features, preds []*data.Sample) {
 	decoded(c.Decode(c.Outputs(f, ExportOptions{}), int(f.Size), preds))

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -96,13 +97,41 @@ func (d *depth) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	want, valid := t.tensors(f.Size)
 	got := d.head.forward(f, t.labelled).Squeeze(1)
 	if d.units == data.Inverse {
-		return []Loss{{"depth", invariantLoss(got, want, valid)}}
+		return invariantLoss(got, want, valid, func(level int64) float64 { return t.every(int(f.Size), int(level)) })
 	}
-	return []Loss{{"depth", got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.count)}}
+	return []Loss{{"depth", got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.count), t.count}}
 }
 
-// invariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image.
-func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
+// edges are the levels at which the gradients of inverse depth are compared, as distances of pixels.
+var edges = []int64{1, 2, 4, 8}
+
+func (d *depth) Parts() []string {
+	names := []string{depthlabel.Name}
+	if d.units == data.Inverse {
+		for _, level := range edges {
+			names = append(names, edgeName(level))
+		}
+	}
+	return names
+}
+
+func edgeName(level int64) string { return fmt.Sprint("edges", level) }
+
+// every counts the valid pixels of every n-th row and column.
+func (t *mapTargets) every(size, n int) (count float64) {
+	for at := 0; at < len(t.valid); at += size * size {
+		for y := 0; y < size; y += n {
+			for x := 0; x < size; x += n {
+				count += float64(t.valid[at+y*size+x])
+			}
+		}
+	}
+	return count
+}
+
+// invariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image. count tells the
+// valid pixels of every so many rows and columns.
+func invariantLoss(got, want, valid *torch.Tensor, count func(level int64) float64) []Loss {
 	sum := func(x *torch.Tensor) *torch.Tensor { return x.Sum(1, 2).Unsqueeze(1).Unsqueeze(2) }
 	n := sum(valid)
 	meanGot, meanWant := sum(got.Mul(valid)).Div(n), sum(want.Mul(valid)).Div(n)
@@ -112,8 +141,12 @@ func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 	// so, near for far. The ratio of the spreads in its place turns it round.
 	scale := torch.Where(both.Lt(torch.Scalar(0)), sum(w.Mul(w)).Div(spread).Sqrt(), both.Div(spread))
 	residual := g.Mul(scale).Sub(w) // 0 where invalid
-	loss := residual.Abs().Sum().Div(valid.Sum())
-	for level := int64(1); level <= 8 && got.Size(1) > level && got.Size(2) > level; level *= 2 {
+	losses := []Loss{{depthlabel.Name, residual.Abs().Sum().Div(valid.Sum()), count(1)}}
+	for _, level := range edges {
+		if got.Size(1) <= level || got.Size(2) <= level {
+			break
+		}
+		var loss *torch.Tensor
 		r, v := every(residual, level), every(valid, level)
 		for dim := 1; dim <= 2; dim++ {
 			n := r.Size(dim) - 1
@@ -122,10 +155,16 @@ func invariantLoss(got, want, valid *torch.Tensor) *torch.Tensor {
 			}
 			valid := v.Narrow(dim, 0, n).Mul(v.Narrow(dim, 1, n))
 			step := r.Narrow(dim, 1, n).Sub(r.Narrow(dim, 0, n)).Abs().Mul(valid)
-			loss = loss.Add(step.Sum().Div(v.Sum().AddScalar(1e-6)).Scale(0.5)) // 0.5 as in MiDaS
+			x := step.Sum().Div(v.Sum().AddScalar(1e-6)).Scale(0.5) // 0.5 as in MiDaS
+			if loss == nil {
+				loss = x
+			} else {
+				loss = loss.Add(x)
+			}
 		}
+		losses = append(losses, Loss{edgeName(level), loss, count(level)})
 	}
-	return loss
+	return losses
 }
 
 // every returns every n-th row and column of [N, H, W].

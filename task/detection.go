@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 
 	"must/data"
@@ -105,13 +106,26 @@ func (d *detection) anchors(size int) []detect.Box {
 type detectionTargets struct {
 	truths  []*detect.Truth // nil: unknown
 	objects [][]data.Object
+	seeds   []uint64 // of what is drawn for each image
 	rpn     *detect.RPNTargets
+}
+
+// What is drawn for an image: anchors that the first stage learns from, and proposals for the second.
+const (
+	drawAnchors = iota
+	drawRoIs
+)
+
+// random returns the randomness of each image.
+func (t *detectionTargets) random(purpose uint64) func(image int) *rand.Rand {
+	return func(image int) *rand.Rand { return rand.New(rand.NewPCG(t.seeds[image], purpose)) }
 }
 
 func (d *detection) Targets(samples []*data.Sample, rng *rand.Rand) any {
 	t := &detectionTargets{}
 	known := false
 	size := 0
+	seed := rng.Uint64()
 	for _, s := range samples {
 		size = s.Image.Rect.Dx()
 		truth := detect.NewTruth(detectionlabel.Of(s), size, size)
@@ -120,12 +134,15 @@ func (d *detection) Targets(samples []*data.Sample, rng *rand.Rand) any {
 		}
 		t.truths = append(t.truths, truth)
 		t.objects = append(t.objects, detectionlabel.Of(s))
+		key := fnv.New64a()
+		key.Write([]byte(s.Key))
+		t.seeds = append(t.seeds, seed^key.Sum64())
 		known = known || detectionlabel.Of(s) != nil
 	}
 	if !known {
 		return nil
 	}
-	t.rpn = detect.DefaultRPN().Targets(d.anchors(size), t.truths, rng)
+	t.rpn = detect.DefaultRPN().Targets(d.anchors(size), t.truths, t.random(drawAnchors))
 	return t
 }
 
@@ -217,35 +234,45 @@ func (d *detection) maskHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box
 	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).Wide()
 }
 
+func (d *detection) Parts() []string {
+	names := []string{"rpn_objectness", "rpn_box", "box_class", "box"}
+	if d.masks {
+		names = append(names, "mask")
+	}
+	return names
+}
+
 // Loss is the sum of torchvision's: objectness and boxes of the RPN, classes and boxes of the second
 // stage, and masks of the positives whose objects have one.
-func (d *detection) Loss(f *model.Features, targets any, rng *rand.Rand) []Loss {
+func (d *detection) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	t := targets.(*detectionTargets)
 	objectness, deltas := d.proposalNet(f)
 	var losses []Loss
 	if n := int64(len(t.rpn.Index)); n > 0 {
 		index := torch.From(t.rpn.Index, n)
 		o := torch.Cat(1, objectness...).Flatten(0, 1).IndexSelect(0, index)
-		losses = append(losses, Loss{"rpn_objectness", o.BCEWithLogits(torch.From(t.rpn.Label, n), torch.Mean)})
+		losses = append(losses, Loss{"rpn_objectness", o.BCEWithLogits(torch.From(t.rpn.Label, n), torch.Mean), float64(n)})
+		var box *torch.Tensor
 		if p := int64(t.rpn.Positive); p > 0 {
 			got := torch.Cat(1, deltas...).Flatten(0, 1).IndexSelect(0, index.Narrow(0, 0, p))
 			want := torch.From(detect.Flat(t.rpn.Delta), p, 4)
-			losses = append(losses, Loss{"rpn_box", got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n))})
+			box = got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n))
 		}
+		losses = append(losses, Loss{"rpn_box", box, float64(n)})
 	}
 
 	rois := detect.DefaultRoIs()
 	rois.Sampler.PerImage = d.config.RoIs
-	r := rois.Targets(d.propose(f, objectness, deltas), t.truths, rng)
+	r := rois.Targets(d.propose(f, objectness, deltas), t.truths, t.random(drawRoIs))
 	n, p := int64(len(r.Box)), int64(r.Positive)
 	if n == 0 {
 		return losses
 	}
 	features := roiFeatures(f)
 	class, delta := d.boxHead(features, f.Mode, r.Box, r.Image)
-	losses = append(losses, Loss{"box_class", class.CrossEntropy(torch.From(r.Class, n), torch.Mean, -100)})
+	losses = append(losses, Loss{"box_class", class.CrossEntropy(torch.From(r.Class, n), torch.Mean, -100), float64(n)})
 	if p == 0 {
-		return losses
+		return append(losses, Loss{"box", nil, float64(n)})
 	}
 	// Of every positive the four outputs of its class.
 	own := make([]int64, p)
@@ -254,17 +281,17 @@ func (d *detection) Loss(f *model.Features, targets any, rng *rand.Rand) []Loss 
 	}
 	got := delta.Narrow(0, 0, p).View(p*int64(d.classes+1), 4).IndexSelect(0, torch.From(own, p))
 	want := torch.From(detect.Flat(r.Delta), p, 4)
-	losses = append(losses, Loss{"box", got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n))})
+	losses = append(losses, Loss{"box", got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n)), float64(n)})
 
 	if d.masks {
 		size := int(f.Size)
 		masked, truth := r.MaskTargets(t.objects, size, size, 2*maskSide)
-		if n := len(masked) / 8 * 8; n > 0 {
+		if n := len(masked) / 8 * 8; n > 0 && d.maskTower.BatchNorm() {
 			// Kernels are compiled per shape; a multiple of 8 keeps the shapes few.
 			masked, truth = masked[:n], truth[:n*4*maskSide*maskSide]
 		}
-		if len(masked) > 0 {
-			losses = append(losses, Loss{"mask", d.maskLoss(features, f.Mode, r, masked, truth)})
+		if n := len(masked); n > 0 {
+			losses = append(losses, Loss{"mask", d.maskLoss(features, f.Mode, r, masked, truth), float64(n)})
 		}
 	}
 	return losses
@@ -278,8 +305,12 @@ func (d *detection) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.R
 		boxes, images = append(boxes, r.Box[row]), append(images, r.Image[row])
 		own = append(own, int64(i*d.classes)+r.Class[row]-1)
 	}
+	// As above; but where no norm sees what fills up, and it is not compared, nothing has to be left out.
+	for i := 0; len(boxes)%8 > 0 && !d.maskTower.BatchNorm(); i++ {
+		boxes, images = append(boxes, boxes[i]), append(images, images[i])
+	}
 	n, side := int64(len(rows)), int64(2*maskSide)
-	got := d.maskHead(features, m, boxes, images).View(n*int64(d.classes), side, side).IndexSelect(0, torch.From(own, n))
+	got := d.maskHead(features, m, boxes, images).View(int64(len(boxes)*d.classes), side, side).IndexSelect(0, torch.From(own, n))
 	return got.BCEWithLogits(torch.From(truth, n, side, side), torch.Mean)
 }
 

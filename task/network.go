@@ -73,6 +73,9 @@ func declare(s Spec, more func(b model.Builder, n *Network)) (*Network, error) {
 		return nil, err
 	}
 	set, b := model.NewSet()
+	if s.Model.Norm == model.NormGroup {
+		b = b.GroupNorms()
+	}
 	n := &Network{Spec: s, Set: set}
 	pyramid := slices.ContainsFunc(s.Tasks, func(t string) bool { return t != classificationlabel.Name })
 	var err error
@@ -221,6 +224,9 @@ func (n *Network) Losses(f *model.Features, targets any, rng *rand.Rand) []TaskL
 		}
 		l := TaskLoss{Task: n.Heads[i].Name(), Parts: n.Heads[i].Loss(f, t, rng)}
 		for _, p := range l.Parts {
+			if p.Value == nil {
+				continue
+			}
 			if l.Total == nil {
 				l.Total = p.Value
 			} else {

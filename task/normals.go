@@ -51,8 +51,10 @@ func (h *normals) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	t := targets.(*mapTargets)
 	want, valid := t.tensors(f.Size, 3)
 	cos := torch.CosineSimilarity(h.head.forward(f, t.labelled), want, 1)
-	return []Loss{{"normals", valid.Sub(cos.Mul(valid)).Sum().Scale(1 / t.count)}}
+	return []Loss{{"normals", valid.Sub(cos.Mul(valid)).Sum().Scale(1 / t.count), t.count}}
 }
+
+func (*normals) Parts() []string { return []string{normalslabel.Name} }
 
 func (h *normals) Predict(f *model.Features, preds []*data.Sample) {
 	decoded(h.Decode(h.Outputs(f, ExportOptions{}), int(f.Size), preds))

@@ -27,6 +27,7 @@ func (*segmentation) Name() string { return segmentationlabel.Name }
 type segmentTargets struct {
 	labelled []int64
 	classes  []int64 // [n, S, S]
+	count    float64 // of those that are known
 }
 
 func (s *segmentation) Targets(samples []*data.Sample, _ *rand.Rand) any {
@@ -35,16 +36,19 @@ func (s *segmentation) Targets(samples []*data.Sample, _ *rand.Rand) any {
 		if segmentationlabel.Of(sample) == nil {
 			continue
 		}
-		start, some := len(t.classes), false
+		start, known := len(t.classes), 0.
 		for _, c := range segmentationlabel.Of(sample).Pix {
 			t.classes = append(t.classes, int64(c))
-			some = some || c != data.Ignore
+			if c != data.Ignore {
+				known++
+			}
 		}
-		if !some { // all unknown is no label
+		if known == 0 { // all unknown is no label
 			t.classes = t.classes[:start]
 			continue
 		}
 		t.labelled = append(t.labelled, int64(i))
+		t.count += known
 	}
 	if t.labelled == nil {
 		return nil
@@ -55,8 +59,10 @@ func (s *segmentation) Targets(samples []*data.Sample, _ *rand.Rand) any {
 func (s *segmentation) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	t := targets.(*segmentTargets)
 	want := torch.From(t.classes, int64(len(t.labelled)), f.Size, f.Size)
-	return []Loss{{"segmentation", s.head.forward(f, t.labelled).CrossEntropy(want, torch.Mean, data.Ignore)}}
+	return []Loss{{"segmentation", s.head.forward(f, t.labelled).CrossEntropy(want, torch.Mean, data.Ignore), t.count}}
 }
+
+func (*segmentation) Parts() []string { return []string{segmentationlabel.Name} }
 
 func (s *segmentation) Predict(f *model.Features, preds []*data.Sample) {
 	decoded(s.Decode(s.Outputs(f, ExportOptions{Argmax: true}), int(f.Size), preds))

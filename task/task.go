@@ -28,8 +28,12 @@ type Task interface {
 	Targets(samples []*data.Sample, rng *rand.Rand) any
 
 	// Loss returns the parts of the task's loss on a batch, each a scalar; their sum is the loss.
-	// Images without a label take no part in it.
+	// Images without a label take no part in it. Only labels and what was drawn for an image by Targets
+	// decide what of it is compared, never the rest of the batch.
 	Loss(f *model.Features, targets any, rng *rand.Rand) []Loss
+
+	// Parts lists the names of all losses that Loss may return.
+	Parts() []string
 
 	// Predict fills the task's fields of one sample per image, in the frame of the network's input.
 	Predict(f *model.Features, preds []*data.Sample)
@@ -42,10 +46,12 @@ type Task interface {
 	Metric(l data.Labels) metric.Metric
 }
 
-// A Loss is a named scalar.
+// A Loss is a part of a task's loss: a mean over what is labelled. Where a batch is computed in several
+// pieces, that of the whole is the mean of theirs by Count.
 type Loss struct {
 	Name  string
-	Value *torch.Tensor
+	Value *torch.Tensor // scalar; nil is 0
+	Count float64       // what Value is the mean over, such as images, pixels or RoIs
 }
 
 // build declares the head of a task under "heads.<name>"; width is that of the feature of an image.

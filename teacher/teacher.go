@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"must/checkpoint"
 	"must/data"
+	"must/export"
 	"must/label"
 	"must/onnx"
 	"must/strict"
@@ -50,54 +50,62 @@ func Parse(b []byte) (*onnx.Declaration, error) {
 
 // External opens a declared model; dir is what its files are relative to. Where classes are given its
 // own are mapped to them. The caller frees it.
-func External(name string, d *onnx.Declaration, dir string, classes []string) (*onnx.Teacher, error) {
+func External(name string, d *onnx.Declaration, dir string, classes []string) (t label.Teacher, err error) {
 	info, err := torch.Describe()
 	if err != nil {
-		return nil, err
+		return t, err
 	}
-	t, err := onnx.Open(*d, onnx.Options{Dir: dir, Threads: info.Threads, Space: classes})
+	if d.Exported {
+		m, err := export.Open(d.Path(dir), info.Threads)
+		if err != nil {
+			return t, fmt.Errorf("teacher %s: %w", name, err)
+		}
+		return label.Teacher{Net: m, Path: name, Hash: m.SHA256, Tasks: m.Tasks()}, nil
+	}
+	m, err := onnx.Open(*d, onnx.Options{Dir: dir, Threads: info.Threads, Space: classes})
 	if err != nil {
-		return nil, fmt.Errorf("teacher %s: %w", name, err)
+		return t, fmt.Errorf("teacher %s: %w", name, err)
 	}
-	return t, nil
+	return label.Teacher{Net: m, Path: name, Hash: m.SHA256, Tasks: []string{m.Task()}}, nil
 }
 
-// Label returns an external teacher as one that labels.
-func Label(name string, t *onnx.Teacher) label.Teacher {
-	return label.Teacher{Net: t, Path: name, Hash: t.SHA256, Tasks: []string{t.Task()}}
+// Try has an external teacher label a grey image.
+func Try(t label.Teacher) error { return t.Net.(interface{ Try() error }).Try() }
+
+// An Engine says by what networks of ours are run: one of [export.Engines], "" for libtorch. Log hears
+// what was chosen.
+type Engine struct {
+	Name string
+	Log  func(format string, args ...any)
 }
 
 // Checkpoint opens a network of ours. The caller frees it in torch.Do.
-func Checkpoint(path string) (label.Teacher, error) {
-	net, c, err := checkpoint.Load(path)
+func Checkpoint(path string, e Engine) (label.Teacher, error) {
+	n, err := export.Run(path, e.Name, e.Log)
 	if err != nil {
 		return label.Teacher{}, err
 	}
-	return label.Teacher{Net: net, Path: path, Hash: c.SHA256, Tasks: net.Tasks}, nil
+	return label.Teacher{Net: n.Predictor, Path: path, Hash: n.SHA256, Tasks: n.Tasks}, nil
 }
 
 // Open opens a checkpoint, or an external teacher from the file that declares it, the latter's classes
 // mapped to those of l, where it has some. The caller frees it in torch.Do.
-func Open(path string, l data.Labels) (label.Teacher, error) {
+func Open(path string, l data.Labels, e Engine) (label.Teacher, error) {
 	if !IsDeclaration(path) {
-		return Checkpoint(path)
+		return Checkpoint(path, e)
 	}
 	d, dir, err := Declaration(path)
 	if err != nil {
 		return label.Teacher{}, err
 	}
-	t, err := External(path, d, dir, l[d.Task].Classes)
-	if err != nil {
-		return label.Teacher{}, err
-	}
-	return Label(path, t), nil
+	return External(path, d, dir, l[d.Task].Classes)
 }
 
 // OpenAll opens several, or none where one of them cannot be.
-func OpenAll(paths []string, l data.Labels) ([]label.Teacher, error) {
+func OpenAll(paths []string, l data.Labels, e Engine) ([]label.Teacher, error) {
 	var teachers []label.Teacher
 	for _, path := range paths {
-		t, err := Open(path, l)
+		t, err := Open(path, l, e)
 		if err != nil {
 			Free(teachers)
 			return nil, err

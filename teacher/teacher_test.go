@@ -27,7 +27,7 @@ func TestExternal(t *testing.T) {
 	if _, err := ort.Find(); err != nil {
 		t.Skip("no ONNX Runtime here: `make onnxruntime` fetches one")
 	}
-	teachers, err := OpenAll([]string{models + "class.teacher.yaml"}, data.Labels{classification.Name: {Classes: []string{"dog", "bee", "ant", "cat"}}})
+	teachers, err := OpenAll([]string{models + "class.teacher.yaml"}, data.Labels{classification.Name: {Classes: []string{"dog", "bee", "ant", "cat"}}}, Engine{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestExternal(t *testing.T) {
 	if got := teachers[0].Net.Knows()[classification.Name].Classes[0]; got != "dog" {
 		t.Errorf("its first class is %s, not the set's", got)
 	}
-	if _, err := OpenAll([]string{models + "gone.teacher.yaml"}, data.Labels{}); err == nil || !strings.Contains(err.Error(), "gone.teacher.yaml") {
+	if _, err := OpenAll([]string{models + "gone.teacher.yaml"}, data.Labels{}, Engine{}); err == nil || !strings.Contains(err.Error(), "gone.teacher.yaml") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -30,7 +31,8 @@ type operator struct {
 
 var operators = map[string]*operator{}
 
-// op looks an operator up by "name" or "name.overload" of the aten namespace.
+// op looks an operator up by "name" or "name.overload" of the aten namespace, or with another before it,
+// as in "mkldnn::name".
 func op(name string) *operator {
 	if o, ok := operators[name]; ok {
 		return o
@@ -42,7 +44,11 @@ func op(name string) *operator {
 			break
 		}
 	}
-	o := &operator{"aten::" + name, cstring("aten::" + base), cstring(variant)}
+	space := "aten::"
+	if strings.Contains(base, "::") {
+		space = ""
+	}
+	o := &operator{space + name, cstring(space + base), cstring(variant)}
 	operators[name] = o
 	return o
 }

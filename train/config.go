@@ -16,7 +16,10 @@ type Config struct {
 	Epochs float64 `yaml:"epochs" json:"epochs"`                     // passes over the data; Images and Steps, where set, win
 	Images int     `yaml:"images,omitempty" json:"images,omitempty"` // seen in all, for budgets that do not depend on the data or the batch
 	Steps  int     `yaml:"steps" json:"steps"`
-	Batch  int     `yaml:"batch" json:"batch"` // images per step
+	Batch  int     `yaml:"batch" json:"batch"` // images per step, of all processes together
+
+	Accumulate int  `yaml:"accumulate,omitempty" json:"accumulate,omitempty"` // pieces that a process computes its part of a batch in, one after another, where memory is short; 0: one
+	SyncNorm   bool `yaml:"sync_norm,omitempty" json:"sync_norm,omitempty"`   // batch norms of the backbone see the images of all processes, not each its own
 
 	Optimizer   string  `yaml:"optimizer" json:"optimizer"`   // sgd, adamw or lars
 	LR          float64 `yaml:"lr" json:"lr"`                 // after warm-up
@@ -67,6 +70,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("train: %v epochs, %d images and %d steps; one of them must be positive", c.Epochs, c.Images, c.Steps)
 	case c.Batch < 1:
 		return fmt.Errorf("train.batch is %d; it must be at least 1", c.Batch)
+	case c.Accumulate < 0 || c.Accumulate > c.Batch:
+		return fmt.Errorf("train.accumulate is %d; it is a number of pieces, at most train.batch, which is %d", c.Accumulate, c.Batch)
 	case !slices.Contains(optimizers, c.Optimizer):
 		return fmt.Errorf("train.optimizer is %q; it must be one of %v", c.Optimizer, optimizers)
 	case c.Schedule != "cosine" && c.Schedule != "step" && c.Schedule != "constant":

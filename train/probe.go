@@ -65,7 +65,7 @@ func Probe(c Config, images int, build func() (*task.Network, Pretext, error)) (
 			views = max(1, len(o.Views))
 		}
 		batch := noises(net.Spec, images*views, rng)
-		t := &trainer{Job: Job{Net: net, Pretext: pretext, Config: c, Dir: dir, Train: none{}}, total: math.MaxInt32, started: time.Now()}
+		t := &trainer{Job: Job{Net: net, Pretext: pretext, Config: c, Dir: dir, Train: none{}}, total: math.MaxInt32, started: time.Now(), stopping: func() bool { return false }}
 		defer t.free()
 		if err := t.begin(); err != nil {
 			return err
@@ -81,7 +81,7 @@ func Probe(c Config, images int, build func() (*task.Network, Pretext, error)) (
 
 		cost.Step, err = fastest(func() error {
 			batch.Extra = net.Targets(batch.Samples, rng)
-			return torch.DoErr(func() error { return t.train(batch) })
+			return torch.DoErr(func() error { return t.train([]*loader.Batch{batch}) })
 		})
 		if err != nil {
 			return err

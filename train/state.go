@@ -39,7 +39,7 @@ func (t *trainer) buffers() map[string]*torch.Tensor {
 // settings identify a run: a state goes on only under the settings it was made with.
 func (t *trainer) settings() string {
 	c := t.Config
-	c.SaveEvery, c.EvalEvery = 0, 0 // change no weight
+	c.SaveEvery, c.EvalEvery, c.Accumulate = 0, 0, 0 // do not change what is computed
 	var pretext any
 	if t.Pretext != nil {
 		pretext = t.Pretext.Settings()
@@ -106,20 +106,35 @@ func (t *trainer) load() error {
 }
 
 // diverged saves the weights and the batch that gave a value that is not finite, and says so.
-func (t *trainer) diverged(b *loader.Batch, what string, rec Record) error {
+// With several processes the one does it whose part of the batch it was.
+func (t *trainer) diverged(pieces []*loader.Batch, what string, rec Record, own *torch.Tensor) error {
+	rank, err := t.culprit(torch.Values[float32](own))
+	if err != nil {
+		return err
+	}
+	if rank != t.World.Number() {
+		t.World.Barrier() // until the one that tells has ended all
+		return fmt.Errorf("the %s is %w in process %d", what, torch.ErrNotFinite, rank)
+	}
 	model, batch := filepath.Join(t.Dir, "diverged.safetensors"), filepath.Join(t.Dir, "diverged-batch.safetensors")
 	if err := checkpoint.Save(model, t.Net, t.Net.Set.State(), t.Info); err != nil {
 		return err
 	}
 	keys, _ := json.Marshal(func() (k []string) {
-		for _, s := range b.Samples {
-			k = append(k, s.Key)
+		for _, b := range pieces {
+			for _, s := range b.Samples {
+				k = append(k, s.Key)
+			}
 		}
 		return k
 	}())
-	shape := []int64{int64(b.N), 3, int64(b.Size), int64(b.Size)}
+	shape, images := []int64{0, 3, int64(pieces[0].Size), int64(pieces[0].Size)}, []uint8(nil)
+	for _, b := range pieces {
+		shape[0] += int64(b.N)
+		images = append(images, b.Images...)
+	}
 	if err := weights.Write(batch, map[string]string{"must.step": strconv.Itoa(t.step), "must.keys": string(keys)},
-		[]weights.Tensor{{Name: "images", DType: "U8", Shape: shape, Data: b.Images}}); err != nil {
+		[]weights.Tensor{{Name: "images", DType: "U8", Shape: shape, Data: images}}); err != nil {
 		return err
 	}
 	return fmt.Errorf("the %s is %w (losses %v); weights are in %s, the batch in %s; a lower lr or clip often helps",
@@ -134,6 +149,7 @@ type Record struct {
 	Loss       map[string]float64 `json:"loss,omitempty"`
 	GradNorm   float64            `json:"grad_norm,omitempty"`
 	Seconds    float64            `json:"seconds,omitempty"`
+	Talked     float64            `json:"talked,omitempty"`     // of the seconds, those in which several processes summed and waited for each other
 	Unlabelled bool               `json:"unlabelled,omitempty"` // no image of the batch had a label
 	Scores     map[string]float64 `json:"scores,omitempty"`
 }
@@ -182,7 +198,11 @@ func openLog(path string, step int) (*logWriter, error) {
 	return &logWriter{f: f}, nil
 }
 
+// write appends a line; nil, the log of a process that is not the first, takes none.
 func (l *logWriter) write(r Record) error {
+	if l == nil {
+		return nil
+	}
 	if err := json.NewEncoder(l.f).Encode(r); err != nil {
 		return err
 	}

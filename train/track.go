@@ -117,6 +117,9 @@ const pictured = 4
 // picture shows TensorBoard what the network sees in the first images of the set that it is scored on. It is
 // a help only: where it cannot be drawn the training goes on.
 func (t *trainer) picture(ctx context.Context) {
+	if t.log == nil { // not the first process
+		return
+	}
 	var tiles []draw.Tile
 	n := min(pictured, t.Val.Len())
 	o := task.PredictOptions{Batch: pictured, To: n, Workers: 1, Skipped: func(error) {}}

@@ -14,6 +14,7 @@ import (
 
 	"must/checkpoint"
 	"must/data"
+	"must/dist"
 	"must/loader"
 	"must/model"
 	"must/progress"
@@ -34,6 +35,7 @@ type Job struct {
 	Info    checkpoint.Training // Batch, LR, Steps and Seed are filled in by Run
 	Dir     string
 	Display *progress.Display
+	World   *dist.World // of the processes that train together, each with a Job alike; nil: this one alone
 }
 
 // A Pretext is a task that needs no labels, for which a network is pretrained; package pretext has
@@ -75,6 +77,10 @@ const (
 // goes on from there.
 var ErrStopped = errors.New("stopped; the same command goes on from here")
 
+// ErrAllStopped is ErrStopped where all processes of a world stopped after the same step, because one of them
+// was asked to.
+var ErrAllStopped = fmt.Errorf("all processes %w", ErrStopped)
+
 // Run trains until the configured number of steps, from the state in the folder if there is one.
 func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if err := j.Config.Check(); err != nil {
@@ -88,12 +94,20 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if c.Mixup > 0 && !slices.Equal(j.Net.Tasks, []string{classification.Name}) {
 		return nil, fmt.Errorf("%s: mixup is %v, but it blends images and classes only, from which nothing else than classification is learned: leave train.mixup out, and train.rule on large sets", j.Name, c.Mixup)
 	}
+	if j.Pretext != nil && (c.Accumulate > 1 || j.World.Count() > 1) {
+		return nil, fmt.Errorf("%s: %s compares the images of a whole batch: it trains in one process, without train.accumulate", j.Name, j.Net.Pretext)
+	}
+	pieces := max(1, c.Accumulate)
+	if n := pieces * j.World.Count(); n > c.Batch {
+		return nil, fmt.Errorf("%s: train.batch is %d, fewer images than %d processes of %d pieces need: raise it, or run fewer processes", j.Name, c.Batch, j.World.Count(), pieces)
+	}
 	if err := os.MkdirAll(j.Dir, 0o777); err != nil {
 		return nil, err
 	}
 	total := c.TotalSteps(j.Train.Len())
 	o := loader.Options{
 		Batch: c.Batch, Augment: c.Augment, Train: true, Shuffle: true, Seed: c.Seed, Workers: c.Workers, Mixup: c.Mixup,
+		Parts: pieces * j.World.Count(), Mine: [2]int{pieces * j.World.Number(), pieces * (j.World.Number() + 1)},
 		Skipped: func(err error) { j.Display.Logf("skipped: %v", err) },
 	}
 	if j.Pretext != nil {
@@ -106,63 +120,99 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 		return nil, err
 	}
 	j.Info.Batch, j.Info.LR, j.Info.Steps, j.Info.Seed = c.Batch, c.LR, total, c.Seed
-	t := &trainer{Job: j, total: total, started: time.Now()}
+	t := &trainer{Job: j, total: total, started: time.Now(), stopping: func() bool { return ctx.Err() != nil }}
 	defer torch.Do(t.free)
 	if err := torch.DoErr(t.begin); err != nil {
 		return nil, fmt.Errorf("%s: %w", j.Name, err)
 	}
-	if t.log, err = openLog(filepath.Join(j.Dir, LogFile), t.step); err != nil {
-		return nil, err
+	if t.World.Leads() {
+		if t.log, err = openLog(filepath.Join(j.Dir, LogFile), t.step); err != nil {
+			return nil, err
+		}
+		defer t.log.f.Close()
+		if t.log.tracked, err = t.track(ctx); err != nil {
+			return nil, err
+		}
+		defer func() { t.log.tracked.close(failed) }()
 	}
-	defer t.log.f.Close()
-	if t.log.tracked, err = t.track(ctx); err != nil {
-		return nil, err
-	}
-	defer func() { t.log.tracked.close(failed) }()
 
 	bar := j.Display.Task(j.Name, int64(total), "steps")
 	defer bar.Done()
 	bar.Set(int64(t.step))
 	saved := time.Now()
-	for b, err := range l.Steps(ctx, t.step, total) {
-		if ctx.Err() != nil {
+	loading, cancel := ctx, context.CancelFunc(func() {})
+	if t.several() { // which stop after the same step, not each when it hears of it
+		loading, cancel = context.WithCancel(context.WithoutCancel(ctx))
+	}
+	defer cancel()
+	var batch []*loader.Batch
+	for b, err := range l.Steps(loading, t.step, total) {
+		if loading.Err() != nil {
+			t.stopped = true
 			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: step %d: %w", j.Name, t.step, err)
 		}
-		if err := torch.DoErr(func() error { return t.train(b) }); err != nil {
+		if batch = append(batch, b); len(batch) < pieces {
+			continue
+		}
+		if err := torch.DoErr(func() error { return t.train(batch) }); err != nil {
 			return nil, fmt.Errorf("%s: step %d: %w", j.Name, t.step, err)
 		}
-		b.Release()
+		for _, b := range batch {
+			b.Release()
+		}
+		batch = batch[:0]
 		bar.Set(int64(t.step))
 		bar.Note(fmt.Sprintf("loss %.3f", t.smooth))
-		if c.SaveEvery > 0 && time.Since(saved) > time.Duration(c.SaveEvery*float64(time.Second)) && t.step < total {
+		if t.stopped {
+			break
+		}
+		if c.SaveEvery > 0 && time.Since(saved) > time.Duration(c.SaveEvery*float64(time.Second)) && t.step < total && t.World.Leads() {
 			if err := torch.DoErr(t.save); err != nil {
 				return nil, err
 			}
 			saved = time.Now()
 		}
 		if e := c.EvalEvery * j.Train.Len() / c.Batch; e > 0 && t.step%e == 0 && t.step < total && j.Val != nil {
-			if _, err := t.score(ctx); err != nil && ctx.Err() == nil {
+			if t.stopped, err = t.lead(ctx, func() error {
+				_, err := t.score(ctx)
+				return err
+			}); err != nil {
 				return nil, err
+			}
+			if t.stopped {
+				break
 			}
 		}
 	}
 
 	r := &Result{Steps: total, Skipped: l.Skipped()}
-	if j.Val != nil && ctx.Err() == nil {
-		if r.Scores, err = t.score(ctx); err != nil && ctx.Err() == nil {
+	broken, err := t.gather(l.Broken())
+	if err != nil {
+		return nil, err
+	}
+	r.Skipped.Count = len(broken)
+	if j.Val != nil && !t.stopped {
+		if t.stopped, err = t.lead(ctx, func() (err error) {
+			r.Scores, err = t.score(ctx)
+			return err
+		}); err != nil {
 			return nil, err
 		}
 	}
-	if ctx.Err() != nil {
-		if err := torch.DoErr(t.save); err != nil {
+	if t.stopped {
+		if _, err := t.lead(context.WithoutCancel(ctx), func() error { return torch.DoErr(t.save) }); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: step %d of %d: %w", j.Name, t.step, total, ErrStopped)
+		stopped := ErrStopped
+		if t.several() {
+			stopped = ErrAllStopped
+		}
+		return nil, fmt.Errorf("%s: step %d of %d: %w", j.Name, t.step, total, stopped)
 	}
-	if err := torch.DoErr(t.finish); err != nil {
+	if _, err := t.lead(context.WithoutCancel(ctx), func() error { return torch.DoErr(t.finish) }); err != nil {
 		return nil, err
 	}
 	r.Seconds = t.seconds + time.Since(t.started).Seconds()
@@ -178,6 +228,10 @@ type trainer struct {
 	started time.Time
 	seconds float64 // spent before a resume
 	smooth  float64 // loss as shown
+
+	stopping func() bool   // whether this process was asked to stop
+	stopped  bool          // whether all stop after this step
+	talked   time.Duration // spent in talking to other processes, in this step
 
 	momentum *torch.Tensor // SGD's, or AdamW's first moment
 	square   *torch.Tensor // AdamW's second moment
@@ -195,7 +249,17 @@ func (t *trainer) begin() error {
 	if t.Config.EMA > 0 {
 		t.average, t.averageS = set.Flat.Data.Detach().Clone().Keep(), set.Stats.Data.Clone().Keep()
 	}
-	return t.load()
+	if t.Config.SyncNorm && t.several() {
+		if err := torch.SumAcross(t.World.AllReduce); err != nil {
+			return fmt.Errorf("train.sync_norm: %w", err)
+		}
+	}
+	if t.World.Leads() {
+		if err := t.load(); err != nil {
+			return err
+		}
+	}
+	return t.share()
 }
 
 func zerosLike(x *torch.Tensor) *torch.Tensor { return torch.Zeros(torch.Float, x.Len()).Keep() }
@@ -206,52 +270,100 @@ func (t *trainer) free() {
 	}
 }
 
-// train takes one step on a batch.
-func (t *trainer) train(b *loader.Batch) (err error) {
-	began := time.Now()
-	set, c := t.Net.Set, t.Config
-	set.Flat.Grad.Fill(0)
-	rec := Record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
-	rng := rand.New(rand.NewPCG(c.Seed, uint64(t.step)+1<<40))
+// A part is a part of a task's loss, by name.
+type part struct{ task, name string }
 
-	var sum *torch.Tensor
-	var names []string
-	var values []*torch.Tensor
-	for _, l := range t.losses(b, model.Mode{Train: true, BF16: c.BF16}, rng) {
-		names, values = append(names, l.Task), append(values, l.Total)
-		if len(l.Parts) > 1 {
-			for _, p := range l.Parts {
-				names, values = append(names, l.Task+"."+p.Name), append(values, p.Value)
-			}
-		}
-		x := l.Total
-		if w, ok := c.Weights[l.Task]; ok {
-			x = x.Scale(w)
-		}
-		if sum == nil {
-			sum = x
-		} else {
-			sum = sum.Add(x)
+// parts lists those of all losses, in the same order in every process.
+func (t *trainer) parts() (parts []part) {
+	if t.Pretext != nil {
+		return []part{{t.Net.Pretext, t.Net.Pretext}}
+	}
+	for _, h := range t.Net.Heads {
+		for _, name := range h.Parts() {
+			parts = append(parts, part{h.Name(), name})
 		}
 	}
-	if sum == nil { // nothing in this batch is labelled
+	return parts
+}
+
+// train takes one step on this process's part of a batch, in pieces. A loss is a mean over what is labelled in
+// the whole batch, whoever computes which of it.
+func (t *trainer) train(pieces []*loader.Batch) (err error) {
+	began := time.Now()
+	t.talked = 0
+	set, c, parts := t.Net.Set, t.Config, t.parts()
+	set.Flat.Grad.Fill(0)
+	rec := Record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
+
+	var only []task.TaskLoss // of the only piece: its graph waits until all is counted
+	if len(pieces) == 1 {
+		only = t.losses(pieces[0])
+	}
+	counts, err := t.count(parts, pieces, only)
+	if err != nil {
+		return err
+	}
+	shown := torch.Zeros(torch.Float, int64(len(parts))) // the parts' losses
+	for _, b := range pieces {
+		torch.Scope(func() {
+			losses := only
+			if losses == nil {
+				losses = t.losses(b)
+			}
+			sum, values := t.weigh(parts, losses, counts)
+			if sum != nil {
+				sum.Backward()
+				torch.NoGrad(func() { shown.Copy(shown.Add(torch.Stack(0, values...))) })
+			}
+		})
+	}
+	if err := torch.AcrossError(); err != nil {
+		return err
+	}
+	own := shown
+	if t.several() {
+		own = shown.Clone()
+	}
+	stop := 0.
+	if t.stopping() {
+		stop = 1
+	}
+	shown = torch.Cat(0, shown, torch.Full(torch.Float, stop, 1))
+	if err := t.sum(shown); err != nil {
+		return err
+	}
+	labelled := slices.ContainsFunc(counts, func(n float64) bool { return n > 0 })
+	if labelled {
+		if err := t.sum(set.Flat.Grad); err != nil {
+			return err
+		}
+		if err := t.meanStatistics(); err != nil {
+			return err
+		}
+	}
+	var read []float32
+	torch.NoGrad(func() { // all numbers by one read, since each waits for the device
+		x := torch.Cat(0, shown, set.Flat.Grad.Norm().View(1))
+		if err = t.copyFirst(x); err == nil { // other processors may round the norm otherwise
+			read = torch.Values[float32](x)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	t.stopped = read[len(parts)] > 0
+	if !labelled { // nothing in this batch is
 		t.step++
 		rec.Unlabelled = true
 		return t.log.write(rec)
 	}
-	sum.Backward()
-	torch.NoGrad(func() { // all numbers by one read, since each waits for the device
-		read := torch.Values[float32](torch.Stack(0, append(values, sum, set.Flat.Grad.Norm())...))
-		for i, name := range names {
-			rec.Loss[name] = float64(read[i])
-		}
-		rec.Total, rec.GradNorm = float64(read[len(names)]), float64(read[len(names)+1])
-	})
+	t.record(&rec, parts, counts, read)
+	rec.GradNorm = float64(read[len(parts)+1])
 	switch {
 	case !finite(rec.Total):
-		return t.diverged(b, "loss", rec)
+		return t.diverged(pieces, "loss", rec, own)
 	case !finite(rec.GradNorm):
-		return t.diverged(b, "gradient", rec)
+		return t.diverged(pieces, "gradient", rec, own)
 	}
 	if c.Clip > 0 && rec.GradNorm > c.Clip {
 		set.Flat.Grad.MulInPlace(torch.Number(c.Clip / rec.GradNorm))
@@ -263,16 +375,129 @@ func (t *trainer) train(b *loader.Batch) (err error) {
 		t.smooth = rec.Total
 	}
 	t.smooth += 0.05 * (rec.Total - t.smooth)
-	rec.Seconds = time.Since(began).Seconds()
+	rec.Seconds, rec.Talked = time.Since(began).Seconds(), t.talked.Seconds()
 	return t.log.write(rec)
 }
 
-// losses runs a batch through the network.
-func (t *trainer) losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []task.TaskLoss {
+// losses runs a piece of a batch through the network.
+func (t *trainer) losses(b *loader.Batch) []task.TaskLoss {
+	m := model.Mode{Train: true, BF16: t.Config.BF16, Across: t.Config.SyncNorm && t.several()}
+	rng := rand.New(rand.NewPCG(t.Config.Seed, uint64(t.step)+1<<40))
 	if t.Pretext != nil {
 		return t.Pretext.Losses(b, m, rng)
 	}
 	return t.Net.Losses(t.Net.Features(b.Images, b.N, m), b.Extra, rng)
+}
+
+// count returns what each part of the losses is a mean over in the whole batch. It may be known only once the
+// network has seen the images, as with a detector's proposals; several pieces are looked at beforehand then.
+func (t *trainer) count(parts []part, pieces []*loader.Batch, only []task.TaskLoss) ([]float64, error) {
+	counts := make([]float32, len(parts))
+	add := func(losses []task.TaskLoss) {
+		for _, l := range losses {
+			for _, p := range l.Parts {
+				counts[slices.Index(parts, part{l.Task, p.Name})] += float32(p.Count)
+			}
+		}
+	}
+	add(only)
+	if only == nil {
+		torch.NoGrad(func() {
+			statistics := t.Net.Set.Stats.Data.Clone()
+			for _, b := range pieces {
+				torch.Scope(func() { add(t.losses(b)) })
+			}
+			t.Net.Set.Stats.Data.Copy(statistics)
+		})
+	}
+	if t.several() {
+		x := torch.From(counts, int64(len(counts)))
+		if err := t.sum(x); err != nil {
+			return nil, err
+		}
+		counts = torch.Values[float32](x)
+	}
+	all := make([]float64, len(counts))
+	for i, n := range counts {
+		all[i] = float64(n)
+	}
+	return all, nil
+}
+
+// weigh returns what a piece adds to the loss of the whole batch, nil for nothing, and what to each of its
+// parts.
+func (t *trainer) weigh(parts []part, losses []task.TaskLoss, counts []float64) (sum *torch.Tensor, values []*torch.Tensor) {
+	values = make([]*torch.Tensor, len(parts))
+	for _, l := range losses {
+		var total *torch.Tensor
+		for _, p := range l.Parts {
+			if p.Value == nil {
+				continue
+			}
+			i := slices.Index(parts, part{l.Task, p.Name})
+			x := p.Value
+			if share := p.Count / counts[i]; share != 1 {
+				x = x.Scale(share)
+			}
+			values[i] = x
+			total = add(total, x)
+		}
+		if w, ok := t.Config.Weights[l.Task]; ok && total != nil {
+			total = total.Scale(w)
+		}
+		if total != nil {
+			sum = add(sum, total)
+		}
+	}
+	for i, v := range values {
+		if v == nil {
+			values[i] = torch.Zeros(torch.Float)
+		}
+	}
+	return sum, values
+}
+
+func add(sum, x *torch.Tensor) *torch.Tensor {
+	if sum == nil {
+		return x
+	}
+	return sum.Add(x)
+}
+
+// record writes down the losses: of every task and, where there are several, of its parts.
+func (t *trainer) record(rec *Record, parts []part, counts []float64, read []float32) {
+	of := map[string]int{}
+	for _, p := range parts {
+		of[p.task]++
+	}
+	for i, p := range parts {
+		if counts[i] == 0 {
+			continue
+		}
+		v := float64(read[i])
+		rec.Loss[p.task] += v
+		if of[p.task] > 1 {
+			rec.Loss[p.task+"."+p.name] = v
+		}
+		if w, ok := t.Config.Weights[p.task]; ok {
+			v *= w
+		}
+		rec.Total += v
+	}
+}
+
+// meanStatistics makes the running statistics of batch norms, which follow each process's part of the batch,
+// the mean of all processes'.
+func (t *trainer) meanStatistics() error {
+	stats := t.Net.Set.Stats.Data
+	if !t.several() || stats.Len() == 0 {
+		return nil
+	}
+	if err := t.sum(stats); err != nil {
+		return err
+	}
+	torch.NoGrad(func() { stats.MulInPlace(torch.Number(1 / float64(t.World.Count()))) })
+	return nil
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

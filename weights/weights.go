@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/x448/float16"
 )
 
 // A Tensor is one named array.
@@ -63,7 +65,7 @@ func Float32s(t Tensor) ([]float32, error) {
 	case "F64":
 		item = func(b []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(b))) }
 	case "F16":
-		item = func(b []byte) float32 { return float16(binary.LittleEndian.Uint16(b)) }
+		item = func(b []byte) float32 { return float16.Frombits(binary.LittleEndian.Uint16(b)).Float32() }
 	case "BF16":
 		item = func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) }
 	default:
@@ -78,18 +80,4 @@ func Float32s(t Tensor) ([]float32, error) {
 		values[i] = item(t.Data[i*size:])
 	}
 	return values, nil
-}
-
-// float16 gives the value of an IEEE 754 half-precision number.
-func float16(h uint16) float32 {
-	sign := uint32(h>>15) << 31
-	exponent := uint32(h >> 10 & 0x1f)
-	fraction := uint32(h & 0x3ff)
-	switch exponent {
-	case 0: // zero or subnormal: fraction × 2⁻²⁴
-		return math.Float32frombits(sign | math.Float32bits(float32(fraction)*0x1p-24))
-	case 0x1f: // infinity or NaN
-		return math.Float32frombits(sign | 0xff<<23 | fraction<<13)
-	}
-	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }

@@ -26,6 +26,7 @@ type evalNetworkCmd struct {
 	source
 	Split string `help:"Part of the data; default test." default:"test" placeholder:"NAME"`
 	Batch int    `help:"Images at once; default 16." placeholder:"N"`
+	engine
 }
 
 func (evalNetworkCmd) Help() string {
@@ -50,7 +51,7 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	opened, err := teacher.Open(c.Checkpoint, ds.Labels())
+	opened, err := teacher.Open(c.Checkpoint, ds.Labels(), c.of(a))
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 type exportCmd struct {
 	Checkpoint string   `arg:"" help:"The network." type:"existingfile"`
 	Out        string   `help:"File to write." required:"" placeholder:"FILE"`
+	To         string   `help:"onnx, or torch: backbone and classifier as a .pth under torchvision's names." enum:"onnx,torch" default:"onnx" placeholder:"FORMAT"`
 	Task       []string `help:"Task of the model (repeatable); default: all of the network's." placeholder:"TASK"`
 	Feature    []string `help:"Feature that the model gives too (repeatable): pooled, c5, p2 to p7, fused." placeholder:"NAME"`
 	Bytes      bool     `help:"The input is bytes; default: float32 in 0 to 255."`
@@ -33,12 +34,13 @@ Examples:
 
     must export student.safetensors --out student.onnx
     must export student.safetensors --out depth.onnx --task depth --bytes --images photos
-    must export student.safetensors --out student.onnx --feature pooled --feature p3`
+    must export student.safetensors --out student.onnx --feature pooled --feature p3
+    must export student.safetensors --out trunk.pth --to torch`
 }
 
 func (c *exportCmd) Run(a *app) error {
-	if !strings.HasSuffix(c.Out, ".onnx") {
-		return fmt.Errorf("--out is %s; the name of an ONNX model ends in .onnx", c.Out)
+	if end := map[string]string{"onnx": ".onnx", "torch": ".pth"}[c.To]; !strings.HasSuffix(c.Out, end) {
+		return fmt.Errorf("--out is %s; with --to %s its name ends in %s", c.Out, c.To, end)
 	}
 	var images data.Dataset
 	if c.Images != nil {
@@ -55,6 +57,14 @@ func (c *exportCmd) Run(a *app) error {
 		return err
 	}
 	defer torch.Do(n.Free)
+	if c.To == "torch" {
+		build, err := export.Torch(n, c.Out)
+		if err != nil {
+			return err
+		}
+		a.printf("written: %s\nfor:     %s\ninput:   RGB in 0 to 255, minus mean %v, by deviation %v\n", c.Out, build, n.Mean, n.Std)
+		return nil
+	}
 	proof, err := export.ONNX(a.ctx, n, c.Out, export.Options{
 		Tasks: c.Task, Features: c.Feature, Argmax: c.Argmax, Raw: c.Raw, Bytes: c.Bytes, Half: c.FP16,
 		Images: images, Program: "must " + recipe.Version, Origin: export.Origin{SHA256: origin.SHA256, Training: origin.Training},
@@ -66,5 +76,12 @@ func (c *exportCmd) Run(a *app) error {
 		return err
 	}
 	a.printf("written: %s\n", c.Out)
-	return nil
+	if c.Raw {
+		return nil // neither could tell its objects
+	}
+	beside, err := export.Beside(c.Out)
+	for _, path := range beside {
+		a.printf("beside:  %s\n", path)
+	}
+	return err
 }

@@ -32,6 +32,7 @@ type labelVerbs struct {
 
 type labelCmd struct {
 	source
+	engine
 	Split     string             `help:"Part of the data to label; default: all of a folder, train of other formats." placeholder:"NAME"`
 	Teacher   []string           `help:"Checkpoint, or .teacher.yaml that declares an ONNX model (docs/onnx.md); it labels (repeatable)." type:"existingfile" required:"" placeholder:"FILE"`
 	Out       string             `help:"Folder of the labels; labelling that is under way there goes on." required:"" placeholder:"DIR"`
@@ -83,7 +84,7 @@ func (c *labelCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	teachers, err := teacher.OpenAll(c.Teacher, ds.Labels())
+	teachers, err := teacher.OpenAll(c.Teacher, ds.Labels(), c.of(a))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ type predictCmd struct {
 	Image      []string `arg:"" help:"Images, or folders of them."`
 	Out        string   `help:"Folder to write to." default:"out/predict" placeholder:"DIR"`
 	Threshold  float64  `help:"Least score of an object; default 0.5." default:"0.5" placeholder:"X"`
+	engine
 }
 
 func (predictCmd) Help() string {
@@ -36,7 +37,7 @@ func (c *predictCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	net, err := teacher.Open(c.Checkpoint, images.Labels())
+	net, err := teacher.Open(c.Checkpoint, images.Labels(), c.of(a))
 	if err != nil {
 		return err
 	}

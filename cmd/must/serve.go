@@ -12,6 +12,7 @@ import (
 )
 
 type serveCmd struct {
+	engine
 	Model     []string      `arg:"" help:"Checkpoints, or .teacher.yaml files: FILE, or NAME=FILE."`
 	Listen    string        `help:"Port, or ADDRESS:PORT; without an address only this machine can call. 0.0.0.0:8000 lets everybody." default:"127.0.0.1:8000" placeholder:"PORT"`
 	Name      []string      `help:"Host name by which others call it (repeatable); numeric addresses and this machine's own name always do, * is any." placeholder:"HOST"`
@@ -62,7 +63,7 @@ func (c *serveCmd) Run(a *app) error {
 		return err
 	}
 	o := serve.Defaults()
-	o.Version, o.Log = recipe.Version, a.display.Logf
+	o.Version, o.Engine, o.Log = recipe.Version, c.Engine, a.display.Logf
 	o.MaxBatch, o.MaxWait, o.Queue, o.Timeout = c.MaxBatch, c.MaxWait, c.Queue, c.Timeout
 	o.MaxBody, o.MaxPixels, o.Threshold = c.MaxBody<<20, c.MaxPixels*1_000_000, c.Threshold
 	o.Files, o.Studio, o.Token = c.Files, c.Studio, os.Getenv("LABEL_STUDIO_API_KEY")

@@ -1,48 +1,34 @@
 package shards
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"github.com/gofrs/flock"
 )
 
-// A lock is a file that one process at a time holds; the kernel frees it when that process ends,
-// however it ends. (flock also excludes two holders in one process; fcntl locks do not.)
-type lock struct{ f *os.File }
-
-// acquire waits for the lock, or returns nil where wait is false and someone else has it.
-func acquire(path string, wait bool) (*lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+// acquire waits for a lock, or returns nil where wait is false and someone else has it. One process at a time
+// holds the file; the kernel frees it when that process ends, however it ends.
+func acquire(path string, wait bool) (*flock.Flock, error) {
+	l := flock.New(path, flock.SetPermissions(0o666))
+	held, err := true, error(nil)
+	if wait {
+		err = l.Lock()
+	} else {
+		held, err = l.TryLock()
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lock %s: %w (does the file system support flock?)", path, err)
 	}
-	how := unix.LOCK_EX
-	if !wait {
-		how |= unix.LOCK_NB
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err == nil {
-		return &lock{f}, nil
-	}
-	f.Close()
-	if !wait && errors.Is(err, unix.EWOULDBLOCK) {
+	if !held {
 		return nil, nil
 	}
-	return nil, fmt.Errorf("lock %s: %w (does the file system support flock?)", path, err)
+	return l, nil
 }
 
-func (l *lock) release() { l.f.Close() }
-
-// retire releases the lock of work that is done for good, and removes its file. Who opened the file
-// before may still get the lock, but then sees that the work is done.
-func (l *lock) retire() {
-	os.Remove(l.f.Name())
-	l.f.Close()
+// retire releases the lock of work that is done for good, and removes its file. Who opened the file before
+// may still get the lock, but then sees that the work is done.
+func retire(l *flock.Flock) {
+	os.Remove(l.Path())
+	l.Unlock()
 }

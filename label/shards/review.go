@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/gofrs/flock"
+
 	"must/data"
 )
 
@@ -20,7 +22,7 @@ type Review struct {
 	*Table // of the labels as they were written
 
 	mu   sync.Mutex
-	lock *lock
+	lock *flock.Flock
 	file *os.File
 	ds   *Decisions
 	made []string // keys of the decisions of this process, in their order, for Undo
@@ -83,7 +85,7 @@ func (r *Review) Close() {
 	if r.file != nil {
 		r.file.Close()
 	}
-	r.lock.release()
+	r.lock.Unlock()
 }
 
 // Decide writes a decision down. It counts, and is on the disk, when Decide returns. N and, but for undo,

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"must/atomicfile"
 	"must/data"
 )
@@ -78,7 +80,7 @@ func NewWriter(dir string, d data.Dataset, p Provenance, o Options) (*Writer, er
 	if err != nil {
 		return nil, err
 	}
-	defer l.release()
+	defer l.Unlock()
 	x, err := readIndex(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -166,7 +168,7 @@ func (w *Writer) claim() (s *Shard, busy bool, err error) {
 		}
 		// Someone may have finished it between the look and the lock.
 		if done, err := w.finished(k); err != nil || done {
-			l.release()
+			l.Unlock()
 			if err != nil {
 				return nil, false, err
 			}
@@ -174,7 +176,7 @@ func (w *Writer) claim() (s *Shard, busy bool, err error) {
 		}
 		s, err := w.newShard(k, l)
 		if err != nil {
-			l.release()
+			l.Unlock()
 			return nil, false, err
 		}
 		return s, false, nil
@@ -188,7 +190,7 @@ func (w *Writer) Finish() error {
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Unlock()
 	x := w.index
 	x.Complete, x.Skipped, x.Shards = true, 0, make([]Entry, 0, x.count())
 	for k := range x.count() {
@@ -238,7 +240,7 @@ type Shard struct {
 
 	w     *Writer
 	k     int
-	lock  *lock // nil: committed or closed
+	lock  *flock.Flock // nil: committed or closed
 	tasks []string
 	files []*tarFile // by position in tasks
 	m     manifest
@@ -262,7 +264,7 @@ func (t *tarFile) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (w *Writer) newShard(k int, l *lock) (*Shard, error) {
+func (w *Writer) newShard(k int, l *flock.Flock) (*Shard, error) {
 	from, to := w.index.bounds(k)
 	s := &Shard{From: from, To: to, w: w, k: k, tasks: w.index.tasks()}
 	s.m = manifest{
@@ -409,7 +411,7 @@ func (s *Shard) Commit() error {
 	s.w.mu.Lock()
 	s.w.done[s.k] = true
 	s.w.mu.Unlock()
-	s.lock.retire()
+	retire(s.lock)
 	s.lock = nil
 	return nil
 }
@@ -419,7 +421,7 @@ func (s *Shard) Commit() error {
 func (s *Shard) Close() {
 	if s.lock != nil {
 		s.abort()
-		s.lock.release()
+		s.lock.Unlock()
 		s.lock = nil
 	}
 }

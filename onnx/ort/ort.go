@@ -1,7 +1,7 @@
 // Package ort runs ONNX models by ONNX Runtime, through its C API, without cgo.
 //
 // The C API is one table of functions, the same from version 1.MinMinor on; later versions only add
-// to its end. Models are computed on the CPU.
+// to its end.
 package ort
 
 import (
@@ -47,6 +47,8 @@ const (
 	sessionGetModelMetadata        = 111
 	modelMetadataLookup            = 116
 	releaseModelMetadata           = 118
+	getAvailableProviders          = 125
+	releaseAvailableProviders      = 126
 	addSessionConfigEntry          = 130
 	functions                      = 131
 )
@@ -54,6 +56,7 @@ const (
 // engine is the library in use.
 var engine struct {
 	library                Library
+	handle                 uintptr
 	api                    [functions]uintptr
 	env, memory, allocator uintptr
 }
@@ -85,6 +88,7 @@ func load(lib Library) error {
 	if err != nil {
 		return err
 	}
+	engine.handle = h
 	base, _, _ := purego.SyscallN(getBase)
 	if base == 0 {
 		return fmt.Errorf("OrtGetApiBase returned nothing")
@@ -112,6 +116,11 @@ func load(lib Library) error {
 //go:uintptrescapes
 func call(function int, args ...uintptr) error {
 	status, _, _ := purego.SyscallN(engine.api[function], args...)
+	return check(status)
+}
+
+// check turns a status into an error and frees it.
+func check(status uintptr) error {
 	if status == 0 {
 		return nil
 	}

@@ -141,7 +141,7 @@ func needRuntime(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	needRuntime(t)
-	s, err := Load("../testdata/detr.onnx", 1)
+	s, err := Load("../testdata/detr.onnx", Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestRun(t *testing.T) {
 	if _, err := s.Run([]Tensor{image, size}, "nothing"); err == nil || !strings.Contains(err.Error(), "nothing") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Load("../testdata/golden.json", 1); err == nil || !strings.Contains(err.Error(), "golden.json") {
+	if _, err := Load("../testdata/golden.json", Options{Threads: 1}); err == nil || !strings.Contains(err.Error(), "golden.json") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/ebitengine/purego"
 	"github.com/x448/float16"
 )
 
@@ -74,9 +75,17 @@ type Session struct {
 	path    string
 }
 
-// Load reads a model. Its operators run on so many threads, which do not spin while they wait: other
-// engines work in between. The caller closes it.
-func Load(path string, threads int) (s *Session, err error) {
+// Options say where a model runs.
+type Options struct {
+	Threads  int  // of the CPU; 0: 1
+	CUDA     bool // on an NVIDIA device, where the library can
+	TensorRT bool // there by TensorRT, which takes minutes to prepare a model
+	Index    int  // of the device
+}
+
+// Load reads a model. On the CPU its operators run on so many threads, which do not spin while they
+// wait: other engines work in between. The caller closes it.
+func Load(path string, o Options) (s *Session, err error) {
 	if _, err := Open(); err != nil {
 		return nil, err
 	}
@@ -92,7 +101,7 @@ func Load(path string, threads int) (s *Session, err error) {
 		return s, err
 	}
 	defer release(releaseSessionOptions, options)
-	if err := call(setIntraOpNumThreads, options, uintptr(max(1, threads))); err != nil {
+	if err := call(setIntraOpNumThreads, options, uintptr(max(1, o.Threads))); err != nil {
 		return s, err
 	}
 	if err := call(setInterOpNumThreads, options, 1); err != nil {
@@ -100,6 +109,9 @@ func Load(path string, threads int) (s *Session, err error) {
 	}
 	key, off := cstring("session.intra_op.allow_spinning"), cstring("0")
 	if err := call(addSessionConfigEntry, options, uintptr(unsafe.Pointer(key)), uintptr(unsafe.Pointer(off))); err != nil {
+		return s, err
+	}
+	if err := o.append(options); err != nil {
 		return s, err
 	}
 	name := cstring(path)
@@ -111,6 +123,55 @@ func Load(path string, threads int) (s *Session, err error) {
 	}
 	s.Outputs, err = s.ports(sessionGetOutputCount, sessionGetOutputName, sessionGetOutputTypeInfo)
 	return s, err
+}
+
+// append adds what computes elsewhere than on the CPU; what it cannot is left to the CPU.
+func (o Options) append(options uintptr) error {
+	names, err := Providers()
+	if err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		wanted       bool
+		name, symbol string
+	}{
+		{o.TensorRT, "TensorrtExecutionProvider", "OrtSessionOptionsAppendExecutionProvider_Tensorrt"},
+		{o.CUDA || o.TensorRT, "CUDAExecutionProvider", "OrtSessionOptionsAppendExecutionProvider_CUDA"},
+	} {
+		switch {
+		case !p.wanted:
+		case slices.Contains(names, p.name):
+			add, err := purego.Dlsym(engine.handle, p.symbol)
+			if err != nil {
+				return err
+			}
+			status, _, _ := purego.SyscallN(add, options, uintptr(o.Index))
+			if err := check(status); err != nil {
+				return err
+			}
+		case o.TensorRT:
+			return fmt.Errorf("%s has no %s; it has %s", engine.library.Path, p.name, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+// Providers lists what the library can compute with, such as CPUExecutionProvider.
+func Providers() ([]string, error) {
+	if _, err := Open(); err != nil {
+		return nil, err
+	}
+	var list uintptr
+	var n int32
+	if err := call(getAvailableProviders, uintptr(unsafe.Pointer(&list)), uintptr(unsafe.Pointer(&n))); err != nil {
+		return nil, err
+	}
+	defer purego.SyscallN(engine.api[releaseAvailableProviders], list, uintptr(n))
+	names := make([]string, n)
+	for i := range names {
+		names[i] = goString(at[uintptr](list + uintptr(i)*unsafe.Sizeof(list)))
+	}
+	return names, nil
 }
 
 // Close frees the model.

@@ -1,0 +1,81 @@
+package torch
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// across is the sum over processes that Across computes, and the first error it ended with.
+var across struct {
+	sum func(p unsafe.Pointer, n int) error
+	err error
+}
+
+// SumAcross makes a function that sums n float32 values at p over all processes, in place, an operator with
+// autograd: Across. It is for the CPU.
+//
+// The stable ABI has no way to tell autograd of a new operator. But an operator's own kernels can be put in the
+// place of those that libtorch has, and its formula then calls them: so Across is mish, which no network here
+// uses, whose backward is an operator by itself.
+func SumAcross(sum func(p unsafe.Pointer, n int) error) error {
+	inDo("SumAcross")
+	if across.sum != nil {
+		across.sum = sum
+		return nil
+	}
+	if engine.device.CUDA {
+		return fmt.Errorf("sums across processes within a network are for the CPU; the device is %v", engine.device)
+	}
+	initLibrary, err := purego.Dlsym(purego.RTLD_DEFAULT, "aoti_torch_library_init_impl")
+	if err != nil {
+		return err
+	}
+	implement, err := purego.Dlsym(purego.RTLD_DEFAULT, "torch_library_impl")
+	if err != nil {
+		return err
+	}
+	space, key, file := cstring("aten"), cstring("CPU"), cstring("across.go")
+	r, _, _ := purego.SyscallN(initLibrary, uintptr(unsafe.Pointer(&space[0])), uintptr(unsafe.Pointer(&key[0])), uintptr(unsafe.Pointer(&file[0])), 0, uintptr(unsafe.Pointer(&out[0])))
+	check(r, "library_init_impl")
+	library := out[0]
+	kernel := purego.NewCallback(sumKernel)
+	for _, name := range []string{"mish", "mish_backward"} { // of the value, and of its gradient
+		n := cstring(name)
+		r, _, _ := purego.SyscallN(implement, library, uintptr(unsafe.Pointer(&n[0])), kernel, abi)
+		check(r, "library_impl", name)
+	}
+	across.sum = sum
+	return nil
+}
+
+// sumKernel is called by libtorch, on the engine's thread: the arguments are on the stack and belong to the
+// kernel, the first is what is to be summed. The result takes its place.
+func sumKernel(stack *uint64, arguments, _ uintptr) {
+	args := unsafe.Slice(stack, arguments)
+	scope(func() {
+		for i, a := range args {
+			x := wrap(uintptr(a))
+			if i > 0 {
+				continue
+			}
+			x = x.Contiguous().Clone()
+			if err := across.sum(x.Pointer(), int(x.Len())); err != nil && across.err == nil {
+				across.err = err
+			}
+			args[0] = handle(x)
+		}
+	})
+}
+
+// Across returns the sums of t's elements, float32, over all processes, by the function that was given to
+// SumAcross; the gradient is summed alike. All processes call it in the same order.
+func (t *Tensor) Across() *Tensor { return call1("mish", t) }
+
+// AcrossError returns the first error that Across met since it was asked last.
+func AcrossError() error {
+	err := across.err
+	across.err = nil
+	return err
+}
