@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -52,8 +53,8 @@ func EvalCOCO(truth, results string, opt COCOOptions) (*COCOResult, error) {
 	e := cocoFiles{masks: opt.Masks}
 	var errs [2]error
 	var wg sync.WaitGroup
-	wg.Go(func() { e.truth, errs[0] = loadCOCO(truth, opt.Masks, (*cocoReader).truth) })
-	wg.Go(func() { e.results, errs[1] = loadCOCO(results, opt.Masks, (*cocoReader).results) })
+	wg.Go(func() { e.truth, errs[0] = loadCOCO(truth, opt.Masks, readCOCOTruth) })
+	wg.Go(func() { e.results, errs[1] = loadCOCO(results, opt.Masks, readCOCOResults) })
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
@@ -69,13 +70,13 @@ func EvalCOCO(truth, results string, opt COCOOptions) (*COCOResult, error) {
 	return r, nil
 }
 
-func loadCOCO[T any](name string, shapes bool, read func(*cocoReader) (T, error)) (T, error) {
+func loadCOCO[T any](name string, shapes bool, read func(r io.Reader, shapes bool) (T, error)) (T, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return *new(T), err
 	}
 	defer f.Close()
-	v, err := read(newCOCOReader(f, shapes))
+	v, err := read(f, shapes)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", name, err)
 	}

@@ -46,11 +46,11 @@ func readCases(t testing.TB) (cases []cocoCase) {
 // files reads both files of the case.
 func (c *cocoCase) files(t testing.TB, masks bool) *cocoFiles {
 	t.Helper()
-	truth, err := newCOCOReader(bytes.NewReader(c.Truth), masks).truth()
+	truth, err := readCOCOTruth(bytes.NewReader(c.Truth), masks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := newCOCOReader(bytes.NewReader(c.Results), masks).results()
+	results, err := readCOCOResults(bytes.NewReader(c.Results), masks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func TestEvalCOCOErrors(t *testing.T) {
 func TestReadingInSmallPieces(t *testing.T) {
 	for _, c := range readCases(t)[:40] {
 		whole := c.files(t, true)
-		truth, err := newCOCOReader(iotest.HalfReader(bytes.NewReader(c.Truth)), true).truth()
+		truth, err := readCOCOTruth(iotest.HalfReader(bytes.NewReader(c.Truth)), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,11 +272,11 @@ func FuzzCOCO(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, truth, results []byte) {
 		for _, masks := range []bool{false, true} {
-			tf, err := newCOCOReader(bytes.NewReader(truth), masks).truth()
+			tf, err := readCOCOTruth(bytes.NewReader(truth), masks)
 			if err != nil {
 				return
 			}
-			rf, err := newCOCOReader(bytes.NewReader(results), masks).results()
+			rf, err := readCOCOResults(bytes.NewReader(results), masks)
 			if err != nil {
 				return
 			}

@@ -1,11 +1,11 @@
 package metric
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/go-faster/jx"
 
 	"must/metric/cocojson"
 	"must/metric/rle"
@@ -35,132 +35,74 @@ type cocoEntry struct {
 	segmentation    []byte // JSON; nil if there is none or the box is enough
 }
 
-// A cocoReader reads files of hundreds of megabytes as a stream. Fields may come in any order;
-// unknown ones are skipped.
-type cocoReader struct {
-	d      cocojson.Decoder
-	shapes bool // keep segmentations even where there is a box
-	raw    jx.Raw
-}
+// window is how much of a file is held at a time.
+const window = 1 << 20
 
-func newCOCOReader(r io.Reader, shapes bool) *cocoReader {
-	return &cocoReader{d: cocojson.Decoder{Decoder: jx.Decode(r, 1<<18)}, shapes: shapes}
-}
-
-func (r *cocoReader) truth() (f cocoTruthFile, err error) {
-	err = r.d.ObjBytes(func(_ *jx.Decoder, key []byte) error {
-		switch string(key) {
+// readCOCOTruth reads an instances file. shapes says to keep segmentations even where there is a box.
+func readCOCOTruth(r io.Reader, shapes bool) (f cocoTruthFile, err error) {
+	d := cocojson.NewDecoder()
+	err = cocojson.Lists(r, window, func(list string) func([]byte, int64) error {
+		switch list {
 		case "images":
-			return r.list("image", func(int) error {
-				image, err := r.image()
-				f.images = append(f.images, image)
-				return err
-			})
+			return func(item []byte, _ int64) error {
+				d.ResetBytes(item)
+				i, err := d.Image("id")
+				id, other := i.ID.Int()
+				f.images = append(f.images, cocoImage{id: id, w: i.Width, h: i.Height})
+				return cmp.Or(err, other)
+			}
 		case "categories":
-			return r.list("category", func(int) error {
-				category, err := r.category()
-				f.categories = append(f.categories, category)
-				return err
-			})
+			return func(item []byte, _ int64) error {
+				d.ResetBytes(item)
+				c, err := d.Category("id")
+				id, other := c.ID.Int()
+				f.categories = append(f.categories, cocoCategory{id, c.Name})
+				return cmp.Or(err, other)
+			}
 		case "annotations":
-			return r.list("annotation", func(int) error {
-				o, err := r.entry("id", "image_id", "category_id")
+			return func(item []byte, _ int64) error {
+				o, err := readCOCOEntry(d, item, shapes, "id", "image_id", "category_id")
 				f.objects = append(f.objects, o)
 				return err
-			})
+			}
 		}
-		return r.d.Skip()
+		return nil
 	})
 	return f, err
 }
 
-func (r *cocoReader) results() (all []cocoEntry, err error) {
-	if t := r.d.Next(); t != jx.Array {
-		return nil, fmt.Errorf("results are a list of detections, not %s", t)
-	}
-	err = r.list("result", func(i int) error {
-		o, err := r.entry("image_id", "category_id", "score")
-		o.id = int64(i)
+// readCOCOResults reads a file of results.
+func readCOCOResults(r io.Reader, shapes bool) (all []cocoEntry, err error) {
+	d := cocojson.NewDecoder()
+	err = cocojson.List(r, window, func(item []byte, _ int64) error {
+		o, err := readCOCOEntry(d, item, shapes, "image_id", "category_id", "score")
+		o.id = int64(len(all))
 		all = append(all, o)
 		return err
 	})
 	return all, err
 }
 
-// list reads a list whose items are called name.
-func (r *cocoReader) list(name string, item func(i int) error) error {
-	i := 0
-	return r.d.Arr(func(*jx.Decoder) error {
-		if err := item(i); err != nil {
-			return fmt.Errorf("%s at index %d: %w", name, i, err)
-		}
-		i++
-		return nil
-	})
-}
-
-func (r *cocoReader) image() (image cocoImage, err error) {
-	err = r.d.Fields(func(key []byte) (_ bool, err error) {
-		switch string(key) {
-		case "id":
-			image.id, err = r.d.Int()
-		case "height":
-			image.h, err = r.d.Int()
-		case "width":
-			image.w, err = r.d.Int()
-		default:
-			return false, nil
-		}
-		return true, err
-	}, "id")
-	return image, err
-}
-
-func (r *cocoReader) category() (c cocoCategory, err error) {
-	err = r.d.Fields(func(key []byte) (_ bool, err error) {
-		switch string(key) {
-		case "id":
-			c.id, err = r.d.Int()
-		case "name":
-			c.name, err = r.d.Str()
-		default:
-			return false, nil
-		}
-		return true, err
-	}, "id")
-	return c, err
-}
-
-func (r *cocoReader) entry(required ...string) (o cocoEntry, err error) {
-	r.raw = r.raw[:0]
-	err = r.d.Fields(func(key []byte) (_ bool, err error) {
-		switch string(key) {
-		case "id":
-			o.id, err = r.d.Int()
-		case "image_id":
-			o.image, err = r.d.Int()
-		case "category_id":
-			o.category, err = r.d.Int()
-		case "score":
-			o.score, err = r.d.Float64()
-		case "area":
-			o.area, err = r.d.Float64()
-			o.hasArea = true
-		case "iscrowd":
-			o.crowd, err = r.d.Flag()
-		case "bbox":
-			o.box, o.hasBox, err = r.d.Box()
-		case "segmentation":
-			r.raw, err = r.d.RawAppend(r.raw[:0])
-		default:
-			return false, nil
-		}
-		return true, err
-	}, required...)
-	if len(r.raw) > 0 && (r.shapes || !o.hasBox) {
-		o.segmentation = append([]byte(nil), r.raw...)
+func readCOCOEntry(d *cocojson.Decoder, item []byte, shapes bool, required ...string) (cocoEntry, error) {
+	d.ResetBytes(item)
+	a, err := d.Annotation(required...)
+	if err != nil {
+		return cocoEntry{}, err
 	}
-	return o, err
+	o := cocoEntry{box: a.Box, hasBox: a.HasBox, area: a.Area, hasArea: a.HasArea, score: a.Score, crowd: a.Crowd}
+	for _, id := range []struct {
+		field string
+		to    *int64
+		from  cocojson.ID
+	}{{"id", &o.id, a.ID}, {"image_id", &o.image, a.Image}, {"category_id", &o.category, a.Category}} {
+		if *id.to, err = id.from.Int(); err != nil {
+			return cocoEntry{}, fmt.Errorf("field %q: %w", id.field, err)
+		}
+	}
+	if len(a.Shape) > 0 && (shapes || !o.hasBox) {
+		o.segmentation = bytes.Clone(a.Shape)
+	}
+	return o, nil
 }
 
 // shape returns what is to be compared.

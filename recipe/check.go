@@ -33,6 +33,9 @@ func (r *Recipe) check() error {
 	if err := r.Spec(data.Tasks(), labels).Check(); err != nil {
 		return err
 	}
+	if !(r.MaxBroken >= 0 && r.MaxBroken <= 1) {
+		return fmt.Errorf("max_broken is %v; it is a share of the images, in [0, 1]", r.MaxBroken)
+	}
 	for _, name := range Names(r.Data) {
 		s := r.Data[name]
 		if !Plain(name) {
@@ -65,14 +68,19 @@ func (r *Recipe) check() error {
 	return errors.Join(r.checkStages(), r.checkFigures())
 }
 
+// taken are the names of what else lies in a run's folder.
+var taken = []string{"quick", "figures", "recipe.yaml", "report.html", "results.json", "hexagon.svg"}
+
 func (r *Recipe) checkStages() error {
 	for i, s := range r.Stages {
 		fault := func(format string, v ...any) error {
 			return fmt.Errorf("stage %d (%s): %w", i+1, s.Name, fmt.Errorf(format, v...))
 		}
 		switch {
-		case !Plain(s.Name):
+		case !Plain(s.Name) || strings.Contains(s.Name, "@"):
 			return fault("its name must be a plain word")
+		case slices.Contains(taken, s.Name):
+			return fault("its name is that of a file or folder of the run; choose another")
 		case r.Stage(s.Name) != s:
 			return fault("there is an earlier stage of this name")
 		case s.Kind == "":

@@ -28,6 +28,7 @@ type Recipe struct {
 	Model     model.Config         `yaml:"model"`
 	Detection task.DetectionConfig `yaml:"detection"`
 	Train     train.Config         `yaml:"train"`            // what stages begin with
+	MaxBroken float64              `yaml:"max_broken"`       // share of a part's images that cannot be read, above which a stage stops
 	Spaces    map[string]*Space    `yaml:"spaces,omitempty"` // by task, its classes in this recipe; absent: those of its sets, which must then be the same
 	Data      map[string]*Set      `yaml:"data"`
 
@@ -87,7 +88,7 @@ type FigurePoint struct {
 
 // Defaults are the values of keys that a recipe leaves out.
 func Defaults() *Recipe {
-	return &Recipe{Seed: 1, Size: 224, Model: model.DefaultConfig(), Detection: task.DefaultDetection(), Train: train.DefaultConfig()}
+	return &Recipe{Seed: 1, Size: 224, Model: model.DefaultConfig(), Detection: task.DefaultDetection(), Train: train.DefaultConfig(), MaxBroken: 0.1}
 }
 
 // Settings returns the recipe's train settings with changes, the later ones winning.

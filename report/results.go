@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -22,6 +23,44 @@ type Results struct {
 	PeakRSSMB float64 // of the process, in MB of 10⁶ bytes
 	Version   string  // of this program
 	Libtorch  string  // version of the engine
+
+	Networks   []Network    // that were trained and scored
+	Unreadable []Unreadable // parts of data sets with images that could not be read
+}
+
+// A Network was trained by a stage; its scores are on a part of the stage's first data set.
+type Network struct {
+	Stage    string                        `json:"stage"`
+	Images   int                           `json:"images"`           // that it learned from
+	Labelled map[string]int                `json:"labelled"`         // of them, by task
+	Part     string                        `json:"part,omitempty"`   // val or test; "": it was not scored
+	Scores   map[string]map[string]float64 `json:"scores,omitempty"` // by task and name
+}
+
+// String lists the scores.
+func (n Network) String() string {
+	if n.Part == "" {
+		return fmt.Sprintf("learned from %d images, not scored", n.Images)
+	}
+	var values []string
+	for _, task := range slices.Sorted(maps.Keys(n.Scores)) {
+		for _, name := range slices.Sorted(maps.Keys(n.Scores[task])) {
+			values = append(values, fmt.Sprintf("%s %s %.3f", task, name, n.Scores[task][name]))
+		}
+	}
+	return fmt.Sprintf("%s on the %s part", strings.Join(values, ", "), n.Part)
+}
+
+// Unreadable tells of a part of a data set whose images could not all be read.
+type Unreadable struct {
+	Set    string `json:"set"`
+	Part   string `json:"part"`
+	Broken int    `json:"broken"`
+	Images int    `json:"images"`
+}
+
+func (u Unreadable) String() string {
+	return fmt.Sprintf("%d of %d images of %s (%s part)", u.Broken, u.Images, u.Set, u.Part)
 }
 
 // Teacher holds the scores of a specialist and of the student on the specialist's test set.
@@ -207,14 +246,19 @@ func (r Results) MarshalJSON() ([]byte, error) {
 		}
 		transfer = append(transfer, member{t.Set, set})
 	}
-	return json.Marshal(object{
-		{"teachers", teachers},
-		{"transfer", transfer},
+	all := object{{"teachers", teachers}, {"transfer", transfer}}
+	if r.Networks != nil {
+		all = append(all, member{"networks", r.Networks})
+	}
+	if r.Unreadable != nil {
+		all = append(all, member{"unreadable", r.Unreadable})
+	}
+	return json.Marshal(append(all, object{
 		{"seconds", number(r.Seconds)},
 		{"peak_rss_mb", number(r.PeakRSSMB)},
 		{"version", r.Version},
 		{"libtorch", r.Libtorch},
-	})
+	}...))
 }
 
 // UnmarshalJSON reads the layout of results.json. Every member of a set but its metric and
@@ -227,11 +271,14 @@ func (r *Results) UnmarshalJSON(b []byte) error {
 		PeakRSSMB number `json:"peak_rss_mb"`
 		Version   string
 		Libtorch  string
+
+		Networks   []Network
+		Unreadable []Unreadable
 	}
 	if err := json.Unmarshal(b, &file); err != nil {
 		return err
 	}
-	*r = Results{Seconds: float64(file.Seconds), PeakRSSMB: float64(file.PeakRSSMB), Version: file.Version, Libtorch: file.Libtorch}
+	*r = Results{Seconds: float64(file.Seconds), PeakRSSMB: float64(file.PeakRSSMB), Version: file.Version, Libtorch: file.Libtorch, Networks: file.Networks, Unreadable: file.Unreadable}
 
 	for _, task := range file.Teachers {
 		t := struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"must/label/shards"
 	"must/recipe"
 	"must/stage"
 	"must/weights"
@@ -73,6 +74,11 @@ func (r *Runner) facts(in stage.Inputs) Facts {
 		case s.Name == "":
 		case r.Step(s.Name) != nil:
 			f["stage "+s.Name] = r.fingerprint(s.Name).sum
+			if l, ok := r.Step(s.Name).Stage.(*stage.Label); ok {
+				for _, set := range l.Data {
+					f.decisions(s.Name+"/"+set, filepath.Join(r.Folder(s.Name), set))
+				}
+			}
 		case r.IsExternal(s.Name):
 			d, sum, err := r.Hash(s.Name)
 			if err != nil { // told of when it is needed
@@ -104,6 +110,7 @@ func (r *Runner) part(f Facts, p stage.Part) {
 	if src.Labels != "" {
 		sum, _ := weights.Hash(filepath.Join(src.Labels, "index.json"))
 		f["labels "+src.Labels] = sum
+		f.decisions(src.Labels, src.Labels)
 	}
 	if p.Own {
 		return
@@ -115,6 +122,13 @@ func (r *Runner) part(f Facts, p stage.Part) {
 		if s.From != "" {
 			r.part(f, stage.Part{Set: s.From, Part: "train", Own: true})
 		}
+	}
+}
+
+// decisions adds what people decided on the labels of a set, where they did.
+func (f Facts) decisions(name, dir string) {
+	if sum, err := weights.Hash(shards.DecisionsPath(dir)); err == nil {
+		f["review "+name] = sum
 	}
 }
 
@@ -155,6 +169,8 @@ func (c Change) String() string {
 		return kind + " " + name + " changed"
 	}
 	switch {
+	case c.Was == c.Is: // an entry of many values
+		return c.Name + " is new or gone"
 	case c.Was == "":
 		return fmt.Sprintf("%s is %s", c.Name, c.Is)
 	case c.Is == "":
@@ -170,10 +186,20 @@ func (r *Runner) changes(name string) []Change {
 	if folder == "" {
 		return nil
 	}
+	changes, _ := r.changesFrom(name, folder) // none are told of where they cannot be read
+	return changes
+}
+
+// changesFrom tells in what a stage differs from one of its folders.
+func (r *Runner) changesFrom(name, folder string) ([]Change, error) {
 	changes := []Change{}
 	was, is := Facts{}, r.fingerprint(name).facts
-	if b, err := os.ReadFile(filepath.Join(folder, inputsFile)); err != nil || json.Unmarshal(b, &was) != nil {
-		return changes
+	b, err := os.ReadFile(filepath.Join(folder, inputsFile))
+	if err == nil {
+		err = json.Unmarshal(b, &was)
+	}
+	if err != nil {
+		return changes, err
 	}
 	for _, n := range recipe.Names(is) {
 		if was[n] != is[n] {
@@ -185,8 +211,38 @@ func (r *Runner) changes(name string) []Change {
 			changes = append(changes, Change{n, was[n], ""})
 		}
 	}
-	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
-	return changes
+	return whole(changes, was, is), nil
+}
+
+// whole tells of a data set, or another entry of the recipe, that is new or gone as one change and not as
+// many.
+func whole(changes []Change, was, is Facts) []Change {
+	entry := func(name string) string {
+		parts := strings.SplitN(name, ".", 3)
+		return strings.Join(parts[:min(2, len(parts))], ".")
+	}
+	of := func(f Facts, e string) (n int) {
+		for name := range f {
+			if entry(name) == e {
+				n++
+			}
+		}
+		return n
+	}
+	seen := map[string]bool{}
+	var out []Change
+	for _, c := range changes {
+		e := entry(c.Name)
+		switch {
+		case of(was, e) > 0 && of(is, e) > 0 || of(was, e)+of(is, e) == 1:
+			out = append(out, c)
+		case !seen[e]:
+			seen[e] = true
+			out = append(out, Change{Name: e})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // summary says what changed in a line.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"must/atomicfile"
 )
@@ -149,6 +150,7 @@ func (r *Runner) moveAside(plain string) (string, error) {
 
 // Changed lists the stages that have results, but none of these inputs and settings.
 func (r *Runner) Changed() (names []string) {
+	r.resolve()
 	for _, s := range r.Steps {
 		if _, err := os.Stat(r.Folder(s.Name)); err != nil && r.latest(s.Name) != "" {
 			names = append(names, s.Name)
@@ -160,7 +162,8 @@ func (r *Runner) Changed() (names []string) {
 // An Unused folder is of a stage, but of no current one.
 type Unused struct {
 	Name  string // of the folder
-	Bytes int64
+	Bytes int64  // less what it shares with other folders
+	Why   string // how it differs from the current one
 }
 
 // Unused lists the folders in the run's that no stage of the recipe, as it was run last, uses.
@@ -177,16 +180,19 @@ func (r *Runner) Unused() (found []Unused, err error) {
 		if !e.IsDir() || !strings.Contains(e.Name(), separator) || used[e.Name()] {
 			continue
 		}
-		u := Unused{Name: e.Name()}
+		u := Unused{Name: e.Name(), Why: r.difference(e.Name())}
 		err := filepath.WalkDir(filepath.Join(r.Out, e.Name()), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
 			info, err := d.Info()
-			if err == nil {
+			if err != nil {
+				return err
+			}
+			if s, ok := info.Sys().(*syscall.Stat_t); !ok || s.Nlink == 1 {
 				u.Bytes += info.Size()
 			}
-			return err
+			return nil
 		})
 		if err != nil {
 			return nil, err
@@ -194,6 +200,19 @@ func (r *Runner) Unused() (found []Unused, err error) {
 		found = append(found, u)
 	}
 	return found, nil
+}
+
+// difference says how a folder differs from that of its stage now.
+func (r *Runner) difference(folder string) string {
+	name, _, _ := strings.Cut(folder, separator)
+	if r.Step(name) == nil {
+		return "the recipe has no such stage"
+	}
+	changes, err := r.changesFrom(name, filepath.Join(r.Out, folder))
+	if err != nil {
+		return "of an earlier version of must"
+	}
+	return summary(changes)
 }
 
 // Clean removes the unused folders, and returns them.

@@ -137,7 +137,7 @@ func (r *Runner) paths() map[string]int {
 		if !r.wanted(s.Name) || r.Ended(s.Name) {
 			continue
 		}
-		cost, _ := s.Cost(r.Env) // what cannot be told fails when it runs
+		cost, _ := s.Cost(r.work(s.Name)) // what cannot be told fails when it runs
 		own := max(1, cost.Images())
 		if p, ok := s.Stage.(stage.Parted); ok {
 			own /= max(1, len(p.Parts(r.work(s.Name))))

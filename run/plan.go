@@ -77,7 +77,8 @@ type StagePlan struct {
 	Work       string   // steps, images or trials
 	Seconds    float64  // estimated; 0: nothing to do, or not known
 	Bytes      int64    // estimated peak of memory while it trains; 0: not known
-	Fault      error    // why it cannot run
+	Notes      []string
+	Fault      error // why it cannot run
 }
 
 // Faults counts the sets and stages that cannot be used or run.
@@ -116,6 +117,7 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 	if err := r.checkOnly(); err != nil {
 		return nil, err
 	}
+	r.resolve()
 	m := &planner{Runner: r, costs: map[string]train.Cost{}, read: map[string]float64{}, external: map[string]float64{}}
 	p := &Plan{Name: r.Name, Out: r.Out, Unmeasured: unmeasured, Load: machine.Load()}
 	for _, name := range recipe.Names(r.Data) {
@@ -145,9 +147,9 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 		if x.State == Runs {
 			x.Changes = r.changes(s.Name)
 		}
-		cost, err := s.Cost(r.Env)
+		cost, err := s.Cost(r.work(s.Name))
 		if err == nil {
-			x.Work = cost.Text
+			x.Work, x.Notes = cost.Text, cost.Notes
 			if unmeasured == nil && (x.State == Runs || x.State == Resumes) {
 				x.Seconds, x.Bytes, err = m.estimate(cost)
 			}
@@ -202,7 +204,7 @@ func (m *planner) set(name string) SetPlan {
 			err = fmt.Errorf("data set %s, %s part: it has no samples", name, part)
 		}
 		if err != nil {
-			if !optional && out.Fault == nil {
+			if !(optional && errors.Is(err, data.ErrNoPart)) && out.Fault == nil {
 				out.Fault, out.Layout = err, f.About
 			}
 			continue

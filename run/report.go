@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"must/atomicfile"
@@ -40,6 +41,11 @@ func (r *Runner) Report() (report.Results, error) {
 		res.Seconds += d.Seconds
 		res.PeakRSSMB = max(res.PeakRSSMB, d.PeakMB)
 		last = cmp.Or(d.environment, last)
+		for _, b := range d.Broken {
+			if !slices.Contains(res.Unreadable, report.Unreadable(b)) {
+				res.Unreadable = append(res.Unreadable, report.Unreadable(b))
+			}
+		}
 		w := r.work(s.Name)
 		w.Seconds = d.Seconds
 		if err := s.Report(w, p); err != nil {
@@ -64,6 +70,9 @@ func (r *Runner) Report() (report.Results, error) {
 	}
 	if last.Device != "" {
 		p.Facts = append(p.Facts, report.Fact{Name: "device", Value: last.Device})
+	}
+	for _, u := range res.Unreadable {
+		p.Facts = append(p.Facts, report.Fact{Name: "unreadable", Value: u.String()})
 	}
 	if err := res.Write(filepath.Join(r.Out, ResultsFile)); err != nil {
 		return *res, err

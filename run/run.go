@@ -84,6 +84,8 @@ type done struct {
 	Seconds     float64 `json:"seconds"`
 	PeakMB      float64 `json:"peak_rss_mb"` // of the process, so far
 	environment
+
+	Broken []stage.Broken `json:"broken,omitempty"` // parts of sets with images that could not be read
 }
 
 // spent is what it leaves in unfinished.json meanwhile.
@@ -186,6 +188,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err := r.checkOnly(); err != nil {
 		return err
 	}
+	r.resolve()
 	lock, err := r.claim()
 	if err != nil {
 		return err
@@ -355,8 +358,12 @@ func (r *Runner) end(s *stage.Step, seconds, peakMB float64, whole bool) error {
 	if !whole {
 		return r.note(s.Name, seconds)
 	}
-	return atomicfile.WriteJSON(filepath.Join(r.Folder(s.Name), doneFile),
-		done{r.fingerprint(s.Name).sum, s.Kind, seconds, peakMB, r.surroundings()})
+	f := r.fingerprint(s.Name)
+	broken := r.Broken(f.inputs.Parts)
+	for _, b := range broken {
+		r.Display.Logf("%s: %v could not be read", s.Name, b)
+	}
+	return atomicfile.WriteJSON(filepath.Join(r.Folder(s.Name), doneFile), done{f.sum, s.Kind, seconds, peakMB, r.surroundings(), broken})
 }
 
 // PeakMB returns the largest resident memory of this process so far, in MB of 10⁶ bytes; 0 where the

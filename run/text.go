@@ -39,6 +39,9 @@ func (p *Plan) Text() string {
 		if x.Changes != nil {
 			fmt.Fprintf(&b, "    %s\n", summary(x.Changes))
 		}
+		for _, note := range x.Notes {
+			fmt.Fprintf(&b, "    %s\n", note)
+		}
 		if x.Fault != nil {
 			fmt.Fprintf(&b, "    cannot run: %v\n", x.Fault)
 		}

@@ -11,8 +11,9 @@ import (
 
 // A Cost is what a stage has to do.
 type Cost struct {
-	Text string // for people
-	Runs []Run  // what takes long; none: nothing does
+	Text  string   // for people, all of it
+	Notes []string // what else they should know
+	Runs  []Run    // what takes long and is left; none: nothing is
 }
 
 // A Run is a training run, or only predictions, so many times over.
@@ -39,7 +40,7 @@ func (c Cost) Images() (n int) {
 // spec returns the network of a source: a train stage's, a file's, or what an external teacher knows.
 func (e *Env) spec(from string) (task.Spec, error) {
 	if t, ok := find[*Train](e, from); ok {
-		spec, _, err := t.spec(e)
+		spec, _, _, err := t.spec(e)
 		return spec, err
 	}
 	if e.IsExternal(from) {

@@ -41,17 +41,25 @@ func (l *Label) Check(e *Env) error {
 
 // Inputs are the sets, the teachers, and the val parts by which their labels are judged.
 func (l *Label) Inputs(e *Env) (in Inputs, err error) {
-	in.Add("thresholds", l.Thresholds)
-	in.Add("shard_size", l.ShardSize)
-	in.Add("teachers", l.Teachers)
+	l.rules(&in)
 	in.Read("train", l.Data...)
 	for _, t := range l.Teachers {
-		in.From = append(in.From, Source{Name: t, External: true, Predicts: true})
 		for _, set := range l.judges(e, t) {
 			in.Parts = append(in.Parts, Part{Set: set, Part: "val", Optional: true})
 		}
 	}
 	return in, nil
+}
+
+// rules adds what the labels of every set depend on.
+func (l *Label) rules(in *Inputs) {
+	in.Add("thresholds", l.Thresholds)
+	in.Add("shard_size", l.ShardSize)
+	in.Add("teachers", l.Teachers)
+	in.engine(l.Engine)
+	for _, t := range l.Teachers {
+		in.From = append(in.From, Source{Name: t, External: true, Predicts: true})
+	}
 }
 
 // judges lists sets whose val parts a teacher has not learned from: the first one that a teacher of this
@@ -67,56 +75,64 @@ func (l *Label) judges(e *Env, teacher string) []string {
 }
 
 // judge opens the first val part that has labels for some of a teacher's tasks; nil where there is none.
-func (l *Label) judge(e *Env, teacher string, tasks []string) (set string, ds data.Dataset) {
+func (l *Label) judge(e *Env, teacher string, tasks []string) (set string, ds data.Dataset, err error) {
 	for _, set := range l.judges(e, teacher) {
-		if ds, err := e.Open(set, "val"); err == nil && slices.ContainsFunc(tasks, ds.Labels().Has) {
-			return set, ds
+		ds, err := e.optional(set, "val")
+		if err != nil || ds != nil && slices.ContainsFunc(tasks, ds.Labels().Has) {
+			return set, ds, err
 		}
 	}
-	return "", nil
+	return "", nil, nil
 }
 
 // Cost is a prediction of every image by every teacher, and of those that judge it.
-func (l *Label) Cost(e *Env) (w Cost, err error) {
-	images, reads := 0, map[string]float64{}
+func (l *Label) Cost(w *Work) (c Cost, err error) {
+	images, left, reads := 0, 0, map[string]float64{}
 	for _, n := range l.Data {
-		ds, err := e.Open(n, "train")
+		ds, err := w.Open(n, "train")
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		images += ds.Len()
-		reads[n] += float64(ds.Len())
+		if l.whole(w, n) == "" {
+			left += ds.Len()
+			reads[n] += float64(ds.Len())
+		}
 	}
 	for n := range reads {
-		reads[n] /= float64(images)
+		reads[n] /= float64(left)
 	}
 	for _, from := range l.Teachers {
-		spec, err := e.spec(from)
+		spec, err := w.spec(from)
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		for _, n := range l.Data {
-			ds, err := e.Open(n, "train")
+			ds, err := w.Open(n, "train")
 			if err != nil {
-				return w, err
+				return c, err
 			}
 			for _, task := range label.Missing(ds.Labels(), []label.Teacher{{Tasks: spec.Tasks}}) {
 				if err := spec.Labels.Conflict(ds.Labels(), task); err != nil {
-					return w, fmt.Errorf("the labels of teacher %s are not those of %s: %w; declare the classes under spaces", from, n, err)
+					return c, fmt.Errorf("the labels of teacher %s are not those of %s: %w; declare the classes under spaces", from, n, err)
 				}
 			}
 		}
-		run := Run{Spec: spec, Config: e.Train, Predict: images, Times: 1, Reads: reads}
-		if e.IsExternal(from) {
+		run := Run{Spec: spec, Config: w.Train, Predict: left, Times: 1, Reads: reads}
+		if w.IsExternal(from) {
 			run.External = from
 		}
-		if _, judge := l.judge(e, from, spec.Tasks); judge != nil {
+		_, judge, err := l.judge(w.Env, from, spec.Tasks)
+		if err != nil {
+			return c, err
+		}
+		if judge != nil {
 			run.Predict += judge.Len()
 		}
-		w.Runs = append(w.Runs, run)
+		c.Runs = append(c.Runs, run)
 	}
-	w.Text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(l.Teachers), "teacher"))
-	return w, nil
+	c.Text = fmt.Sprintf("%s by %s", count(images, "image"), count(len(l.Teachers), "teacher"))
+	return c, nil
 }
 
 // Run labels: SET/ is a set of shards; quality.json tells how good the labels are.
@@ -127,6 +143,11 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 	}
 	defer teacher.Free(teachers)
 	for _, name := range l.Data {
+		if whole, err := l.adopt(w, name); err != nil {
+			return err
+		} else if whole {
+			continue
+		}
 		ds, err := w.Open(name, "train")
 		if err != nil {
 			return err
@@ -140,8 +161,52 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		if sum.Skipped > 0 {
 			w.Display.Logf("label %s: %d of %d images could not be read and were skipped", name, sum.Skipped, sum.Images+sum.Skipped)
 		}
+		if err := atomicfile.WriteJSON(labelledFile(w.Dir, name), labelled{l.fingerprint(w, name)}); err != nil {
+			return err
+		}
 	}
 	return l.assess(ctx, w, teachers)
+}
+
+// labelled is what SET.json says of a set that is labelled.
+type labelled struct {
+	Fingerprint string `json:"fingerprint"` // of all that its labels depend on
+}
+
+func labelledFile(dir, set string) string { return filepath.Join(dir, set+".json") }
+
+// fingerprint is that of the labels of a set, which depend on less than the stage does.
+func (l *Label) fingerprint(w *Work, set string) string {
+	var in Inputs
+	l.rules(&in)
+	in.Read("train", set)
+	return w.Fingerprint(in)
+}
+
+// whole finds the folder in which the labels of a set are whole: the stage's, or another of its, of other
+// sets or other val parts; "": there is none.
+func (l *Label) whole(w *Work, set string) string {
+	print := l.fingerprint(w, set)
+	for _, folder := range append([]string{w.Dir}, w.Earlier(w.Name)...) {
+		var other labelled
+		if readJSON(labelledFile(folder, set), &other) == nil && other.Fingerprint == print {
+			return folder
+		}
+	}
+	return ""
+}
+
+// adopt takes over the labels of a set that are whole; false where there are none.
+func (l *Label) adopt(w *Work, set string) (whole bool, err error) {
+	folder := l.whole(w, set)
+	if folder == "" || folder == w.Dir {
+		return folder != "", nil
+	}
+	w.Display.Logf("label %s: taken over from %s", set, filepath.Base(folder))
+	return true, errors.Join(
+		share(filepath.Join(folder, set), filepath.Join(w.Dir, set), nil),
+		atomicfile.WriteJSON(labelledFile(w.Dir, set), labelled{l.fingerprint(w, set)}),
+	)
 }
 
 // A TeacherQuality tells how good a teacher's labels are on images that it has not learned from.
@@ -157,7 +222,10 @@ const QualityFile = "quality.json"
 func (l *Label) assess(ctx context.Context, w *Work, teachers []label.Teacher) error {
 	found := []TeacherQuality{}
 	for i, from := range l.Teachers {
-		set, ds := l.judge(w.Env, from, teachers[i].Tasks)
+		set, ds, err := l.judge(w.Env, from, teachers[i].Tasks)
+		if err != nil {
+			return err
+		}
 		if ds == nil {
 			continue
 		}
@@ -168,7 +236,7 @@ func (l *Label) assess(ctx context.Context, w *Work, teachers []label.Teacher) e
 		found = append(found, TeacherQuality{from, set, q})
 		for _, name := range data.Tasks() {
 			if values := q.Scores[name]; values != nil {
-				w.Display.Logf("labels of %s for %s: %s on the validation part", from, name, label.Summarize(values))
+				w.Display.Logf("labels of %s for %s: %s on the %s part", from, name, label.Summarize(values), w.valPart(set))
 			}
 		}
 	}

@@ -104,6 +104,13 @@ func (w *Work) teachers(from []string, engine string) (opened []label.Teacher, e
 	return opened, nil
 }
 
+// engine adds the one that runs networks, where it is not libtorch.
+func (in *Inputs) engine(name string) {
+	if name != "" {
+		in.Add("engine", name)
+	}
+}
+
 // open opens the network of a train stage or checkpoint file in an engine, or an external teacher.
 func (w *Work) open(name, engine string) (label.Teacher, error) {
 	if w.IsExternal(name) {

@@ -47,28 +47,28 @@ func (p *Probe) Inputs(e *Env) (in Inputs, err error) {
 }
 
 // Cost is a prediction of every image by everything.
-func (p *Probe) Cost(e *Env) (w Cost, err error) {
+func (p *Probe) Cost(w *Work) (c Cost, err error) {
 	images := 0
 	var labels data.Labels
 	for _, part := range []string{"train", "test"} {
-		ds, err := e.OpenOwn(p.Data, part)
+		ds, err := w.OpenOwn(p.Data, part)
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		if labels = ds.Labels(); !labels.Has(classification.Name) {
-			return w, fmt.Errorf("data set %s has no classes", p.Data)
+			return c, fmt.Errorf("data set %s has no classes", p.Data)
 		}
 		images += ds.Len()
 	}
 	for _, name := range recipe.Names(p.From) {
-		spec := e.Spec([]string{classification.Name}, labels)
-		if spec.Model, err = p.From[name].architecture(e); err != nil {
-			return w, err
+		spec := w.Spec([]string{classification.Name}, labels)
+		if spec.Model, err = p.From[name].architecture(w.Env); err != nil {
+			return c, err
 		}
-		w.Runs = append(w.Runs, Run{Spec: spec, Config: e.Train, Predict: images, Times: 1, Reads: map[string]float64{p.Data: 1}})
+		c.Runs = append(c.Runs, Run{Spec: spec, Config: w.Train, Predict: images, Times: 1, Reads: map[string]float64{p.Data: 1}})
 	}
-	w.Text = fmt.Sprintf("%s by %d backbones", count(images, "image"), len(p.From))
-	return w, nil
+	c.Text = fmt.Sprintf("%s by %d backbones", count(images, "image"), len(p.From))
+	return c, nil
 }
 
 // Run scores a linear classifier and the nearest neighbours on the features of each: NAME.json.

@@ -38,6 +38,7 @@ func (s *Score) Check(e *Env) error {
 func (s *Score) Inputs(e *Env) (in Inputs, err error) {
 	in.Add("student", s.Student)
 	in.Add("teachers", s.Teachers)
+	in.engine(s.Engine)
 	in.From = append(in.From, Source{Name: s.Student, Predicts: true})
 	for _, task := range recipe.Names(s.Teachers) {
 		from := s.Teachers[task]
@@ -58,29 +59,29 @@ func (s *Score) set(e *Env, task string) string {
 }
 
 // Cost is two predictions of every image.
-func (s *Score) Cost(e *Env) (w Cost, err error) {
-	student, err := e.spec(s.Student)
+func (s *Score) Cost(w *Work) (c Cost, err error) {
+	student, err := w.spec(s.Student)
 	if err != nil {
-		return w, err
+		return c, err
 	}
 	images := 0
 	for _, name := range recipe.Names(s.Teachers) {
-		set := s.set(e, name)
-		ds, err := e.Open(set, "test")
+		set := s.set(w.Env, name)
+		ds, err := w.Open(set, "test")
 		if err != nil {
-			return w, err
+			return c, err
 		}
-		teacher, err := e.spec(s.Teachers[name])
+		teacher, err := w.spec(s.Teachers[name])
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		images += ds.Len()
 		for _, spec := range []task.Spec{teacher, student} {
-			w.Runs = append(w.Runs, Run{Spec: spec, Config: e.Train, Predict: ds.Len(), Times: 1, Reads: map[string]float64{set: 1}})
+			c.Runs = append(c.Runs, Run{Spec: spec, Config: w.Train, Predict: ds.Len(), Times: 1, Reads: map[string]float64{set: 1}})
 		}
 	}
-	w.Text = count(images, "image")
-	return w, nil
+	c.Text = count(images, "image")
+	return c, nil
 }
 
 // A Comparison is the score of teacher and student on the teacher's test set.

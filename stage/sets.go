@@ -58,6 +58,24 @@ func (e *Env) Open(set, part string) (data.Dataset, error) {
 	})
 }
 
+// optional opens a part in the recipe's classes; nil where the set has none. One that cannot be read is an
+// error all the same.
+func (e *Env) optional(set, part string) (data.Dataset, error) {
+	ds, err := e.Open(set, part)
+	if errors.Is(err, data.ErrNoPart) {
+		return nil, nil
+	}
+	return ds, err
+}
+
+// valPart names the part that serves as a set's val part.
+func (e *Env) valPart(set string) string {
+	if e.Data[set].From("val").Split == e.Data[set].From("test").Split {
+		return "test"
+	}
+	return "val"
+}
+
 func (e *Env) cached(set, name string, open func() (data.Dataset, error)) (data.Dataset, error) {
 	if e.faults[set] != nil {
 		return nil, ErrSet
@@ -101,7 +119,7 @@ func (e *Env) own(set, part string) (data.Dataset, error) {
 		if tasks := e.Data[set].Tasks; tasks != nil {
 			ds = data.Only(ds, tasks...)
 		}
-		return ds, nil
+		return &limited{Dataset: ds, name: fmt.Sprintf("data set %s, %s part", set, part), share: e.MaxBroken}, nil
 	})
 }
 

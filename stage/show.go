@@ -37,9 +37,9 @@ func (s *Show) images() int {
 }
 
 // Cost is next to nothing.
-func (s *Show) Cost(e *Env) (Cost, error) {
+func (s *Show) Cost(w *Work) (Cost, error) {
 	for _, set := range s.Data {
-		if !e.Usable(set) {
+		if !w.Usable(set) {
 			return Cost{}, ErrSet
 		}
 	}

@@ -23,8 +23,9 @@ type Stage interface {
 	// checks and the dry run go by: what a stage reads and does not list is a fault.
 	Inputs(e *Env) (Inputs, error)
 
-	// Cost says what there is to do. It opens the data sets, and fails where Run would.
-	Cost(e *Env) (Cost, error)
+	// Cost says what there is to do, and what of it is left. It opens the data sets, and fails where Run
+	// would.
+	Cost(w *Work) (Cost, error)
 
 	// Run does it, from where an earlier call that was cut off has left the folder. When ctx ends it
 	// saves its state and returns an error.

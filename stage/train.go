@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"image"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"must/atomicfile"
@@ -25,6 +27,8 @@ import (
 	"must/task/depth"
 	"must/torch"
 	"must/train"
+
+	"github.com/dustin/go-humanize"
 )
 
 // Train trains a network on the union of the train parts of its sets.
@@ -112,16 +116,16 @@ func (t *Train) validates() bool {
 	return t.Pretext == nil && (len(t.Tasks) == 1 || len(t.Data) == 1)
 }
 
-// val opens the val part that tells how far training is; nil where there is none.
-func (t *Train) val(e *Env) data.Dataset {
+// val opens the val part that tells how far training is; nil where there is none, or none with labels.
+func (t *Train) val(e *Env) (data.Dataset, error) {
 	if !t.validates() {
-		return nil
+		return nil, nil
 	}
-	val, err := e.Open(t.Data[0], "val")
-	if err != nil || !val.Labels().Has(t.Tasks[0]) {
-		return nil
+	val, err := e.optional(t.Data[0], "val")
+	if err != nil || val == nil || !val.Labels().Has(t.Tasks[0]) {
+		return nil, err
 	}
-	return val
+	return val, nil
 }
 
 // set joins the train parts, with the labels of teachers if they are there already.
@@ -145,6 +149,27 @@ func (t *Train) set(e *Env, labelled bool) (data.Dataset, error) {
 	return set, nil
 }
 
+// labelled counts the images of a set that carry labels, by task. One without any is of no use.
+func (t *Train) labelled(set data.Dataset, taught ...string) (map[string]int, error) {
+	counts := map[string]int{}
+	for _, task := range t.Tasks {
+		counts[task] = data.Labelled(set, task)
+		if counts[task] == 0 && !slices.Contains(taught, task) {
+			return nil, fmt.Errorf("%s cannot be learned: none of the %s of %v carries a label for it", task, count(set.Len(), "image"), t.Data)
+		}
+	}
+	return counts, nil
+}
+
+// carry says how many images carry labels, for people.
+func (t *Train) carry(images int, labelled map[string]int) string {
+	var parts []string
+	for _, task := range t.Tasks {
+		parts = append(parts, fmt.Sprintf("%s %s", task, humanize.Comma(int64(labelled[task]))))
+	}
+	return fmt.Sprintf("labels of %s: %s", count(images, "image"), strings.Join(parts, ", "))
+}
+
 // network describes what is trained on a set of those labels.
 func (t *Train) network(e *Env, labels data.Labels) (spec task.Spec, err error) {
 	for _, task := range t.Tasks {
@@ -157,51 +182,73 @@ func (t *Train) network(e *Env, labels data.Labels) (spec task.Spec, err error) 
 	return spec, err
 }
 
-// spec describes the network before there are labels of teachers, and returns the set without them.
-func (t *Train) spec(e *Env) (task.Spec, data.Dataset, error) {
-	set, err := t.set(e, false)
-	if err != nil {
-		return task.Spec{}, nil, err
+// spec describes the network before there are labels of teachers, and returns the set without them and
+// the tasks that teachers will label.
+func (t *Train) spec(e *Env) (spec task.Spec, set data.Dataset, taught []string, err error) {
+	if set, err = t.set(e, false); err != nil {
+		return spec, nil, nil, err
 	}
 	labels := set.Labels()
 	if l, ok := find[*Label](e, t.Labels); ok {
 		for _, teacher := range l.Teachers {
-			spec, err := e.spec(teacher)
+			s, err := e.spec(teacher)
 			if err != nil {
-				return task.Spec{}, nil, err
+				return spec, nil, nil, err
 			}
-			labels = labels.Join(spec.Labels.Only(spec.Tasks...))
+			labels = labels.Join(s.Labels.Only(s.Tasks...))
+			taught = append(taught, s.Tasks...)
 		}
 	}
-	spec, err := t.network(e, labels)
-	return spec, set, err
+	spec, err = t.network(e, labels)
+	return spec, set, taught, err
 }
 
 // Cost is one training run, scored now and then.
-func (t *Train) Cost(e *Env) (w Cost, err error) {
+func (t *Train) Cost(w *Work) (c Cost, err error) {
 	run := Run{Times: 1, Pretext: t.Pretext, Reads: map[string]float64{}}
 	var set data.Dataset
-	if run.Spec, set, err = t.spec(e); err != nil {
-		return w, err
+	var taught []string
+	if run.Spec, set, taught, err = t.spec(w.Env); err != nil {
+		return c, err
 	}
-	if run.Config, err = t.config(e); err != nil {
-		return w, err
+	if run.Config, err = t.config(w.Env); err != nil {
+		return c, err
 	}
 	run.Steps = run.Config.TotalSteps(set.Len())
 	for _, n := range t.Data {
-		ds, err := e.Open(n, "train")
+		ds, err := w.Open(n, "train")
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		run.Reads[n] += float64(ds.Len()) / float64(set.Len())
 	}
-	if val := t.val(e); val != nil {
+	labelled, err := t.labelled(set, taught...)
+	if err != nil {
+		return c, err
+	}
+	steps := run.Steps
+	if log, err := train.ReadLog(filepath.Join(w.Dir, train.LogFile)); err == nil && len(log) > 0 {
+		run.Steps = max(0, steps-log[len(log)-1].Step)
+	}
+	val, err := t.val(w.Env)
+	if err != nil {
+		return c, err
+	}
+	if val != nil {
 		run.Predict = val.Len()
 		if c := run.Config; c.EvalEvery > 0 {
 			run.Predict *= max(1, run.Steps*c.Batch/max(1, set.Len())/c.EvalEvery)
 		}
 	}
-	return Cost{fmt.Sprintf("%s of %d on %s", count(run.Steps, "step"), run.Config.Batch, count(set.Len(), "image")), []Run{run}}, nil
+	c.Text = fmt.Sprintf("%s of %d on %s", count(steps, "step"), run.Config.Batch, count(set.Len(), "image"))
+	if t.Pretext == nil {
+		c.Notes = append(c.Notes, t.carry(set.Len(), labelled))
+	}
+	if taught != nil {
+		c.Notes[0] += "; teachers add " + strings.Join(taught, ", ")
+	}
+	c.Runs = []Run{run}
+	return c, nil
 }
 
 // Run trains: model.safetensors, log.jsonl, results.json, pictures.
@@ -214,6 +261,16 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	if err != nil {
 		return err
 	}
+	labelled, err := t.labelled(set)
+	if err != nil {
+		return err
+	}
+	if t.Pretext == nil {
+		w.Display.Logf("%s: %s", w.Name, t.carry(set.Len(), labelled))
+	}
+	for _, note := range data.Notes(set) {
+		w.Display.Logf("%s: %s", w.Name, note)
+	}
 	c, err := t.config(w.Env)
 	if err != nil {
 		return err
@@ -221,7 +278,14 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	if c.Weights, err = t.weights(w.Env, c); err != nil {
 		return err
 	}
-	job := train.Job{Name: w.Name, Train: set, Val: t.val(w.Env), Config: c, Dir: w.Dir, Display: w.Display}
+	val, err := t.val(w.Env)
+	if err != nil {
+		return err
+	}
+	if val == nil && t.validates() {
+		w.Display.Logf("%s: not scored: data set %s has neither a val nor a test part with labels for %s; holdout: 0.1 keeps a share of its train part for that", w.Name, t.Data[0], t.Tasks[0])
+	}
+	job := train.Job{Name: w.Name, Train: set, Val: val, Config: c, Dir: w.Dir, Display: w.Display}
 	job.Info = checkpoint.Training{Data: t.Data, Version: recipe.Version}
 	var own pretext.Task
 	job.Net, job.Info.Start, err = w.network(w.Display, t.From, func(*checkpoint.Checkpoint) (net *task.Network, err error) {
@@ -249,7 +313,7 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	}
 	for _, name := range t.Tasks {
 		if v, err := ranking(result.Scores, name); err == nil {
-			w.Display.Logf("%s: %s %s %.3f on the validation part", w.Name, name, v.Name, v.Value)
+			w.Display.Logf("%s: %s %s %.3f on the %s part", w.Name, name, v.Name, v.Value, w.valPart(t.Data[0]))
 		}
 	}
 	switch {
@@ -261,9 +325,14 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteJSON(filepath.Join(w.Dir, trainedFile), trained{
+	end := trained{
 		Scores: result.Scores, Seconds: result.Seconds, Steps: result.Steps, Skipped: int64(result.Skipped.Count), Weights: c.Weights,
-	})
+		Images: set.Len(), Labelled: labelled,
+	}
+	if job.Val != nil {
+		end.Part = w.valPart(t.Data[0])
+	}
+	return atomicfile.WriteJSON(filepath.Join(w.Dir, trainedFile), end)
 }
 
 // weights returns the loss weights: those given, and for other tasks that a teacher labels MuST's rule
@@ -328,6 +397,10 @@ type trained struct {
 	Steps   int                `json:"steps"`
 	Skipped int64              `json:"skipped"` // images that could not be read
 	Weights map[string]float64 `json:"weights"` // of the losses
+
+	Images   int            `json:"images"`   // in the sets
+	Labelled map[string]int `json:"labelled"` // of them, by task
+	Part     string         `json:"part"`     // of the first set, that Scores are on; "": not scored
 }
 
 const trainedFile = "results.json"
@@ -413,6 +486,7 @@ func (t *Train) Report(w *Work, p *report.Report) error {
 			return err
 		}
 		p.Runs = append(p.Runs, run)
+		p.Results.Networks = append(p.Results.Networks, end.network(w.Name))
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -423,6 +497,23 @@ func (t *Train) Report(w *Work, p *report.Report) error {
 		return t.reportPictures(w, p)
 	}
 	return nil
+}
+
+// network is what results.json says of it.
+func (t trained) network(stage string) report.Network {
+	n := report.Network{Stage: stage, Images: t.Images, Labelled: t.Labelled, Part: t.Part}
+	for task, values := range t.Scores {
+		if n.Scores == nil {
+			n.Scores = map[string]map[string]float64{}
+		}
+		n.Scores[task] = map[string]float64{}
+		for _, v := range values {
+			if !math.IsNaN(v.Value) && !math.IsInf(v.Value, 0) {
+				n.Scores[task][v.Name] = v.Value
+			}
+		}
+	}
+	return n
 }
 
 // run is the training run with its settings.
@@ -454,7 +545,7 @@ func (t *Train) reportPictures(w *Work, p *report.Report) error {
 			return err
 		}
 		if sheet != nil {
-			p.Predictions = append(p.Predictions, report.Sheet{Title: w.Name + ": " + name, Text: "Images of the validation part with the truth and the prediction.", File: sheet})
+			p.Predictions = append(p.Predictions, report.Sheet{Title: w.Name + ": " + name, Text: fmt.Sprintf("Images of the %s part with the truth and the prediction.", w.valPart(t.Data[0])), File: sheet})
 		}
 	}
 	return nil

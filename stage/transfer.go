@@ -156,44 +156,57 @@ func (t *Transfer) config(e *Env, set *TransferSet, name string, p Point) (train
 }
 
 // Cost is a training run for every set, pretrained weights, seed and point.
-func (t *Transfer) Cost(e *Env) (w Cost, err error) {
+func (t *Transfer) Cost(w *Work) (c Cost, err error) {
 	steps, trials := 0, 0
 	for _, d := range t.Sets {
-		set, err := e.OpenOwn(d.Data, "train")
+		set, err := w.OpenOwn(d.Data, "train")
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		if !set.Labels().Has(d.Task) {
-			return w, fmt.Errorf("data set %s has no labels for %s", d.Data, d.Task)
+			return c, fmt.Errorf("data set %s has no labels for %s", d.Data, d.Task)
 		}
-		test, err := e.OpenOwn(d.Data, "test")
+		test, err := w.OpenOwn(d.Data, "test")
 		if err != nil {
-			return w, err
+			return c, err
 		}
 		for _, name := range recipe.Names(t.From) {
-			spec := e.Spec([]string{d.Task}, set.Labels())
-			if spec.Model, err = t.From[name].architecture(e); err != nil {
-				return w, err
+			spec := w.Spec([]string{d.Task}, set.Labels())
+			if spec.Model, err = t.From[name].architecture(w.Env); err != nil {
+				return c, err
 			}
-			points := t.Sweep.points()
-			slices.SortStableFunc(points, func(a, b Point) int { return cmp.Compare(b.Length, a.Length) })
-			for i, p := range points {
-				c, err := t.config(e, d, name, p)
-				if err != nil {
-					return w, err
+			grid := t.Sweep.points()
+			longest := slices.MaxFunc(grid, func(a, b Point) int { return cmp.Compare(a.Length, b.Length) }) // may be the best
+			add := func(p Point, left bool) error {
+				config, err := t.config(w.Env, d, name, p)
+				run := Run{Spec: spec, Config: config, Steps: config.TotalSteps(set.Len()), Predict: test.Len(), Times: 1, Reads: map[string]float64{d.Data: 1}}
+				steps += run.Steps
+				trials++
+				if left {
+					c.Runs = append(c.Runs, run)
 				}
-				run := Run{Spec: spec, Config: c, Steps: c.TotalSteps(set.Len()), Predict: test.Len(), Times: 1, Reads: map[string]float64{d.Data: 1}}
-				if i == 0 { // the longest may be the best
-					run.Times = len(t.Seeds)
+				return err
+			}
+			for _, p := range grid {
+				if len(grid) == 1 {
+					break
 				}
-				steps += run.Steps * run.Times
-				trials += run.Times
-				w.Runs = append(w.Runs, run)
+				if err := add(p, !t.has(w, d, name, t.Seeds[0], w.pointDir(d, name, p), "val", p)); err != nil {
+					return c, err
+				}
+			}
+			for i, seed := range t.Seeds {
+				if i == 0 && len(grid) > 1 { // it is one of the sweep's
+					continue
+				}
+				if err := add(longest, !t.has(w, d, name, seed, w.trialDir(d, name, seed), "test", grid...)); err != nil {
+					return c, err
+				}
 			}
 		}
 	}
-	w.Text = fmt.Sprintf("%s, %s in all", count(trials, "trial"), count(steps, "step"))
-	return w, nil
+	c.Text = fmt.Sprintf("%s, %s in all", count(trials, "trial"), count(steps, "step"))
+	return c, nil
 }
 
 // A Trial is one fine-tuning run, scored.
@@ -317,6 +330,12 @@ func (t *Transfer) fineTune(ctx context.Context, w *Work, set *TransferSet, name
 		if err != nil {
 			return fmt.Errorf("%s from %s: sweep: %w", set.Data, name, err)
 		}
+		if trial, err := t.adopt(w, set, name, seed, best, dir, "test"); err != nil {
+			return err
+		} else if trial != nil {
+			bar.Add(1)
+			continue
+		}
 		trained := dir
 		if i == 0 && len(grid) > 1 {
 			trained = w.pointDir(set, name, best) // the same run
@@ -354,6 +373,9 @@ func (t *Transfer) sweep(ctx context.Context, w *Work, set *TransferSet, name st
 		dir := w.pointDir(set, name, p)
 		trial, err := ReadTrial(dir)
 		if errors.Is(err, os.ErrNotExist) {
+			trial, err = t.adopt(w, set, name, t.Seeds[0], p, dir, "val")
+		}
+		if err == nil && trial == nil {
 			if trial, err = t.trial(ctx, w, set, name, t.Seeds[0], p, dir, "val"); err == nil {
 				err = atomicfile.WriteJSON(filepath.Join(dir, trialFile), trial)
 			}
@@ -372,6 +394,86 @@ func (t *Transfer) sweep(ctx context.Context, w *Work, set *TransferSet, name st
 		}
 	}
 	return best, seconds, nil
+}
+
+// fingerprint is that of a trial: of all that it depends on, which is less than the stage does.
+func (t *Transfer) fingerprint(w *Work, set *TransferSet, name string, seed uint64, p Point, part string) (string, error) {
+	c, err := t.config(w.Env, set, name, p)
+	if err != nil {
+		return "", err
+	}
+	c.Seed = seed
+	m, err := w.Architecture(t.From[name].Model)
+	if err != nil {
+		return "", err
+	}
+	var in Inputs
+	in.Add("task", set.Task)
+	in.Add("train", relevant(c))
+	in.network(w.Env, m)
+	in.ReadOwn(set.Data, "train", part)
+	in.From = []Source{{Name: t.From[name].From}}
+	return w.Fingerprint(in), nil
+}
+
+// whole finds a trial of a fingerprint that is whole, in the stage's folder or another of its, of other
+// seeds or sets, or of a sweep with other points beside this one.
+func (t *Transfer) whole(w *Work, dir, print string) (trial *Trial, folder, inside string) {
+	inside, err := filepath.Rel(w.Dir, dir)
+	if err != nil {
+		return nil, "", ""
+	}
+	for _, folder := range append([]string{w.Dir}, w.Earlier(w.Name)...) {
+		if trial, err := ReadTrial(filepath.Join(folder, inside)); err == nil && trial.Fingerprint == print {
+			return trial, folder, inside
+		}
+	}
+	return nil, "", ""
+}
+
+// has reports whether a trial at one of some points need not be run.
+func (t *Transfer) has(w *Work, set *TransferSet, name string, seed uint64, dir, part string, points ...Point) bool {
+	return slices.ContainsFunc(points, func(p Point) bool {
+		print, err := t.fingerprint(w, set, name, seed, p, part)
+		if err != nil {
+			return false
+		}
+		trial, _, _ := t.whole(w, dir, print)
+		return trial != nil
+	})
+}
+
+// adopt takes over a trial that is whole in another folder; nil where there is none.
+func (t *Transfer) adopt(w *Work, set *TransferSet, name string, seed uint64, p Point, dir, part string) (*Trial, error) {
+	print, err := t.fingerprint(w, set, name, seed, p, part)
+	if err != nil {
+		return nil, err
+	}
+	trial, folder, inside := t.whole(w, dir, print)
+	if trial == nil {
+		return nil, nil
+	}
+	if err := t.takeOver(w, folder, inside, set, name); err != nil {
+		return nil, err
+	}
+	if part == "test" {
+		w.Display.Logf("%s: %s from %s, seed %d: taken over from %s", w.Name, set.Data, name, seed, filepath.Base(folder))
+	}
+	return trial, nil
+}
+
+// takeOver shares the files of a trial, its result last, since with it the trial is whole.
+func (t *Transfer) takeOver(w *Work, folder, inside string, set *TransferSet, name string) error {
+	shown := filepath.Join(set.Data, pictureFolder)
+	return errors.Join(
+		share(filepath.Join(folder, shown), filepath.Join(w.Dir, shown), func(file string) bool {
+			return slices.ContainsFunc([]string{imagePicture, truthPicture, name}, func(what string) bool {
+				return strings.HasSuffix(file, "-"+what+".png")
+			})
+		}),
+		share(filepath.Join(folder, inside), filepath.Join(w.Dir, inside), func(file string) bool { return file != trialFile }),
+		share(filepath.Join(folder, inside), filepath.Join(w.Dir, inside), func(file string) bool { return file == trialFile }),
+	)
 }
 
 // trial fine-tunes in a folder and scores on a part of the set.
@@ -404,7 +506,11 @@ func (t *Transfer) trial(ctx context.Context, w *Work, set *TransferSet, name st
 		return nil, err
 	}
 	defer torch.Do(net.Free)
-	trial := &Trial{Set: set.Data, Task: set.Task, From: name, Seed: seed, Config: c, Model: spec.Model}
+	print, err := t.fingerprint(w, set, name, seed, p, part)
+	if err != nil {
+		return nil, err
+	}
+	trial := &Trial{Fingerprint: print, Set: set.Data, Task: set.Task, From: name, Seed: seed, Config: c, Model: spec.Model}
 	_, err = trainOnce(ctx, train.Job{
 		Name: set.Data + " from " + name, Net: net, Train: trainSet, Config: c, Dir: dir, Display: w.Display,
 		Info: checkpoint.Training{Data: []string{set.Data}, Start: from, Version: recipe.Version},

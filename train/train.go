@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"must/checkpoint"
@@ -228,6 +229,7 @@ type trainer struct {
 	started time.Time
 	seconds float64 // spent before a resume
 	smooth  float64 // loss as shown
+	blind   int     // steps from the first on without a label
 
 	stopping func() bool   // whether this process was asked to stop
 	stopped  bool          // whether all stop after this step
@@ -353,8 +355,14 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	}
 	t.stopped = read[len(parts)] > 0
 	if !labelled { // nothing in this batch is
+		if t.blind == t.step {
+			t.blind++
+		}
 		t.step++
 		rec.Unlabelled = true
+		if t.blind*t.Config.Batch >= t.Train.Len() {
+			return fmt.Errorf("none of the %d images seen carries a label for %s: there is nothing to learn from", t.blind*t.Config.Batch, strings.Join(t.Net.Tasks, " or "))
+		}
 		return t.log.write(rec)
 	}
 	t.record(&rec, parts, counts, read)

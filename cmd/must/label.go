@@ -30,6 +30,8 @@ type labelVerbs struct {
 	Import labelImportCmd `cmd:"" help:"Read labels that came back from Label Studio, CVAT or a COCO tool in place of pseudo labels."`
 }
 
+func (labelVerbs) Help() string { return labelCmd{}.Help() }
+
 type labelCmd struct {
 	source
 	engine

@@ -25,14 +25,15 @@ func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // A cli is what can be typed.
 type cli struct {
-	Device  string `help:"Where to compute: cpu, cuda or cuda:N." default:"cpu" placeholder:"DEVICE"`
-	Threads int    `help:"CPU threads; 0: one per core." placeholder:"N"`
-	Quiet   bool   `help:"Show no progress." short:"q"`
+	Device  string           `help:"Where to compute: cpu, cuda or cuda:N." default:"cpu" placeholder:"DEVICE"`
+	Threads int              `help:"CPU threads; 0: one per core." placeholder:"N"`
+	Quiet   bool             `help:"Show no progress." short:"q"`
+	Print   kong.VersionFlag `help:"Print the version." name:"version"`
 
 	Demo    demoCmd     `cmd:"" help:"Run the whole method in small, on rendered images."`
 	Run     runCmd      `cmd:"" help:"Run a recipe: its stages that are not done yet."`
 	Train   trainCmd    `cmd:"" help:"Train a network on one data set, without a recipe."`
-	Label   labelCmd    `cmd:"" help:"Label images with trained networks."`
+	Label   labelVerbs  `cmd:"" help:"Label images with trained networks."`
 	Eval    evalCmd     `cmd:"" help:"Score a network on a data set, or a COCO results file."`
 	Predict predictCmd  `cmd:"" help:"Show what a network sees in images."`
 	Serve   serveCmd    `cmd:"" help:"Answer over HTTP what networks see in images."`
@@ -40,6 +41,7 @@ type cli struct {
 	Probe   probeCmd    `cmd:"" help:"Tell what the features of a network are worth on a data set."`
 	Import  importCmd   `cmd:"" help:"Make a checkpoint of a network of torchvision's or timm's."`
 	Export  exportCmd   `cmd:"" help:"Write a network for other programs: as an ONNX model, proven equal."`
+	Clean   cleanCmd    `cmd:"" help:"Show, or remove, what a run no longer uses."`
 	Report  reportCmd   `cmd:"" help:"Write the report of a run again."`
 	Data    dataCmd     `cmd:"" help:"Look at data sets."`
 	Recipes recipesCmd  `cmd:"" help:"List the recipes inside the program."`
@@ -98,14 +100,18 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	}()
 	var c cli
 	parser := kong.Must(&c, kong.Name("must"), kong.Description(about), kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { panic(status(code)) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+		kong.Vars{"version": "must " + recipe.Version}, kong.Exit(func(code int) { panic(status(code)) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	k, err := parser.Parse(args)
 	if err != nil {
 		fmt.Fprintf(stderr, "must: %v\n`must --help` lists the verbs, `must VERB --help` shows one with examples\n", err)
 		return 1
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it ignored
+		signals = append(signals, syscall.SIGHUP) // the terminal is closed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	still := context.AfterFunc(ctx, func() {
 		stop() // the next one kills

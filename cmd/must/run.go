@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
@@ -36,13 +37,14 @@ func (c *demoCmd) Run(a *app) error { return c.runFlags.run(a, "demo") }
 
 type runCmd struct {
 	Recipe string `arg:"" help:"A recipe file, or the name of one inside the program."`
-	Quick  bool   `help:"The recipe's shorter form, for a first look."`
+	Quick  bool   `help:"The recipe's shorter form, for a first look, in a folder of its own: quick in that of the run."`
 	runFlags
 }
 
 func (runCmd) Help() string {
-	return `A stage is skipped when nothing that it depends on has changed, and goes on where it was cut off.
-The folder holds one folder per stage, report.html and results.json, both written anew after each stage.
+	return `A stage is skipped when nothing that it depends on has changed, and is resumed where it was cut off. With other
+settings it gets a new folder beside the old one: nothing is deleted, and settings that are changed back find their
+results again. must clean shows what is no longer used. report.html and results.json are written after each stage.
 
 Examples:
 
@@ -65,6 +67,7 @@ func (c *runCmd) Run(a *app) error {
 			return fmt.Errorf("recipe %s has no quick form; --set shortens it", c.Recipe)
 		}
 		c.Set = append(r.Quick, c.Set...)
+		c.Out = filepath.Join(cmp.Or(c.Out, filepath.Join("out", r.Name)), "quick")
 	}
 	return c.runFlags.run(a, c.Recipe)
 }
@@ -109,6 +112,15 @@ func printRun(a *app, out string) error {
 	for _, f := range res.Verdict() {
 		mark := map[report.Outcome]string{report.Holds: "✓", report.Fails: "✗", report.Note: "·"}[f.Outcome]
 		a.printf("%s %s\n", mark, f.Text)
+	}
+	for _, n := range res.Networks {
+		if res.Teachers != nil || res.Transfer != nil {
+			break // which tell more
+		}
+		a.printf("· %s: %s\n", n.Stage, n)
+	}
+	for _, u := range res.Unreadable {
+		a.printf("! unreadable: %v\n", u)
 	}
 	a.printf("report:  %s\nresults: %s\n", filepath.Join(out, run.ReportFile), filepath.Join(out, run.ResultsFile))
 	return nil

@@ -63,7 +63,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	}
 	splits, ok := folders[src.Split]
 	if !ok {
-		return nil, fmt.Errorf("ade20k: split is %q, want train or val", src.Split)
+		return nil, data.NoPart(fmt.Errorf("ade20k: split is %q, want train or val", src.Split))
 	}
 	if err := frame.Check(src.Frame); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func Open(src data.Source) (data.Dataset, error) {
 			return nil, err
 		}
 		if !isDir(filepath.Join(root, "annotations", split)) {
-			return nil, fmt.Errorf("%s: no folder annotations/%s in it", root, split)
+			return nil, data.NoPart(fmt.Errorf("%s: no folder annotations/%s in it", root, split))
 		}
 		for _, f := range files {
 			d.files = append(d.files, path.Join(split, f))

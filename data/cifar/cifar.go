@@ -53,7 +53,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("cifar: set is %q, want 10, 100 or 100/%s", src.Set, coarse)
 	}
 	if src.Split != "" && src.Split != "train" && src.Split != "test" {
-		return nil, fmt.Errorf("cifar: split is %q, but CIFAR has train and test", src.Split)
+		return nil, data.NoPart(fmt.Errorf("cifar: split is %q, but CIFAR has train and test", src.Split))
 	}
 	v, dir, err := find(src.Path, name)
 	if err != nil {

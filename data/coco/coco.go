@@ -95,7 +95,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	case of == "":
 		o.Split = split
 	case split != "" && of != split:
-		return nil, fmt.Errorf("%s: by its name this is the %s part, not %s; if it is to serve as that, say so in splits", file, of, split)
+		return nil, data.NoPart(fmt.Errorf("%s: by its name this is the %s part, not %s; if it is to serve as that, say so in splits", file, of, split))
 	}
 	return open(file, set, o)
 }
@@ -103,7 +103,7 @@ func Open(src data.Source) (data.Dataset, error) {
 // openUnlabeled reads the images of COCO that have no labels.
 func openUnlabeled(src data.Source) (data.Dataset, error) {
 	if src.Split != "" && src.Split != unlabeled && src.Split != "train" {
-		return nil, fmt.Errorf("coco: the set %q has no %s part", unlabeled, src.Split)
+		return nil, data.NoPart(fmt.Errorf("coco: the set %q has no %s part", unlabeled, src.Split))
 	}
 	folder := src.Images
 	if folder == "" {
@@ -246,7 +246,7 @@ func open(file, set string, o Options) (_ *Dataset, err error) {
 	}
 	switch {
 	case n == 0:
-		return nil, fmt.Errorf("none of its %d images falls into the %s part", len(d.paths), o.Split)
+		return nil, data.NoPart(fmt.Errorf("none of its %d images falls into the %s part", len(d.paths), o.Split))
 	case d.Missing == n:
 		return nil, fmt.Errorf("none of its %d images, such as %s, is in %s: name the folder that their file_name is relative to as images (--images-folder)", n, d.index.images[0].name, d.folder)
 	}

@@ -2,16 +2,12 @@ package coco
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/go-faster/jx"
 
 	"must/data"
 	"must/metric/cocojson"
@@ -37,7 +33,7 @@ type picture struct {
 }
 
 type category struct {
-	id    ident
+	id    cocojson.ID
 	name  string
 	thing bool
 }
@@ -104,13 +100,13 @@ type indexer struct {
 	imageIDs numbering
 	classIDs numbering
 	listed   []int32 // the numbers of images, in the order of their list
-	d        cocojson.Decoder
+	d        *cocojson.Decoder
 }
 
 // readIndex reads a file of instances, or a panoptic one, through a window of so many bytes.
 func readIndex(r io.Reader, panoptic bool, window int) (*index, error) {
-	x := &indexer{panoptic: panoptic, imageIDs: newNumbering(), classIDs: newNumbering(), d: cocojson.Decoder{Decoder: &jx.Decoder{}}}
-	err := newStream(r, window).items(func(list string) func([]byte, int64) error {
+	x := &indexer{panoptic: panoptic, imageIDs: newNumbering(), classIDs: newNumbering(), d: cocojson.NewDecoder()}
+	err := cocojson.Lists(r, window, func(list string) func([]byte, int64) error {
 		switch list {
 		case "images":
 			return x.readImage
@@ -134,115 +130,54 @@ func readIndex(r io.Reader, panoptic bool, window int) (*index, error) {
 	return &x.index, nil
 }
 
-// An ident is an id: a number, or a text as some tools write it. The text "1" is another one than the number.
-type ident struct {
-	number int64
-	text   string // "": a number
-}
-
-func (i ident) String() string {
-	if i.text != "" {
-		return strconv.Quote(i.text)
-	}
-	return strconv.FormatInt(i.number, 10)
-}
-
-// compare orders numbers before texts.
-func (i ident) compare(j ident) int {
-	return cmp.Or(cmp.Compare(i.text, j.text), cmp.Compare(i.number, j.number))
-}
-
 // A numbering counts ids as they appear.
 type numbering struct {
 	of    map[int64]int32
 	texts map[string]int32
-	ids   []ident
+	ids   []cocojson.ID
 }
 
 func newNumbering() numbering { return numbering{of: map[int64]int32{}, texts: map[string]int32{}} }
 
-func (n *numbering) number(id ident) int32 {
+func (n *numbering) number(id cocojson.ID) int32 {
 	var i int32
 	var ok bool
-	if id.text != "" {
-		i, ok = n.texts[id.text]
+	if id.Text != "" {
+		i, ok = n.texts[id.Text]
 	} else {
-		i, ok = n.of[id.number]
+		i, ok = n.of[id.Number]
 	}
 	if ok {
 		return i
 	}
 	i = int32(len(n.ids))
-	if id.text != "" {
-		n.texts[id.text] = i
+	if id.Text != "" {
+		n.texts[id.Text] = i
 	} else {
-		n.of[id.number] = i
+		n.of[id.Number] = i
 	}
 	n.ids = append(n.ids, id)
 	return i
 }
 
-// id reads an id.
-func (x *indexer) id() (id ident, err error) {
-	if x.d.Next() != jx.String {
-		id.number, err = x.d.Int()
-		return id, err
-	}
-	if id.text, err = x.d.Str(); err == nil && id.text == "" {
-		err = errors.New("is empty")
-	}
-	return id, err
-}
-
 func (x *indexer) readImage(item []byte, _ int64) error {
 	x.d.ResetBytes(item)
-	var w, h int64
-	var id ident
-	var name string
-	err := x.d.Fields(func(key []byte) (_ bool, err error) {
-		switch string(key) {
-		case "id":
-			id, err = x.id()
-		case "width":
-			w, err = x.d.Int()
-		case "height":
-			h, err = x.d.Int()
-		case "file_name":
-			name, err = x.d.Str()
-		default:
-			return false, nil
-		}
-		return true, err
-	}, "id", "file_name")
+	i, err := x.d.Image("id", "file_name")
 	if err != nil {
 		return err
 	}
-	if w < 0 || h < 0 || w > math.MaxInt32 || h > math.MaxInt32 {
-		return fmt.Errorf("an image of %d×%d pixels", w, h)
+	if i.Width < 0 || i.Height < 0 || i.Width > math.MaxInt32 || i.Height > math.MaxInt32 {
+		return fmt.Errorf("an image of %d×%d pixels", i.Width, i.Height)
 	}
-	x.images = append(x.images, picture{name, int32(w), int32(h)})
-	x.listed = append(x.listed, x.imageIDs.number(id))
+	x.images = append(x.images, picture{i.Name, int32(i.Width), int32(i.Height)})
+	x.listed = append(x.listed, x.imageIDs.number(i.ID))
 	return nil
 }
 
 func (x *indexer) readCategory(item []byte, _ int64) error {
 	x.d.ResetBytes(item)
-	var c category
-	err := x.d.Fields(func(key []byte) (_ bool, err error) {
-		switch string(key) {
-		case "id":
-			c.id, err = x.id()
-		case "name":
-			c.name, err = x.d.Str()
-			c.name = strings.TrimSpace(c.name) // Objects365 has names with spaces behind
-		case "isthing":
-			c.thing, err = x.d.Flag()
-		default:
-			return false, nil
-		}
-		return true, err
-	}, "id", "name")
-	x.categories = append(x.categories, c)
+	c, err := x.d.Category("id", "name")
+	x.categories = append(x.categories, category{c.ID, strings.TrimSpace(c.Name), c.Thing}) // Objects365 has names with spaces behind
 	return err
 }
 
@@ -250,55 +185,33 @@ func (x *indexer) readAnnotation(item []byte, at int64) error {
 	// The decoder's values are slices of item, so their capacity tells where in it they begin.
 	item = item[:len(item):len(item)]
 	x.d.ResetBytes(item)
-	var a annotation
-	var pngName string
-	shape, required := "segmentation", []string{"image_id", "category_id"}
+	required := []string{"image_id", "category_id"}
 	if x.panoptic {
-		shape, required = "segments_info", []string{"image_id", "file_name", "segments_info"}
+		required = []string{"image_id", "file_name", "segments_info"}
 	}
-	err := x.d.Fields(func(key []byte) (_ bool, err error) {
-		switch string(key) {
-		case "image_id":
-			var id ident
-			id, err = x.id()
-			a.image = x.imageIDs.number(id)
-		case "category_id":
-			var id ident
-			id, err = x.id()
-			class := x.classIDs.number(id)
-			if class > math.MaxUint16 {
-				return true, fmt.Errorf("more than %d categories", math.MaxUint16)
-			}
-			a.class = uint16(class)
-		case "bbox":
-			a.box, a.boxed, err = x.d.Box()
-		case "area":
-			a.area, err = x.d.Float64()
-		case "iscrowd":
-			a.crowd, err = x.d.Flag()
-		case "file_name":
-			pngName, err = x.d.Str()
-		case shape:
-			var raw jx.Raw
-			raw, err = x.d.Raw()
-			if x.panoptic || len(bytes.Trim(raw, "[]{} \t\r\n")) > 0 {
-				a.offset, a.length = at+int64(len(item)-cap(raw)), uint32(len(raw))
-			}
-		default:
-			return false, nil
-		}
-		return true, err
-	}, required...)
+	got, err := x.d.Annotation(required...)
 	if err != nil {
 		return err
+	}
+	a := annotation{box: got.Box, boxed: got.HasBox, area: got.Area, crowd: got.Crowd, image: x.imageIDs.number(got.Image)}
+	shape := got.Shape
+	if x.panoptic {
+		shape = got.Segments
+		x.maps = append(x.maps, got.File)
+	} else {
+		class := x.classIDs.number(got.Category)
+		if class > math.MaxUint16 {
+			return fmt.Errorf("more than %d categories", math.MaxUint16)
+		}
+		a.class = uint16(class)
+	}
+	if x.panoptic || len(bytes.Trim(shape, "[]{} \t\r\n")) > 0 {
+		a.offset, a.length = at+int64(len(item)-cap(shape)), uint32(len(shape))
 	}
 	if x.annotations.len() == math.MaxUint32 {
 		return errors.New("too many annotations")
 	}
 	x.annotations.add(a)
-	if x.panoptic {
-		x.maps = append(x.maps, pngName)
-	}
 	return nil
 }
 
@@ -314,10 +227,10 @@ func (x *indexer) resolve() error {
 		}
 		image[n] = int32(i)
 	}
-	slices.SortStableFunc(x.categories, func(a, b category) int { return a.id.compare(b.id) })
+	slices.SortStableFunc(x.categories, func(a, b category) int { return a.id.Compare(b.id) })
 	class := make([]int, len(x.classIDs.ids)) // index in categories by number
 	for n, id := range x.classIDs.ids {
-		i, ok := slices.BinarySearchFunc(x.categories, id, func(c category, id ident) int { return c.id.compare(id) })
+		i, ok := slices.BinarySearchFunc(x.categories, id, func(c category, id cocojson.ID) int { return c.id.Compare(id) })
 		if !ok {
 			return fmt.Errorf("it has annotations of category_id %v, which its \"categories\" do not list", id)
 		}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"must/data"
 	"must/data/imagefile"
 )
 
@@ -112,9 +113,9 @@ func Find(root, split string, fits func(words []string) int) (string, error) {
 	case len(found) > 1:
 		return "", fmt.Errorf("%s: several files of labels%s, %s: choose by split, or give the path of one", root, part, strings.Join(found, ", "))
 	case len(others) > 0:
-		return "", fmt.Errorf("%s: no file of labels%s; there is %s", root, part, strings.Join(others, ", "))
+		return "", data.NoPart(fmt.Errorf("%s: no file of labels%s; there is %s", root, part, strings.Join(others, ", ")))
 	}
-	return "", fmt.Errorf("%s: no file of labels (JSON)%s in it or its folder annotations", root, part)
+	return "", data.NoPart(fmt.Errorf("%s: no file of labels (JSON)%s in it or its folder annotations", root, part))
 }
 
 // probes is how many images are looked for to recognise their folder: many may be missing.

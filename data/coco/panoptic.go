@@ -141,29 +141,15 @@ func (d *Dataset) readSegments(text []byte) ([]segment, error) {
 	j := cocojson.Decoder{Decoder: jx.DecodeBytes(text)}
 	var all []segment
 	err := j.Arr(func(*jx.Decoder) error {
-		var g segment
-		var id int64
-		var categoryID ident
-		err := j.Fields(func(key []byte) (_ bool, err error) {
-			switch string(key) {
-			case "id":
-				id, err = j.Int()
-			case "category_id":
-				categoryID.number, err = j.Int()
-			case "bbox":
-				g.box, g.boxed, err = j.Box()
-			case "area":
-				g.area, err = j.Float64()
-			case "iscrowd":
-				g.crowd, err = j.Flag()
-			default:
-				return false, nil
-			}
-			return true, err
-		}, "id", "category_id")
+		got, err := j.Annotation("id", "category_id")
 		if err != nil {
 			return err
 		}
+		id, err := got.ID.Int()
+		if err != nil {
+			return err
+		}
+		g := segment{annotation: annotation{box: got.Box, boxed: got.HasBox, area: got.Area, crowd: got.Crowd}}
 		if id <= 0 || id >= 1<<24 {
 			return fmt.Errorf("segment id %d is no colour", id)
 		}
@@ -171,7 +157,7 @@ func (d *Dataset) readSegments(text []byte) ([]segment, error) {
 		g.class, g.thing = -1, -1
 		things := 0
 		for i, c := range d.index.categories {
-			if c.id == categoryID {
+			if c.id == got.Category {
 				g.class = i
 				if c.thing {
 					g.thing = things
@@ -182,7 +168,7 @@ func (d *Dataset) readSegments(text []byte) ([]segment, error) {
 			}
 		}
 		if g.class < 0 {
-			return fmt.Errorf(`segment %d is of category_id %v, which "categories" does not list`, id, categoryID)
+			return fmt.Errorf(`segment %d is of category_id %v, which "categories" does not list`, id, got.Category)
 		}
 		all = append(all, g)
 		return nil

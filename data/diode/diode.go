@@ -55,7 +55,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("diode: set is %q, want indoors or outdoor", src.Set)
 	}
 	if src.Split != "" && src.Split != "train" && src.Split != "val" {
-		return nil, fmt.Errorf("diode: split is %q, but DIODE has train and val", src.Split)
+		return nil, data.NoPart(fmt.Errorf("diode: split is %q, but DIODE has train and val", src.Split))
 	}
 	d := &dataset{folder: src.Path}
 	roots, err := d.roots(src.Split)
@@ -72,7 +72,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		}
 	}
 	if len(d.items) == 0 {
-		return nil, fmt.Errorf("%s: no images in scene and scan folders of %s for split %q and set %q", src.Path, strings.Join(roots, ", "), src.Split, src.Set)
+		return nil, data.NoPart(fmt.Errorf("%s: no images in scene and scan folders of %s for split %q and set %q", src.Path, strings.Join(roots, ", "), src.Split, src.Set))
 	}
 	if !d.labels.Has(depthlabel.Name) && !d.labels.Has(normals.Name) {
 		return nil, fmt.Errorf("%s: no *%s and no *%s beside its %d images; unpack DIODE's archives into one folder", src.Path, depthEnd, normalEnd, len(d.items))
@@ -106,7 +106,7 @@ func (d *dataset) roots(split string) ([]string, error) {
 		}
 	}
 	if len(roots) == 0 {
-		return nil, fmt.Errorf("%s: not in DIODE's layout, there is no folder %s with indoors or outdoor in it", d.folder, strings.Trim(split+" ", " "))
+		return nil, data.NoPart(fmt.Errorf("%s: not in DIODE's layout, there is no folder %s with indoors or outdoor in it", d.folder, strings.Trim(split+" ", " ")))
 	}
 	return roots, nil
 }

@@ -38,7 +38,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	chosen := "."
 	if len(splits) > 0 {
 		if chosen = choose(splits, src.Split); chosen == "" {
-			return nil, fmt.Errorf("%s: split is %q, but its folders are %s: choose one of them", src.Path, src.Split, strings.Join(splits, ", "))
+			return nil, data.NoPart(fmt.Errorf("%s: split is %q, but its folders are %s: choose one of them", src.Path, src.Split, strings.Join(splits, ", ")))
 		}
 		roots = splits
 	} else if err := imagefile.CheckSplit(src.Split); err != nil {
@@ -84,7 +84,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		}
 	}
 	if len(d.files) == 0 {
-		return nil, fmt.Errorf("%s: none of its %d images falls into the %s part", src.Path, len(files), src.Split)
+		return nil, data.NoPart(fmt.Errorf("%s: none of its %d images falls into the %s part", src.Path, len(files), src.Split))
 	}
 	return d, nil
 }

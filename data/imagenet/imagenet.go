@@ -49,7 +49,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("imagenet has no sets, but set is %q: leave it out", src.Set)
 	}
 	if src.Split != "train" && src.Split != "val" {
-		return nil, fmt.Errorf("imagenet: split is %q, want train or val (the labels of test were never published)", src.Split)
+		return nil, data.NoPart(fmt.Errorf("imagenet: split is %q, want train or val (the labels of test were never published)", src.Split))
 	}
 	if _, err := imagefile.ReadDir(src.Path); err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("%s: no images in it (names ending in .jpg, .png, …)", src.Path)
 	}
 	if len(d.files) == 0 {
-		return nil, fmt.Errorf("%s: none of its %d images falls into the %s part", src.Path, len(files), src.Split)
+		return nil, data.NoPart(fmt.Errorf("%s: none of its %d images falls into the %s part", src.Path, len(files), src.Split))
 	}
 	return d, nil
 }

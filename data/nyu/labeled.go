@@ -97,7 +97,7 @@ func readSplit(file, split string, n int) ([]int, error) {
 	}
 	variable, ok := map[string]string{"train": "trainNdxs", "test": "testNdxs"}[split]
 	if !ok {
-		return nil, fmt.Errorf("nyu: split is %q, but the labelled set has train and test", split)
+		return nil, data.NoPart(fmt.Errorf("nyu: split is %q, but the labelled set has train and test", split))
 	}
 	vars, err := matfile.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -126,7 +126,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("scenes: no set %q; use one of %s", src.Set, strings.Join(valid, ", "))
 	}
 	if !slices.Contains(Splits, src.Split) {
-		return nil, fmt.Errorf("scenes: set %s has no split %q; use one of %s", src.Set, src.Split, strings.Join(Splits, ", "))
+		return nil, data.NoPart(fmt.Errorf("scenes: set %s has no split %q; use one of %s", src.Set, src.Split, strings.Join(Splits, ", ")))
 	}
 	d := &dataset{set: sets[i], split: src.Split, seed: src.Seed, count: src.Count, size: src.Size}
 	switch {

@@ -102,14 +102,11 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, err
 	}
 	if !d.segmentation && !slices.ContainsFunc(d.items, func(it item) bool { return d.annotations[it.label] != nil }) {
-		return nil, fmt.Errorf("%s: %w: none of the %d images of the split %q has an annotation there", d.path(d.annotated), errNoPart, len(d.items), src.Split)
+		return nil, fmt.Errorf("%s: %w: none of the %d images of the split %q has an annotation there", d.path(d.annotated), data.ErrNoPart, len(d.items), src.Split)
 	}
 	d.resolve()
 	return d, nil
 }
-
-// errNoPart says that a set has not got the split.
-var errNoPart = errors.New("no such part")
 
 func openYears(src data.Source, years []string, task string) (data.Dataset, error) {
 	var parts []data.Dataset
@@ -120,7 +117,7 @@ func openYears(src data.Source, years []string, task string) (data.Dataset, erro
 			src.Set += "/" + task
 		}
 		d, err := Open(src)
-		if errors.Is(err, errNoPart) {
+		if errors.Is(err, data.ErrNoPart) {
 			missing = err
 			continue
 		}
@@ -523,7 +520,7 @@ func (d *Dataset) list(folder, split string) error {
 		return nil
 	case len(lists) > 0:
 		if !slices.Contains(lists, split) {
-			return fmt.Errorf("%s: %w: no list %s.txt for the split; there are %s", dir, errNoPart, split, strings.Join(lists, ", "))
+			return fmt.Errorf("%s: %w: no list %s.txt for the split; there are %s", dir, data.ErrNoPart, split, strings.Join(lists, ", "))
 		}
 		return d.readList(filepath.Join(dir, split+".txt"))
 	}
@@ -544,7 +541,7 @@ func (d *Dataset) list(folder, split string) error {
 		}
 	}
 	if len(d.items) == 0 {
-		return fmt.Errorf("%s: none of its images falls into the %s part", d.root, split)
+		return data.NoPart(fmt.Errorf("%s: none of its images falls into the %s part", d.root, split))
 	}
 	return nil
 }

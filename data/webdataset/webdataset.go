@@ -47,7 +47,7 @@ func OpenPart(src data.Source) (data.Dataset, error) {
 			return Open(folder)
 		}
 		if src.Split != "train" {
-			return nil, fmt.Errorf("%s: no folder %s in it for this part", src.Path, src.Split)
+			return nil, data.NoPart(fmt.Errorf("%s: no folder %s in it for this part", src.Path, src.Split))
 		}
 	}
 	return Open(src.Path)

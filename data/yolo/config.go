@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"must/data"
 	"must/data/imagefile"
 	"must/data/text"
 	"must/yamlfile"
@@ -99,7 +100,7 @@ func (d *dataset) configured(file, split string) error {
 		}
 	}
 	if split != "" && !named {
-		return fmt.Errorf("%s: it names no %s part", file, split)
+		return data.NoPart(fmt.Errorf("%s: it names no %s part", file, split))
 	}
 	return nil
 }

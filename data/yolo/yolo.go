@@ -69,7 +69,7 @@ func Open(src data.Source) (data.Dataset, error) {
 	}
 	d.known, d.members, d.dirs = nil, nil, nil
 	if d.pick(src.Split, file != ""); len(d.picked) == 0 {
-		return nil, fmt.Errorf("%s: no images in its %q part", src.Path, src.Split)
+		return nil, data.NoPart(fmt.Errorf("%s: no images in its %q part", src.Path, src.Split))
 	}
 	return d, nil
 }

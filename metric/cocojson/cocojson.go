@@ -1,5 +1,5 @@
-// Package cocojson reads the objects of files in COCO's form: fields in any order, unknown ones skipped,
-// null for a missing one.
+// Package cocojson reads files in COCO's form, of labels and of results: as a stream of any size, fields in any
+// order, unknown ones skipped, null for a missing one.
 package cocojson
 
 import (
@@ -13,6 +13,9 @@ type Decoder struct {
 	*jx.Decoder
 	digits jx.Num
 }
+
+// NewDecoder returns a decoder of items; ResetBytes gives it one.
+func NewDecoder() *Decoder { return &Decoder{Decoder: &jx.Decoder{}} }
 
 // Fields reads an object; read says whether it used the field, and what it does not use is skipped. Those
 // required must be there.

@@ -1,4 +1,4 @@
-package coco
+package cocojson
 
 import (
 	"bytes"
@@ -24,64 +24,80 @@ type stream struct {
 
 func newStream(r io.Reader, window int) *stream { return &stream{r: r, buf: make([]byte, 0, window)} }
 
-// items asks visit for each list what to do with its items; nil leaves them out. An item is valid until
-// the function returns.
-func (s *stream) items(visit func(list string) func(item []byte, at int64) error) error {
-	err := s.document(visit)
+// Lists asks visit for each list of a file of labels what to do with its items; nil leaves them out. It holds
+// a window of so many bytes, or one item where that is larger. An item is valid until the function returns;
+// at says where in the file it is.
+func Lists(r io.Reader, window int, visit func(list string) func(item []byte, at int64) error) error {
+	return newStream(r, window).document(func(s *stream, c byte) error {
+		if c == '[' {
+			return errors.New(`a list, not an object with "images", "annotations" and "categories": is it a file of results?`)
+		}
+		return s.sequence('{', '}', func(int) error {
+			key, _, err := s.value()
+			if err != nil {
+				return err
+			}
+			name, err := jx.DecodeBytes(key).Str()
+			if err != nil {
+				return s.errorf("want a name in quotes")
+			}
+			if err := s.expect(':'); err != nil {
+				return err
+			}
+			if c, err := s.peek(); err != nil || c != '[' {
+				_, _, err = s.value()
+				return err
+			}
+			return s.list(name, visit(name))
+		})
+	})
+}
+
+// List is Lists for a file of results, which is one list.
+func List(r io.Reader, window int, read func(item []byte, at int64) error) error {
+	return newStream(r, window).document(func(s *stream, c byte) error {
+		if c != '[' {
+			return errors.New("results are a list of detections, and this is none")
+		}
+		return s.list("results", read)
+	})
+}
+
+// document reads what the file holds, by its first character, and sees that nothing follows.
+func (s *stream) document(read func(s *stream, first byte) error) error {
+	c, err := s.peek()
+	if bytes.HasPrefix(s.buf[s.head:], []byte("\xef\xbb\xbf")) {
+		s.head += 3
+		c, err = s.peek()
+	}
+	if err == nil {
+		err = read(s, c)
+	}
+	if err == nil {
+		if _, err = s.peek(); err == nil {
+			return s.errorf("more text after the end")
+		} else if err == io.EOF {
+			return nil
+		}
+	}
 	if errors.Is(err, io.EOF) {
 		err = errors.New("the file is cut short")
 	}
 	return err
 }
 
-func (s *stream) document(visit func(list string) func(item []byte, at int64) error) error {
-	c, err := s.peek()
-	if bytes.HasPrefix(s.buf[s.head:], []byte("\xef\xbb\xbf")) {
-		s.head += 3
-		c, err = s.peek()
-	}
-	if err == nil && c == '[' {
-		return errors.New(`a list, not an object with "images", "annotations" and "categories": is it a file of results?`)
-	}
-	err = s.sequence('{', '}', func(int) error {
-		key, _, err := s.value()
-		if err != nil {
+// list reads the items of a list; nil leaves them out.
+func (s *stream) list(name string, read func(item []byte, at int64) error) error {
+	return s.sequence('[', ']', func(i int) error {
+		item, at, err := s.value()
+		if err != nil || read == nil {
 			return err
 		}
-		name, err := jx.DecodeBytes(key).Str()
-		if err != nil {
-			return s.errorf("want a name in quotes")
+		if err := read(item, at); err != nil {
+			return fmt.Errorf("item %d of %q, at byte %d: %w", i, name, at, err)
 		}
-		if err := s.expect(':'); err != nil {
-			return err
-		}
-		if c, err := s.peek(); err != nil || c != '[' {
-			_, _, err = s.value()
-			return err
-		}
-		read := visit(name)
-		return s.sequence('[', ']', func(i int) error {
-			item, at, err := s.value()
-			if err != nil || read == nil {
-				return err
-			}
-			if err := read(item, at); err != nil {
-				return fmt.Errorf("item %d of %q, at byte %d: %w", i, name, at, err)
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return err
-	}
-	switch _, err := s.peek(); err {
-	case io.EOF:
 		return nil
-	case nil:
-		return s.errorf("more text after the end")
-	default:
-		return err
-	}
+	})
 }
 
 // sequence calls item before each of the items between two brackets, for it to consume.

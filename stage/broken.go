@@ -1,0 +1,74 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"must/data"
+)
+
+// A limited data set counts the images that cannot be read, and is of no use where they are too many.
+type limited struct {
+	data.Dataset
+	name  string // for people
+	share float64
+
+	mu     sync.Mutex
+	broken map[int]bool
+	first  error
+}
+
+func (l *limited) Unwrap() data.Dataset { return l.Dataset }
+
+func (l *limited) Sample(i int) (*data.Sample, error) {
+	s, err := l.Dataset.Sample(i)
+	if _, ok := errors.AsType[*data.SampleError](err); !ok {
+		return s, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken == nil {
+		l.broken, l.first = map[int]bool{}, err
+	}
+	l.broken[i] = true
+	// A few are no share of anything.
+	if n, all := len(l.broken), l.Len(); n > 2 && float64(n) > l.share*float64(all) {
+		return nil, fmt.Errorf("%s: %d of its %d images cannot be read so far, more than the share of %v that max_broken allows; the first: %v", l.name, n, all, l.share, l.first)
+	}
+	return nil, err
+}
+
+func (l *limited) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.broken)
+}
+
+// A Broken part has images that could not be read.
+type Broken struct {
+	Set    string `json:"set"`
+	Part   string `json:"part"`
+	Broken int    `json:"broken"`
+	Images int    `json:"images"`
+}
+
+func (b Broken) String() string {
+	return fmt.Sprintf("%d of %d images of %s (%s part)", b.Broken, b.Images, b.Set, b.Part)
+}
+
+// Broken lists, of some parts, those with images that this process could not read.
+func (e *Env) Broken(parts []Part) (found []Broken) {
+	for _, p := range parts {
+		l, ok := e.opened["own/"+p.Set+"/"+p.Part].(*limited)
+		if !ok || l.count() == 0 {
+			continue
+		}
+		b := Broken{p.Set, p.Part, l.count(), l.Len()}
+		if !slices.Contains(found, b) {
+			found = append(found, b)
+		}
+	}
+	return found
+}
