@@ -399,7 +399,7 @@ func (p *page) addPictures(rows []PictureRow, g *gallery) error {
 
 const (
 	side       = 256 // pixels of the longer side of a picture in the page
-	sheetWidth = 720 // of a sheet
+	sheetWidth = 560 // of a sheet
 	largest    = 1024
 	small      = 200 // below that, pixels are shown as they are
 )
@@ -431,7 +431,7 @@ func encode(img image.Image, g *gallery, alt string) (picture, error) {
 
 // shrunk makes a picture of w×h pixels for the page.
 func shrunk(img image.Image, w, h int, alt string) (picture, error) {
-	file, err := asJPEG(img, w, h, 82) // a tenth of the size of PNG
+	file, err := asJPEG(img, w, h, 80) // a tenth of the size of PNG
 	return inline(file, "jpeg", w, h, alt), err
 }
 

@@ -115,7 +115,7 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	defer stop()
 	still := context.AfterFunc(ctx, func() {
 		stop() // the next one kills
-		fmt.Fprintln(stderr, "must: stopping: the current step is finished and the state saved; Ctrl-C again quits at once")
+		fmt.Fprintln(stderr, "must: stopping: what is under way is finished and saved; Ctrl-C again quits at once")
 	})
 	defer still()
 

@@ -107,8 +107,18 @@ func (c *trainCmd) Run(a *app) error {
 	if err := runner.Run(a.ctx); err != nil {
 		return err
 	}
-	a.printf("model:   %s\n", runner.Path(run.Single, train.ModelFile))
-	return printRun(a, c.Out)
+	model := runner.Path(run.Single, train.ModelFile)
+	a.printf("model:   %s\n", model)
+	if err := printRun(a, c.Out); err != nil {
+		return err
+	}
+	a.printf("next:\n")
+	for _, words := range [][]string{
+		{"predict", model, "photo.jpg"}, {"export", model, "--out", filepath.Join(c.Out, runName(c.Out)+".onnx")}, {"serve", model},
+	} {
+		a.printf("  must %s\n", commandLine(words))
+	}
+	return nil
 }
 
 // settings are those flags that were given, as settings of the recipe; --set comes last and wins.
