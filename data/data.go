@@ -9,6 +9,7 @@ package data
 import (
 	"fmt"
 	"image"
+	"io"
 )
 
 // Ignore marks a pixel of a class map that neither trains nor counts.
@@ -138,6 +139,18 @@ func Notes(d Dataset) []string {
 	return nil
 }
 
+// Close closes the files that a dataset holds open, by a method Close of its own or of one that it wraps; most
+// hold none. It is used no more then.
+func Close(d Dataset) error {
+	switch d := d.(type) {
+	case io.Closer:
+		return d.Close()
+	case interface{ Unwrap() Dataset }:
+		return Close(d.Unwrap())
+	}
+	return nil
+}
+
 // A Source says where a dataset is and how to read it; recipes and the command line fill it.
 type Source struct {
 	Format string  `yaml:"format"`           // scenes, imagefolder, voc, images, …
@@ -154,7 +167,7 @@ type Source struct {
 	Lines  string  `yaml:"lines,omitempty"`  // what lines of YOLO labels hold, where their numbers do not tell
 	Void   string  `yaml:"void,omitempty"`   // values of semantic maps that are no class, separated by commas, or none
 	Text   string  `yaml:"text,omitempty"`   // encoding of text files, where their bytes do not tell
-	Metric string  `yaml:"metric,omitempty"` // published protocol to score by, see metric.Protocols
+	Metric string  `yaml:"metric,omitempty"` // published protocol to score by, see registry.Protocols()
 	Labels string  `yaml:"labels,omitempty"` // folder of pseudo-label shards to fill in what is unknown
 }
 

@@ -14,8 +14,7 @@ import (
 	"must/atomicfile"
 	"must/checkpoint"
 	"must/onnx/ort"
-	"must/task"
-	"must/task/segmentation"
+	"must/predict"
 	"must/torch"
 	"must/weights"
 )
@@ -41,7 +40,7 @@ func CheckEngine(name string) error {
 
 // A Running network is one in an engine.
 type Running struct {
-	task.Predictor
+	predict.Predictor
 	SHA256 string // of the checkpoint
 	Tasks  []string
 	Engine string
@@ -127,7 +126,7 @@ func (r *runner) export() error {
 	}
 	sweep(filepath.Dir(r.cached))
 	_, err = ONNX(context.Background(), n, r.cached, Options{
-		Argmax: slices.Contains(n.Spec.Tasks, segmentation.Name), Bytes: true, few: true, Origin: Origin{SHA256: r.sum, Training: c.Training},
+		Bytes: true, engine: true, Origin: Origin{SHA256: r.sum, Training: c.Training},
 	})
 	return err
 }
@@ -196,7 +195,7 @@ func (r *runner) faster() (*Running, error) {
 }
 
 // probe times a batch, the second time that it is run: the first prepares much.
-func probe(n task.Predictor) (seconds float64, err error) {
+func probe(n predict.Predictor) (seconds float64, err error) {
 	images, err := proofImages(nil, n.View().W, proofBatch)
 	if err != nil {
 		return 0, err

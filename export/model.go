@@ -8,12 +8,14 @@ import (
 
 	"must/data"
 	"must/onnx/ort"
+	"must/predict"
 	"must/task"
 	"must/task/detection"
+	"must/task/registry"
 	"must/weights"
 )
 
-// A Model is an exported network in ONNX Runtime. It is a [task.Predictor] and not safe for concurrent
+// A Model is an exported network in ONNX Runtime. It is a [predict.Predictor] and not safe for concurrent
 // use.
 type Model struct {
 	Description
@@ -27,8 +29,18 @@ type Model struct {
 // Open loads a model that this program exported. Its metadata says all that is needed; a file that does
 // not fit them is an error. The caller frees the model.
 func Open(path string, threads int) (m *Model, err error) {
-	return open(path, ort.Options{Threads: threads})
+	m, err = open(path, ort.Options{Threads: threads})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Try(); err != nil {
+		m.Free()
+		return nil, err
+	}
+	return m, nil
 }
+
+// open is Open without the model being tried.
 
 func open(path string, o ort.Options) (m *Model, err error) {
 	defer func() {
@@ -74,13 +86,13 @@ func open(path string, o ort.Options) (m *Model, err error) {
 	if in := m.session.Inputs; len(in) != 1 || in[0].Name != task.InputName || !slices.Equal(in[0].Shape, []int64{-1, 3, size, size}) {
 		return m, fmt.Errorf("its input is not %s [N, 3, %d, %d]", task.InputName, size, size)
 	}
-	return m, m.Try()
+	return m, nil
 }
 
 // Try runs the model on a grey image.
 func (m *Model) Try() error {
 	size := m.Spec.Size
-	_, err := m.See(task.Images{Pix: slices.Repeat([]uint8{128}, 3*size*size), N: 1, H: size, W: size})
+	_, err := m.See(predict.Images{Pix: slices.Repeat([]uint8{128}, 3*size*size), N: 1, H: size, W: size})
 	return err
 }
 
@@ -91,8 +103,8 @@ func (m *Model) Knows() data.Labels { return m.Spec.Labels.Only(m.tasks...) }
 func (m *Model) Tasks() []string { return m.tasks }
 
 // View is a letterbox of the network's size.
-func (m *Model) View() task.View {
-	return task.View{W: m.Spec.Size, H: m.Spec.Size, Fit: task.Letterbox}
+func (m *Model) View() predict.View {
+	return predict.View{W: m.Spec.Size, H: m.Spec.Size, Fit: predict.Letterbox}
 }
 
 // Settings is the network's specification.
@@ -106,30 +118,47 @@ func (m *Model) Free() {
 }
 
 // See returns what the model sees in each image.
-func (m *Model) See(images task.Images, tasks ...string) ([]*data.Sample, error) {
+func (m *Model) See(images predict.Images, tasks ...string) ([]*data.Sample, error) {
 	if len(tasks) == 0 {
 		tasks = m.tasks
 	}
 	tasks = slices.DeleteFunc(slices.Clone(tasks), func(t string) bool { return !slices.Contains(m.tasks, t) })
-	out, err := m.run(images, tasks)
-	if err != nil {
-		return nil, err
-	}
 	preds := make([]*data.Sample, images.N)
 	for i := range preds {
 		preds[i] = &data.Sample{}
 	}
-	if err := m.Spec.Decode(out, tasks, preds); err != nil {
-		return nil, fmt.Errorf("%s: %w", m.path, err)
+	size := 3 * images.H * images.W
+	at := max(1, pixelsAtOnce/(images.H*images.W))
+	for from := 0; from < images.N; from += at {
+		n := min(at, images.N-from)
+		out, err := m.run(predict.Images{Pix: images.Pix[from*size:][:n*size], N: n, H: images.H, W: images.W}, tasks)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.decode(out, tasks, preds[from:from+n]); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.path, err)
+		}
 	}
 	return preds, nil
 }
 
+func (m *Model) decode(out task.Outputs, tasks []string, preds []*data.Sample) error {
+	for _, name := range tasks {
+		if err := registry.Get(name).Decode(out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pixelsAtOnce is how much of a batch is computed at once: what is more needs memory and is not faster.
+const pixelsAtOnce = 512 * 512
+
 // run computes the outputs of tasks.
-func (m *Model) run(images task.Images, tasks []string) (task.Outputs, error) {
+func (m *Model) run(images predict.Images, tasks []string) (task.Outputs, error) {
 	var names []string
 	for _, o := range m.session.Outputs {
-		if t := task.OutputOf(o.Name); slices.Contains(tasks, t) {
+		if t := registry.OutputOf(o.Name); slices.Contains(tasks, t) {
 			names = append(names, o.Name)
 		}
 	}

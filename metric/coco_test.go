@@ -2,7 +2,6 @@ package metric
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"math"
 	"os"
@@ -12,25 +11,8 @@ import (
 	"testing/iotest"
 
 	"must/data"
-	"must/task/detection"
+	"must/torch/goldentest"
 )
-
-// readGolden reads a file that a script in testdata made.
-func readGolden(t testing.TB, name string, into any) {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.NewDecoder(z).Decode(into); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // A cocoCase is a pair of files and the 12 numbers of pycocotools; testdata/make_coco.py makes them.
 type cocoCase struct {
@@ -39,7 +21,7 @@ type cocoCase struct {
 }
 
 func readCases(t testing.TB) (cases []cocoCase) {
-	readGolden(t, "coco.json.gz", &cases)
+	goldentest.ReadFile(t, "coco.json.gz", &cases)
 	return cases
 }
 
@@ -101,7 +83,7 @@ func TestDetectionEqualsPycocotools(t *testing.T) {
 		m := NewDetection(len(f.truth.categories), masks)
 		inexact := false
 		for k := range images {
-			m.Add(sampleOf(t, &images[k], images[k].truth, masks), sampleOf(t, &images[k], images[k].results, masks))
+			add(t, m, sampleOf(t, &images[k], images[k].truth, masks), sampleOf(t, &images[k], images[k].results, masks))
 			for _, o := range images[k].truth {
 				inexact = inexact || o.id == 0 // a quirk of the files
 			}
@@ -129,8 +111,8 @@ func TestDetectionEqualsPycocotools(t *testing.T) {
 	}
 }
 
-func sampleOf(t *testing.T, image *cocoImage, entries []*cocoEntry, masks bool) *data.Sample {
-	s := &data.Sample{Known: data.Know(detection.New([]data.Object{}))}
+func sampleOf(t *testing.T, image *cocoImage, entries []*cocoEntry, masks bool) *sample {
+	s := &sample{Objects: []data.Object{}}
 	for _, e := range entries {
 		o := data.Object{
 			Box:   data.Box{X0: e.box[0], Y0: e.box[1], X1: e.box[0] + e.box[2], Y1: e.box[1] + e.box[3]},
@@ -143,7 +125,7 @@ func sampleOf(t *testing.T, image *cocoImage, entries []*cocoEntry, masks bool) 
 			}
 			o.Mask = shape.mask.Mask()
 		}
-		detection.Set(s, append(detection.Of(s), o))
+		s.Objects = append(s.Objects, o)
 	}
 	return s
 }

@@ -12,7 +12,7 @@ import (
 	"must/data"
 	"must/data/scenes"
 	"must/label"
-	"must/task"
+	"must/predict"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -29,11 +29,13 @@ type oracle struct {
 }
 
 func (o *oracle) Knows() data.Labels { return o.knows }
-func (o *oracle) View() task.View    { return task.View{W: o.size, H: o.size, Fit: task.Letterbox} }
-func (o *oracle) Settings() []byte   { return nil }
-func (o *oracle) Free()              {}
+func (o *oracle) View() predict.View {
+	return predict.View{W: o.size, H: o.size, Fit: predict.Letterbox}
+}
+func (o *oracle) Settings() []byte { return nil }
+func (o *oracle) Free()            {}
 
-func (o *oracle) See(images task.Images, tasks ...string) ([]*data.Sample, error) {
+func (o *oracle) See(images predict.Images, tasks ...string) ([]*data.Sample, error) {
 	out := make([]*data.Sample, images.N)
 	for i := range out {
 		out[i] = &data.Sample{}

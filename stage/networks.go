@@ -7,9 +7,9 @@ import (
 
 	"must/checkpoint"
 	"must/label"
+	"must/network"
 	"must/onnx"
 	"must/progress"
-	"must/task"
 	"must/teacher"
 	"must/torch"
 	"must/train"
@@ -25,7 +25,7 @@ func (e *Env) checkpoint(from string) string {
 
 // network builds a network, with the trunk of a source if one is named; build gets its checkpoint, else
 // nil. It also returns the sha256 of the source.
-func (e *Env) network(display *progress.Display, from string, build func(c *checkpoint.Checkpoint) (*task.Network, error)) (net *task.Network, sum string, err error) {
+func (e *Env) network(display *progress.Display, from string, build func(c *checkpoint.Checkpoint) (*network.Network, error)) (net *network.Network, sum string, err error) {
 	var c *checkpoint.Checkpoint
 	if from != "" {
 		if c, err = checkpoint.ReadPretrained(e.checkpoint(from)); err != nil {

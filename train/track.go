@@ -11,7 +11,7 @@ import (
 	"must/atomicfile"
 	"must/data"
 	"must/draw"
-	"must/task"
+	"must/predict"
 	"must/tracking"
 )
 
@@ -122,8 +122,8 @@ func (t *trainer) picture(ctx context.Context) {
 	}
 	var tiles []draw.Tile
 	n := min(pictured, t.Val.Len())
-	o := task.PredictOptions{Batch: pictured, To: n, Workers: 1, Skipped: func(error) {}}
-	err := task.Predict(ctx, []task.Use{{Net: t.Net}}, t.Val, o, func(_ int, s, pred *data.Sample) error {
+	o := predict.Options{Batch: pictured, To: n, Workers: 1, Skipped: func(error) {}}
+	err := predict.Run(ctx, []predict.Use{{Net: t.Net}}, t.Val, o, func(_ int, s, pred *data.Sample) error {
 		pred.Image = s.Image
 		tiles = append(tiles, draw.Tile{Caption: s.Key, Image: draw.Panel(pred, t.Net.Labels, draw.Options{Side: 192})})
 		return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -76,7 +77,7 @@ Examples:
     must train --format images --data photos --labels photos-labels --out out/student`
 }
 
-func (c *trainCmd) Run(a *app) error {
+func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	set, err := c.at("")
 	if err != nil {
 		return err
@@ -97,6 +98,7 @@ func (c *trainCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer runner.Close()
 	runner.Display = a.display
 	if changed := runner.Changed(); len(changed) > 0 {
 		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
@@ -104,7 +106,7 @@ func (c *trainCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	if err := runner.Run(a.ctx); err != nil {
+	if err := runner.Run(ctx); err != nil {
 		return err
 	}
 	model := runner.Path(run.Single, train.ModelFile)
@@ -114,11 +116,19 @@ func (c *trainCmd) Run(a *app) error {
 	}
 	a.printf("next:\n")
 	for _, words := range [][]string{
-		{"predict", model, "photo.jpg"}, {"export", model, "--out", filepath.Join(c.Out, runName(c.Out)+".onnx")}, {"serve", model},
+		{"predict", model, c.picture()}, {"export", model, "--out", strings.TrimSuffix(model, filepath.Ext(model)) + ".onnx"}, {"serve", model},
 	} {
 		a.printf("  must %s\n", commandLine(words))
 	}
 	return nil
+}
+
+// picture names an image to try the model on: a folder of them where that is what the data is.
+func (c *trainCmd) picture() string {
+	if c.Format == "images" || c.Format == "imagefolder" {
+		return c.Data
+	}
+	return "photo.jpg"
 }
 
 // settings are those flags that were given, as settings of the recipe; --set comes last and wins.
