@@ -23,7 +23,7 @@ type demoCmd struct{ runFlags }
 
 func (demoCmd) Help() string {
 	return `Four specialists learn, label what lacks labels, and one student learns from all of them; then six
-tasks that it never saw, beside its rivals. It needs no data. Cut off at any moment, the same command goes on.
+tasks that it never saw, beside its baselines. It needs no data. Cut off at any moment, the same command goes on.
 
 Examples:
 
@@ -63,7 +63,7 @@ func (c *runCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		if r.Quick == nil {
+		if len(r.Quick) == 0 {
 			return fmt.Errorf("recipe %s has no quick form; --set shortens it", c.Recipe)
 		}
 		c.Set = append(r.Quick, c.Set...)
