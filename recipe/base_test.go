@@ -91,11 +91,6 @@ quick: []
 	if err != nil || again.Train.LR != 0.2 || again.Data["a"].Set != "objects" {
 		t.Errorf("%v: %s", err, text)
 	}
-	// An embedded recipe is a base by its name.
-	demo, err := Load(filepath.Join(write(t, map[string]string{"my.yaml": "base: demo\nname: my\nsize: 96\n"}), "my.yaml"), nil)
-	if err != nil || demo.Size != 96 || len(demo.Stages) == 0 || demo.Data["crowds"] == nil {
-		t.Errorf("%v: %+v", err, demo)
-	}
 }
 
 func TestMistakesInBases(t *testing.T) {

@@ -83,7 +83,7 @@ type Figure struct {
 // on the axis: a number or a name.
 type FigurePoint struct {
 	At    string `yaml:"at"`
-	Start string `yaml:"start"`
+	From  string `yaml:"from"`
 }
 
 // Defaults are the values of keys that a recipe leaves out.

@@ -44,8 +44,8 @@ stages:
       sweep: {lr: [1.0e+6, 1], length: [1, 0.5]}
       sets: [{data: rooms, task: segmentation}, {data: fine, task: classification, with: {images: 12}}]
 figures:
-  - {title: By start, stage: transfer, against: scratch, points: [{at: one, start: net}, {at: two, start: bit}]}
-  - {title: By number, stage: transfer, against: scratch, x: number, points: [{at: 1, start: net}, {at: 10, start: simclr}]}
+  - {title: By start, stage: transfer, against: scratch, points: [{at: one, from: net}, {at: two, from: bit}]}
+  - {title: By number, stage: transfer, against: scratch, x: number, points: [{at: 1, from: net}, {at: 10, from: simclr}]}
 quick: [name=baselines-quick, 'transfer.seeds=[1]']
 `
 
@@ -205,11 +205,11 @@ func TestBadBaselines(t *testing.T) {
 		"transfer.sets=[]":                         "needs sets",
 		"transfer.sets=[~]":                        "is empty",
 		"transfer.from.net={from: net, model: {}}": "brings its own",
-		"figures=[{title: x, stage: net, points: [{at: a, start: net}]}]": "no transfer stage",
+		"figures=[{title: x, stage: net, points: [{at: a, from: net}]}]": "no transfer stage",
 		"figures=[{title: x, stage: transfer}]":                           "no points",
-		"figures=[{title: x, stage: transfer, against: net, points: [{at: a, start: net}]}, {title: X, stage: transfer, against: net, points: [{at: a, start: net}]}]": "an earlier one has this title",
-		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, start: net}]}]":                                                                 "no number",
-		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, start: nett}]}]":                                                                      "did you mean",
+		"figures=[{title: x, stage: transfer, against: net, points: [{at: a, from: net}]}, {title: X, stage: transfer, against: net, points: [{at: a, from: net}]}]": "an earlier one has this title",
+		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, from: net}]}]":                                                                 "no number",
+		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, from: nett}]}]":                                                                      "did you mean",
 	} {
 		_, err := read(baselines, change)
 		if err == nil || !strings.Contains(err.Error(), want) {
