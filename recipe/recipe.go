@@ -82,8 +82,8 @@ type Figure struct {
 // A FigurePoint is one of the pretrained weights by its name in the transfer stage, and where it stands
 // on the axis: a number or a name.
 type FigurePoint struct {
-	At    string `yaml:"at"`
-	From  string `yaml:"from"`
+	At   string `yaml:"at"`
+	From string `yaml:"from"`
 }
 
 // Defaults are the values of keys that a recipe leaves out.

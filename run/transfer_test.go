@@ -206,10 +206,10 @@ func TestBadBaselines(t *testing.T) {
 		"transfer.sets=[~]":                        "is empty",
 		"transfer.from.net={from: net, model: {}}": "brings its own",
 		"figures=[{title: x, stage: net, points: [{at: a, from: net}]}]": "no transfer stage",
-		"figures=[{title: x, stage: transfer}]":                           "no points",
+		"figures=[{title: x, stage: transfer}]":                          "no points",
 		"figures=[{title: x, stage: transfer, against: net, points: [{at: a, from: net}]}, {title: X, stage: transfer, against: net, points: [{at: a, from: net}]}]": "an earlier one has this title",
-		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, from: net}]}]":                                                                 "no number",
-		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, from: nett}]}]":                                                                      "did you mean",
+		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, from: net}]}]":                                                                "no number",
+		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, from: nett}]}]":                                                                     "did you mean",
 	} {
 		_, err := read(baselines, change)
 		if err == nil || !strings.Contains(err.Error(), want) {
