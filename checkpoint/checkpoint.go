@@ -10,8 +10,9 @@ import (
 
 	"must/checkpoint/convert"
 	"must/data"
-	"must/task"
+	"must/network"
 	"must/task/classification"
+	"must/task/detection"
 	"must/torch"
 	"must/weights"
 )
@@ -38,7 +39,7 @@ const (
 // A Checkpoint is a file of weights and all that is needed to use them; docs/weights.md has its
 // fields.
 type Checkpoint struct {
-	Spec     task.Spec
+	Spec     network.Spec
 	Training Training
 	State    map[string][]float32
 	SHA256   string // of the file
@@ -48,7 +49,7 @@ type Checkpoint struct {
 
 // Save writes weights in the layout of a network. State may differ from the network's own: the
 // moving average of its weights, say.
-func Save(path string, n *task.Network, state map[string][]float32, t Training) error {
+func Save(path string, n *network.Network, state map[string][]float32, t Training) error {
 	spec, err := json.Marshal(n.Spec)
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func ReadPretrained(path string) (*Checkpoint, error) {
 		return nil, err
 	}
 	c := &Checkpoint{external: e}
-	c.Spec = task.Spec{Model: e.Model, Detection: task.DefaultDetection(), Size: e.Size, Mean: e.Mean, Std: e.Std}
+	c.Spec = network.Spec{Model: e.Model, Detection: detection.DefaultConfig(), Size: e.Size, Mean: e.Mean, Std: e.Std}
 	if c.SHA256, err = weights.Hash(path); err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func ReadPretrained(path string) (*Checkpoint, error) {
 func (c *Checkpoint) External() bool { return c.external != nil }
 
 // Load builds the network of a checkpoint. The caller frees it.
-func Load(path string) (*task.Network, *Checkpoint, error) {
+func Load(path string) (*network.Network, *Checkpoint, error) {
 	c, err := Read(path)
 	if err != nil {
 		return nil, nil, err
@@ -140,11 +141,11 @@ func Load(path string) (*task.Network, *Checkpoint, error) {
 	return n, c, nil
 }
 
-func (c *Checkpoint) network() (*task.Network, error) {
+func (c *Checkpoint) network() (*network.Network, error) {
 	if c.Spec.Pretext != "" {
 		return nil, fmt.Errorf("it was pretrained by %s and has no task yet; start another training from it", c.Spec.Pretext)
 	}
-	n, err := task.Declare(c.Spec)
+	n, err := network.Declare(c.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -165,10 +166,10 @@ func (c *Checkpoint) network() (*task.Network, error) {
 	})
 }
 
-// Backbone builds the network of [task.NewBackbone] with the weights of a checkpoint, whatever the
+// Backbone builds the network of [network.NewBackbone] with the weights of a checkpoint, whatever the
 // checkpoint was trained for and by which program. The caller frees it.
-func (c *Checkpoint) Backbone() (*task.Network, error) {
-	n, err := task.Declare(c.Spec.Backbone())
+func (c *Checkpoint) Backbone() (*network.Network, error) {
+	n, err := network.Declare(c.Spec.Backbone())
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +209,7 @@ type Parts struct {
 
 // Fill copies what a checkpoint and a network have in common. The architectures of the trunks must
 // agree. The network normalises images as the weights are used to from then on. Call it in torch.Do.
-func (c *Checkpoint) Fill(n *task.Network, parts Parts) (report *convert.Report, err error) {
+func (c *Checkpoint) Fill(n *network.Network, parts Parts) (report *convert.Report, err error) {
 	if c.external != nil {
 		report, err = c.external.Fill(n.Model, n.Set.All(), parts.Heads, parts.Partial)
 	} else {
@@ -222,7 +223,7 @@ func (c *Checkpoint) Fill(n *task.Network, parts Parts) (report *convert.Report,
 	return report, nil
 }
 
-func (c *Checkpoint) fill(n *task.Network, heads bool) (r *convert.Report, err error) {
+func (c *Checkpoint) fill(n *network.Network, heads bool) (r *convert.Report, err error) {
 	if err := n.Model.Same(c.Spec.Model); err != nil {
 		return nil, err
 	}
@@ -252,7 +253,7 @@ func (c *Checkpoint) fill(n *task.Network, heads bool) (r *convert.Report, err e
 // Import builds the network of external weights with their head, which knows classes by these names in
 // this order: a classifier, or a detector with masks (without the background). Change, if not nil, may
 // set what of the specification the file does not tell. The caller frees the network.
-func (c *Checkpoint) Import(classes []string, change func(s *task.Spec)) (n *task.Network, report *convert.Report, err error) {
+func (c *Checkpoint) Import(classes []string, change func(s *network.Spec)) (n *network.Network, report *convert.Report, err error) {
 	if c.external == nil {
 		return nil, nil, fmt.Errorf("it is a checkpoint of this program already")
 	}
@@ -275,7 +276,7 @@ func (c *Checkpoint) Import(classes []string, change func(s *task.Spec)) (n *tas
 	as := *c // the weights, used to the normalisation that change may have set
 	as.Spec = s
 	err = torch.DoErr(func() error {
-		if n, err = task.New(s, 1); err != nil {
+		if n, err = network.New(s, 1); err != nil {
 			return err
 		}
 		if report, err = as.Fill(n, Parts{Heads: true}); err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"must/data"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -29,10 +29,10 @@ func labels() data.Labels {
 	}
 }
 
-func spec(size int, l data.Labels, tasks ...string) task.Spec {
-	return task.Spec{
-		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: task.DefaultDetection(),
-		Tasks: tasks, Labels: l, Size: size, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+func spec(size int, l data.Labels, tasks ...string) network.Spec {
+	return network.Spec{
+		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.DefaultConfig(),
+		Tasks: tasks, Labels: l, Size: size, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}
 }
 
@@ -44,10 +44,10 @@ func do(t *testing.T, f func()) {
 }
 
 // with runs f on a network with values from goldentest's formula.
-func with(t *testing.T, s task.Spec, f func(n *task.Network)) {
+func with(t *testing.T, s network.Spec, f func(n *network.Network)) {
 	t.Helper()
 	do(t, func() {
-		n, err := task.New(s, 1)
+		n, err := network.New(s, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestCheckpoint(t *testing.T) {
 	path := filepath.Join(dir, "model.safetensors")
 	s := spec(64, labels(), data.Tasks()...)
 	info := Training{Batch: 16, LR: 0.02, Steps: 100, Seed: 3, Data: []string{"crowds"}, Version: "test"}
-	with(t, s, func(n *task.Network) {
+	with(t, s, func(n *network.Network) {
 		if err := Save(path, n, n.Set.State(), info); err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestCheckpoint(t *testing.T) {
 // What a checkpoint and a network have in common is copied; the rest is named and keeps fresh values.
 func TestFill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "model.safetensors")
-	with(t, spec(64, labels(), segmentation.Name, depth.Name), func(n *task.Network) {
+	with(t, spec(64, labels(), segmentation.Name, depth.Name), func(n *network.Network) {
 		if err := Save(path, n, n.Set.State(), Training{}); err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestFill(t *testing.T) {
 	other = other.With(segmentation.Name, data.Meaning{Classes: append(other[segmentation.Name].Classes, "new")})
 	for _, heads := range []bool{false, true} {
 		do(t, func() {
-			n, err := task.New(spec(96, other, segmentation.Name, depth.Name, normals.Name), 5)
+			n, err := network.New(spec(96, other, segmentation.Name, depth.Name, normals.Name), 5)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -208,7 +208,7 @@ func TestFill(t *testing.T) {
 		do(t, func() {
 			s := spec(64, labels(), depth.Name)
 			change(&s.Model)
-			n, err := task.New(s, 1)
+			n, err := network.New(s, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

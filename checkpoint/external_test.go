@@ -14,7 +14,7 @@ import (
 	"must/checkpoint/convert"
 	"must/data"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -92,7 +92,7 @@ func externalPixels() []uint8 {
 }
 
 // started builds a network for a file, starts it with its heads and hands it to f.
-func started(t *testing.T, path string, change func(s *task.Spec), f func(n *task.Network, s *convert.Report)) {
+func started(t *testing.T, path string, change func(s *network.Spec), f func(n *network.Network, s *convert.Report)) {
 	t.Helper()
 	c, err := ReadPretrained(path)
 	if err != nil {
@@ -101,9 +101,9 @@ func started(t *testing.T, path string, change func(s *task.Spec), f func(n *tas
 	s := c.Spec
 	s.Size = externalSize
 	change(&s)
-	s.Mean, s.Std = task.ImageNetMean, task.ImageNetStd // as a recipe has it
+	s.Mean, s.Std = network.ImageNetMean, network.ImageNetStd // as a recipe has it
 	do(t, func() {
-		n, err := task.New(s, 1)
+		n, err := network.New(s, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,13 +153,13 @@ func TestExternalClassifiers(t *testing.T) {
 			if c.Spec.Model.Depth != g.Depth {
 				t.Errorf("depth %d, want %d", c.Spec.Model.Depth, g.Depth)
 			}
-			change := func(s *task.Spec) {
+			change := func(s *network.Spec) {
 				s.Tasks, s.Labels = []string{classification.Name}, data.Labels{classification.Name: {Classes: classes(10)}}
 				if s.Model.Backbone == model.BackboneViT {
 					s.Model.Heads, s.Model.Grid = 4, g.Grid
 				}
 			}
-			started(t, path, change, func(n *task.Network, s *convert.Report) {
+			started(t, path, change, func(n *network.Network, s *convert.Report) {
 				if len(s.Fresh) > 0 || len(s.Unused) > 0 || len(s.Taken) != len(n.Set.All()) {
 					t.Error(s)
 				}
@@ -187,14 +187,14 @@ func TestExternalMaskRCNN(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := all[name]
 			path := g.write(t, "")
-			change := func(s *task.Spec) {
+			change := func(s *network.Spec) {
 				if s.Model.FPN != 16 || s.Model.Depth != g.Depth {
 					t.Errorf("recognised as %v", s.Model)
 				}
 				s.Model.Head, s.Model.BoxFC = 16, 32
 				s.Tasks, s.Labels = []string{detection.Name}, data.Labels{detection.Name: {Classes: classes(4), Masks: true}}
 			}
-			started(t, path, change, func(n *task.Network, s *convert.Report) {
+			started(t, path, change, func(n *network.Network, s *convert.Report) {
 				fresh, unused := []string{"neck.p6.bias", "neck.p6.weight", "neck.p7.bias", "neck.p7.weight"}, []string{}
 				if name == "mask r-cnn" {
 					for _, p := range n.Set.All() {
@@ -233,7 +233,7 @@ func TestExternalMaskRCNN(t *testing.T) {
 }
 
 // detectorOutputs runs the detector's layers, which the network keeps to itself, by their names.
-func detectorOutputs(t *testing.T, n *task.Network, p3 *torch.Tensor, box bool, out map[string]*torch.Tensor) {
+func detectorOutputs(t *testing.T, n *network.Network, p3 *torch.Tensor, box bool, out map[string]*torch.Tensor) {
 	set, b := model.NewSet()
 	b = b.In("heads.detection")
 	conv := func(name string, out, k int64) *model.Conv {
@@ -276,7 +276,7 @@ func TestExternalTrunk(t *testing.T) {
 	do(t, func() {
 		s := spec(64, labels(), classification.Name, depth.Name)
 		s.Model.Width = c.Spec.Model.Width
-		n, err := task.New(s, 1)
+		n, err := network.New(s, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +297,7 @@ func TestExternalTrunk(t *testing.T) {
 			t.Error(text)
 		}
 		other := spec(64, labels(), depth.Name) // of another width
-		m, err := task.New(other, 1)
+		m, err := network.New(other, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -350,7 +350,7 @@ func TestExternalRefuses(t *testing.T) {
 			do(t, func() {
 				s := spec(64, labels(), classification.Name)
 				s.Model = start.Spec.Model
-				n, e := task.New(s, 1)
+				n, e := network.New(s, 1)
 				if e != nil {
 					t.Fatal(e)
 				}
@@ -375,7 +375,7 @@ func TestExternalPartial(t *testing.T) {
 	do(t, func() {
 		s := spec(64, labels(), classification.Name)
 		s.Model.Width = c.Spec.Model.Width
-		n, err := task.New(s, 1)
+		n, err := network.New(s, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

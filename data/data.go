@@ -154,7 +154,7 @@ type Source struct {
 	Lines  string  `yaml:"lines,omitempty"`  // what lines of YOLO labels hold, where their numbers do not tell
 	Void   string  `yaml:"void,omitempty"`   // values of semantic maps that are no class, separated by commas, or none
 	Text   string  `yaml:"text,omitempty"`   // encoding of text files, where their bytes do not tell
-	Metric string  `yaml:"metric,omitempty"` // published protocol to score by, see metric.Protocols
+	Metric string  `yaml:"metric,omitempty"` // published protocol to score by, see registry.Protocols()
 	Labels string  `yaml:"labels,omitempty"` // folder of pseudo-label shards to fill in what is unknown
 }
 

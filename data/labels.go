@@ -19,7 +19,7 @@ type Meaning struct {
 	Units   string   // of values
 	Masks   bool     // objects carry masks
 
-	// Protocol names the published way of scoring the set, one of metric.Protocols; "": the task's usual one.
+	// Protocol names the published way of scoring the set, one of registry.Protocols(); "": the task's usual one.
 	Protocol string
 
 	// Unknown lists the classes (by index, ascending) that the set's labels do not tell of, as its own

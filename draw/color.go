@@ -2,8 +2,8 @@ package draw
 
 import "image/color"
 
-// void is the colour of pixels without a value.
-var void = color.RGBA{214, 217, 221, 255}
+// Void is the colour of pixels without a value.
+var Void = color.RGBA{214, 217, 221, 255}
 
 // bright are colours that can be told apart on a photograph; they repeat.
 var bright = []color.RGBA{
@@ -43,10 +43,10 @@ var natural = map[string]color.RGBA{
 // SegmentColor returns the colour of a class of a semantic map: VOC's where the first class is a
 // background, as in VOC; else the natural one of its name, or the next of the colours of objects.
 func SegmentColor(class int, names []string) color.RGBA {
-	if len(names) > 0 && names[0] == background {
+	if len(names) > 0 && names[0] == Background {
 		return Palette[class&255].(color.RGBA)
 	}
-	if c, ok := natural[name(names, class)]; ok {
+	if c, ok := natural[ClassName(names, class)]; ok {
 		return c
 	}
 	nth := class
@@ -58,32 +58,32 @@ func SegmentColor(class int, names []string) color.RGBA {
 	return Color(nth)
 }
 
-// background names the class of what belongs to no other.
-const background = "background"
+// Background names the class of what belongs to no other.
+const Background = "background"
 
-// mix returns a with the part w of b.
-func mix(a, b color.RGBA, w float64) color.RGBA {
+// Mix returns a with the part w of b.
+func Mix(a, b color.RGBA, w float64) color.RGBA {
 	m := func(a, b uint8) uint8 { return uint8(float64(a)*(1-w) + float64(b)*w + 0.5) }
 	return color.RGBA{m(a.R, b.R), m(a.G, b.G), m(a.B, b.B), 255}
 }
 
-// luma returns the grey of a colour (ITU-R BT.601).
-func luma(c color.RGBA) color.RGBA {
+// Luma returns the grey of a colour (ITU-R BT.601).
+func Luma(c color.RGBA) color.RGBA {
 	y := uint8((299*int(c.R) + 587*int(c.G) + 114*int(c.B)) / 1000)
 	return color.RGBA{y, y, y, 255}
 }
 
-// inkOn returns black or white, whichever can be read on c.
-func inkOn(c color.RGBA) color.Color {
-	if luma(c).R > 110 {
+// InkOn returns black or white, whichever can be read on c.
+func InkOn(c color.RGBA) color.Color {
+	if Luma(c).R > 110 {
 		return color.RGBA{20, 20, 24, 255}
 	}
 	return color.White
 }
 
-// turbo is the colour map of that name, from blue at 0 to red at 1, by the polynomial of its
+// Turbo is the colour map of that name, from blue at 0 to red at 1, by the polynomial of its
 // authors (A. Mikhailov, Google, 2019).
-func turbo(x float64) color.RGBA {
+func Turbo(x float64) color.RGBA {
 	x = min(max(x, 0), 1)
 	poly := func(k [6]float64) uint8 {
 		v := 0.0

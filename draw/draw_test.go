@@ -1,4 +1,4 @@
-package draw
+package draw_test
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"must/data"
 	"must/data/scenes"
+	"must/draw"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -52,7 +53,7 @@ func TestEveryTaskIsDrawn(t *testing.T) {
 		ds, s := scene(t, set)
 		before := *s.Image
 		before.Pix = append([]uint8{}, s.Image.Pix...)
-		plain, drawn := Image(s, Options{}), Overlay(s, ds.Labels(), task, Options{})
+		plain, drawn := draw.Image(s, draw.Options{}), draw.Overlay(s, ds.Labels(), task, draw.Options{})
 		if plain.Rect != image.Rect(0, 0, 256, 256) || drawn.Rect != plain.Rect {
 			t.Errorf("%s: pictures of %v and %v", set, plain.Rect, drawn.Rect)
 		}
@@ -63,7 +64,7 @@ func TestEveryTaskIsDrawn(t *testing.T) {
 			t.Errorf("%s: the sample's image was drawn on", task)
 		}
 		for _, other := range data.Tasks() {
-			if !s.Has(other) && differ(plain, Overlay(s, ds.Labels(), other, Options{})) != 0 {
+			if !s.Has(other) && differ(plain, draw.Overlay(s, ds.Labels(), other, draw.Options{})) != 0 {
 				t.Errorf("%s: something is drawn for %s, of which nothing is known", set, other)
 			}
 		}
@@ -76,12 +77,12 @@ func TestBoxesLieWhereTheyShould(t *testing.T) {
 		s.Image.Pix[i] = 255
 	}
 	detection.Set(s, []data.Object{{Box: data.Box{X0: 10, Y0: 8, X1: 30, Y1: 18}, Class: 3, Score: 0.5}})
-	c := Overlay(s, data.Labels{}, detection.Name, Options{Side: 400})
+	c := draw.Overlay(s, data.Labels{}, detection.Name, draw.Options{Side: 400})
 	if c.Rect != image.Rect(0, 0, 400, 200) {
 		t.Fatalf("picture of %v", c.Rect)
 	}
 	for _, p := range []image.Point{{100, 130}, {299, 130}, {200, 80}, {200, 179}} {
-		if c.RGBAAt(p.X, p.Y) != Color(3) {
+		if c.RGBAAt(p.X, p.Y) != draw.Color(3) {
 			t.Errorf("no edge at %v: %v", p, c.RGBAAt(p.X, p.Y))
 		}
 	}
@@ -104,14 +105,14 @@ func TestOddLabels(t *testing.T) {
 	}
 	for _, side := range []int{1, 17, 300} {
 		for _, unit := range []string{data.Metric, data.Inverse} {
-			Panel(s, data.Labels{depth.Name: {Units: unit}, segmentation.Name: {Classes: []string{"one"}}}, Options{Side: side, Title: s.Key})
+			draw.Panel(s, data.Labels{depth.Name: {Units: unit}, segmentation.Name: {Classes: []string{"one"}}}, draw.Options{Side: side, Title: s.Key})
 		}
 	}
 	s.Image = image.NewRGBA(image.Rect(0, 0, 3000, 1))
 	segmentation.Set(s, nil)
 	depth.Set(s, nil)
 	normals.Set(s, nil)
-	if r := Overlay(s, data.Labels{}, detection.Name, Options{}).Rect; r != image.Rect(0, 0, 256, 1) {
+	if r := draw.Overlay(s, data.Labels{}, detection.Name, draw.Options{}).Rect; r != image.Rect(0, 0, 256, 1) {
 		t.Errorf("a 3000×1 image is drawn at %v", r)
 	}
 }
@@ -120,19 +121,19 @@ func TestPalette(t *testing.T) {
 	// The first colours of the devkit's VOClabelcolormap, and its white-ish last.
 	want := []color.RGBA{{0, 0, 0, 255}, {128, 0, 0, 255}, {0, 128, 0, 255}, {128, 128, 0, 255}, {0, 0, 128, 255}, {128, 0, 128, 255}}
 	for i, c := range want {
-		if Palette[i] != c {
-			t.Errorf("colour %d is %v, want %v", i, Palette[i], c)
+		if draw.Palette[i] != c {
+			t.Errorf("colour %d is %v, want %v", i, draw.Palette[i], c)
 		}
 	}
-	if len(Palette) != 256 || Palette[255] != (color.RGBA{224, 224, 192, 255}) {
-		t.Errorf("%d colours, the last %v", len(Palette), Palette[255])
+	if len(draw.Palette) != 256 || draw.Palette[255] != (color.RGBA{224, 224, 192, 255}) {
+		t.Errorf("%d colours, the last %v", len(draw.Palette), draw.Palette[255])
 	}
 }
 
 func TestNearIsRed(t *testing.T) {
 	s := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, 2, 1)), Known: data.Know(depth.New(&data.Grid[float32]{W: 2, H: 1, Pix: []float32{1, 10}}))}
 	redLeft := func(unit string) bool {
-		c := Overlay(s, data.Labels{depth.Name: {Units: unit}}, depth.Name, Options{Near: 1, Far: 10})
+		c := draw.Overlay(s, data.Labels{depth.Name: {Units: unit}}, depth.Name, draw.Options{Near: 1, Far: 10})
 		l, r := c.RGBAAt(64, 20), c.RGBAAt(192, 20)
 		return l.R > r.R
 	}
@@ -156,21 +157,21 @@ func (f faulty) Sample(i int) (*data.Sample, error) {
 
 func TestContactSheet(t *testing.T) {
 	ds, _ := scene(t, "stuff")
-	c, err := ContactSheet(ds, 12, Options{Side: 64, Title: "stuff"})
+	c, err := draw.ContactSheet(ds, 12, draw.Options{Side: 64, Title: "stuff"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Three samples of two tiles each stand in one row.
-	if want := margin + 6*(64+margin); c.Rect.Dx() != want {
+	if want := 10 + 6*(64+10); c.Rect.Dx() != want {
 		t.Errorf("the sheet is %d wide, want %d", c.Rect.Dx(), want)
 	}
-	if _, err := ContactSheet(faulty{ds, 1}, 3, Options{}); err != nil {
+	if _, err := draw.ContactSheet(faulty{ds, 1}, 3, draw.Options{}); err != nil {
 		t.Errorf("two broken samples of three: %v", err)
 	}
-	if _, err := ContactSheet(faulty{ds, 0}, 3, Options{}); err == nil || !strings.Contains(err.Error(), "broken.png") {
+	if _, err := draw.ContactSheet(faulty{ds, 0}, 3, draw.Options{}); err == nil || !strings.Contains(err.Error(), "broken.png") {
 		t.Errorf("nothing but broken samples: %v", err)
 	}
-	if _, err := ContactSheet(ds, 0, Options{}); err == nil {
+	if _, err := draw.ContactSheet(ds, 0, draw.Options{}); err == nil {
 		t.Error("a sheet of no samples is no error")
 	}
 }
@@ -180,8 +181,8 @@ func TestGridKeepsTilesApart(t *testing.T) {
 	for i := 3; i < len(black.Pix); i += 4 {
 		black.Pix[i] = 255
 	}
-	g := Grid("", 2, Tile{Image: black}, Tile{Image: black}, Tile{Image: black})
-	if g.Rect != image.Rect(0, 0, margin+2*(10+margin), margin+2*(20+margin)) {
+	g := draw.Grid("", 2, draw.Tile{Image: black}, draw.Tile{Image: black}, draw.Tile{Image: black})
+	if g.Rect != image.Rect(0, 0, 10+2*(10+10), 10+2*(20+10)) {
 		t.Fatalf("grid of %v", g.Rect)
 	}
 	n := 0

@@ -5,13 +5,9 @@ import (
 	"image"
 	"image/color"
 	stddraw "image/draw"
+	"slices"
 
 	"must/data"
-	"must/task/classification"
-	depthlabel "must/task/depth"
-	"must/task/detection"
-	"must/task/normals"
-	"must/task/segmentation"
 )
 
 // A Tile is one picture of a grid, with a line of text over it.
@@ -103,19 +99,11 @@ func (l legend) layout(w *writer, width int) (places []image.Point, height int) 
 	return places, height
 }
 
-// titles name the pictures of a panel.
-var titles = map[string]string{
-	classification.Name: "class", detection.Name: "objects", segmentation.Name: "segmentation",
-	depthlabel.Name: "depth", normals.Name: "normals",
-}
-
 // Panel shows the image of s beside a picture of each label that it has.
 func Panel(s *data.Sample, l data.Labels, o Options) *image.RGBA {
 	tiles := []Tile{{"image", Image(s, o)}}
-	for _, task := range data.Tasks() {
-		if s.Has(task) {
-			tiles = append(tiles, Tile{titles[task], Overlay(s, l, task, o)})
-		}
+	for _, label := range s.Known {
+		tiles = append(tiles, Tile{titleOf(label.Task()), Overlay(s, l, label.Task(), o)})
 	}
 	return grid(o.Title, "", len(tiles), tiles, nil)
 }
@@ -132,12 +120,20 @@ func ContactSheet(ds data.Dataset, n int, o Options) (*image.RGBA, error) {
 	var tiles []Tile
 	var failed error
 	read := 0
-	maps := 0
-	for _, task := range []string{segmentation.Name, depthlabel.Name, normals.Name} {
-		if l.Has(task) {
-			maps++
+	var maps, over []string
+	var classes legend
+	for _, task := range l.Tasks() {
+		style := styleOf(task)
+		if style.Over {
+			over = append(over, task)
+		} else {
+			maps = append(maps, task)
+		}
+		if style.Legend {
+			classes = l[task].Classes
 		}
 	}
+	slices.Reverse(over) // the first lies on top
 	for i := range n {
 		s, err := ds.Sample(i)
 		if err != nil {
@@ -150,58 +146,48 @@ func ContactSheet(ds data.Dataset, n int, o Options) (*image.RGBA, error) {
 		}
 		read++
 		c := newCanvas(s, o)
-		if detection.Of(s) != nil {
-			c.objects(detection.Of(s), l[detection.Name].Classes)
-		}
-		if classification.Of(s) != nil {
-			c.class(classification.Of(s), l[classification.Name].Classes)
+		for _, task := range over {
+			c.label(s, l, task, o)
 		}
 		tiles = append(tiles, Tile{s.Key, c.RGBA})
-		for _, task := range []string{segmentation.Name, depthlabel.Name, normals.Name} {
-			if l.Has(task) {
-				tiles = append(tiles, Tile{titles[task], Overlay(s, l, task, o)})
-			}
+		for _, task := range maps {
+			tiles = append(tiles, Tile{titleOf(task), Overlay(s, l, task, o)})
 		}
 	}
 	if read == 0 {
 		return nil, fmt.Errorf("draw: no sample of the contact sheet can be read: %w", failed)
 	}
-	strip := 1 + maps
+	strip := 1 + len(maps)
 	columns := max(1, 6/strip) * strip
-	return grid(o.Title, summary(ds), columns, tiles, l[segmentation.Name].Classes), nil
+	return grid(o.Title, summary(ds), columns, tiles, classes), nil
 }
 
 // blank is the tile of a sample that cannot be read.
 func blank(side int) image.Image {
 	c := image.NewRGBA(image.Rect(0, 0, side, side))
-	stddraw.Draw(c, c.Rect, image.NewUniform(void), image.Point{}, stddraw.Src)
+	stddraw.Draw(c, c.Rect, image.NewUniform(Void), image.Point{}, stddraw.Src)
 	return c
 }
 
 // summary says in a line what a dataset holds.
 func summary(ds data.Dataset) string {
-	l := ds.Labels()
 	out := fmt.Sprintf("%d images", ds.Len())
-	if n := len(l[classification.Name].Classes); n > 0 {
-		out += fmt.Sprintf(" · %d classes", n)
-	}
-	if n := len(l[detection.Name].Classes); n > 0 {
-		out += fmt.Sprintf(" · boxes of %d classes", n)
-		if l[detection.Name].Masks {
-			out += " with masks"
+	l := ds.Labels()
+	for _, task := range l.Tasks() {
+		if f := styleOf(task).Summary; f != nil {
+			out += " · " + f(l[task])
 		}
 	}
-	if n := len(l[segmentation.Name].Classes); n > 0 {
-		out += fmt.Sprintf(" · semantic map of %d classes", n)
-	}
-	if l[depthlabel.Name].Units != "" {
-		out += " · " + l[depthlabel.Name].Units + " depth"
-	}
-	if l.Has(normals.Name) {
-		out += " · surface normals"
-	}
-	if out == fmt.Sprintf("%d images", ds.Len()) {
+	if len(l) == 0 {
 		out += " · no labels"
 	}
 	return out
+}
+
+// titleOf is that of a task's picture.
+func titleOf(task string) string {
+	if t := styleOf(task).Title; t != "" && data.TaskOf(task) == task {
+		return t
+	}
+	return task
 }

@@ -14,7 +14,7 @@ import (
 	"must/atomicfile"
 	"must/checkpoint"
 	"must/onnx/ort"
-	"must/task"
+	"must/predict"
 	"must/task/segmentation"
 	"must/torch"
 	"must/weights"
@@ -41,7 +41,7 @@ func CheckEngine(name string) error {
 
 // A Running network is one in an engine.
 type Running struct {
-	task.Predictor
+	predict.Predictor
 	SHA256 string // of the checkpoint
 	Tasks  []string
 	Engine string
@@ -196,7 +196,7 @@ func (r *runner) faster() (*Running, error) {
 }
 
 // probe times a batch, the second time that it is run: the first prepares much.
-func probe(n task.Predictor) (seconds float64, err error) {
+func probe(n predict.Predictor) (seconds float64, err error) {
 	images, err := proofImages(nil, n.View().W, proofBatch)
 	if err != nil {
 		return 0, err

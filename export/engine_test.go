@@ -11,6 +11,7 @@ import (
 
 	"must/checkpoint"
 	"must/data"
+	"must/network"
 	"must/task"
 	"must/task/classification"
 	"must/task/segmentation"
@@ -25,7 +26,7 @@ func saved(t *testing.T, tasks ...string) (path, cache string) {
 	t.Setenv("XDG_CACHE_HOME", cache)
 	t.Setenv("HOME", dir)
 	path = filepath.Join(dir, "model.safetensors")
-	with(t, spec(backbones["resnet18"], 64, labels(), tasks...), func(n *task.Network) {
+	with(t, spec(backbones["resnet18"], 64, labels(), tasks...), func(n *network.Network) {
 		var state map[string][]float32
 		torch.Do(func() { state = n.Set.State() })
 		if err := checkpoint.Save(path, n, state, checkpoint.Training{Version: "test"}); err != nil {
@@ -123,7 +124,7 @@ func TestAuto(t *testing.T) {
 func TestFuse(t *testing.T) {
 	for name, c := range backbones {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *task.Network) {
+			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *network.Network) {
 				images, err := proofImages(nil, 64, 4)
 				if err != nil {
 					t.Fatal(err)
@@ -131,10 +132,10 @@ func TestFuse(t *testing.T) {
 				pix := bring(n.View(), images)
 				err = torch.DoErr(func() error {
 					before := torch.Live()
-					want := n.Outputs(pix.Pix, pix.N, task.GraphOptions{})
+					want := n.Outputs(pix.Pix, pix.N, network.GraphOptions{})
 					n.Set.Fuse()
 					p := &Proof{Tolerance: tolerance, Batches: []int{4}, Rows: map[int][]task.Difference{
-						4: n.Compare(want, n.Outputs(pix.Pix, pix.N, task.GraphOptions{}), task.GraphOptions{}, tolerance)}}
+						4: n.Compare(want, n.Outputs(pix.Pix, pix.N, network.GraphOptions{}), network.GraphOptions{}, tolerance)}}
 					if torch.Live() <= before {
 						t.Error("nothing is kept")
 					}

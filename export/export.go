@@ -12,6 +12,7 @@ import (
 
 	"must/checkpoint"
 	"must/data"
+	"must/network"
 	"must/onnx/graph"
 	"must/task"
 	"must/task/detection"
@@ -22,7 +23,7 @@ import (
 // Options say what a model is like.
 type Options struct {
 	Tasks    []string // nil: all of the network's
-	Features []string // outputs that are features, see [task.Network.FeatureNames]
+	Features []string // outputs that are features, see [network.Network.FeatureNames]
 	Argmax   bool     // segmentation: classes and confidences, in place of all probabilities
 	Raw      bool     // detection: boxes before the last suppression
 	Bytes    bool     // the input is bytes; else float32 in 0 to 255
@@ -42,12 +43,12 @@ type Origin struct {
 	Training checkpoint.Training `json:"training"`
 }
 
-func (o Options) graph() task.GraphOptions {
-	return task.GraphOptions{ExportOptions: task.ExportOptions{Argmax: o.Argmax, Raw: o.Raw}, Tasks: o.Tasks, Features: o.Features, Bytes: o.Bytes, Half: o.Half}
+func (o Options) graph() network.GraphOptions {
+	return network.GraphOptions{ExportOptions: task.ExportOptions{Argmax: o.Argmax, Raw: o.Raw}, Tasks: o.Tasks, Features: o.Features, Bytes: o.Bytes, Half: o.Half}
 }
 
 // check tells what does not go together.
-func (o *Options) check(n *task.Network) error {
+func (o *Options) check(n *network.Network) error {
 	if len(o.Tasks) == 0 {
 		o.Tasks = n.Spec.Tasks
 	}
@@ -79,7 +80,7 @@ func (o *Options) check(n *task.Network) error {
 
 // ONNX writes a network as an ONNX model, after it was run in ONNX Runtime and gave what libtorch gives.
 // Beyond the tolerance nothing is written, and the proof is returned with the error.
-func ONNX(ctx context.Context, n *task.Network, path string, o Options) (*Proof, error) {
+func ONNX(ctx context.Context, n *network.Network, path string, o Options) (*Proof, error) {
 	if err := o.check(n); err != nil {
 		return nil, err
 	}
@@ -113,7 +114,7 @@ func ONNX(ctx context.Context, n *task.Network, path string, o Options) (*Proof,
 	return proof, nil
 }
 
-func write(n *task.Network, path string, o Options) error {
+func write(n *network.Network, path string, o Options) error {
 	texts, err := describe(n, o)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"must/checkpoint"
 	"must/data"
 	"must/model"
+	"must/network"
 	"must/onnx/graph"
 	"must/onnx/ort"
 	"must/task"
@@ -56,19 +57,19 @@ func labels() data.Labels {
 	}
 }
 
-func spec(c model.Config, size int, l data.Labels, tasks ...string) task.Spec {
-	d := task.DefaultDetection()
+func spec(c model.Config, size int, l data.Labels, tasks ...string) network.Spec {
+	d := detection.DefaultConfig()
 	d.AnchorScale, d.PreNMS, d.PostNMS, d.MaxObjects = 2, 100, 60, 20
-	return task.Spec{Model: c, Detection: d, Tasks: tasks, Labels: l, Size: size, Mean: task.ImageNetMean, Std: task.ImageNetStd}
+	return network.Spec{Model: c, Detection: d, Tasks: tasks, Labels: l, Size: size, Mean: network.ImageNetMean, Std: network.ImageNetStd}
 }
 
 // with runs f on a fresh network whose norms and biases are a formula of their names, and whose last
 // layers say something.
-func with(t *testing.T, s task.Spec, f func(n *task.Network)) {
+func with(t *testing.T, s network.Spec, f func(n *network.Network)) {
 	t.Helper()
-	var n *task.Network
+	var n *network.Network
 	err := torch.DoErr(func() (err error) {
-		if n, err = task.New(s, 1); err != nil {
+		if n, err = network.New(s, 1); err != nil {
 			return err
 		}
 		state := n.Set.State()
@@ -96,7 +97,7 @@ func with(t *testing.T, s task.Spec, f func(n *task.Network)) {
 	f(n)
 }
 
-func exported(t *testing.T, n *task.Network, o Options) *Proof {
+func exported(t *testing.T, n *network.Network, o Options) *Proof {
 	t.Helper()
 	o.Program = "must test"
 	path := filepath.Join(t.TempDir(), "model.onnx")
@@ -117,7 +118,7 @@ func TestEveryBackboneAndTask(t *testing.T) {
 	needsRuntime(t)
 	for name, c := range backbones {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *task.Network) {
+			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *network.Network) {
 				p := exported(t, n, Options{Features: n.FeatureNames()})
 				rows := p.Rows[1]
 				if p.Images < 16 || len(rows) != 7+len(n.FeatureNames()) {
@@ -136,7 +137,7 @@ func TestOptions(t *testing.T) {
 	inverse := labels()
 	inverse = inverse.With(depth.Name, data.Meaning{Units: data.Inverse}).
 		With(detection.Name, data.Meaning{Classes: inverse[detection.Name].Classes})
-	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks()...), func(n *task.Network) {
+	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks()...), func(n *network.Network) {
 		for name, o := range map[string]Options{
 			"bytes":          {Bytes: true, Argmax: true},
 			"raw":            {Raw: true, Tasks: []string{detection.Name}},
@@ -165,7 +166,7 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 	if err := p.Err(); err == nil || !strings.Contains(err.Error(), "depth, batch 1: it differs by 0.0002") {
 		t.Error(err)
 	}
-	with(t, spec(backbones["resnet18"], 64, labels(), depth.Name), func(n *task.Network) {
+	with(t, spec(backbones["resnet18"], 64, labels(), depth.Name), func(n *network.Network) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "model.onnx")
 		if err := os.WriteFile(path, []byte("before"), 0o666); err != nil {
@@ -196,7 +197,7 @@ func TestModelPredicts(t *testing.T) {
 	needsRuntime(t)
 	for name, o := range map[string]Options{"all": {}, "argmax": {Argmax: true, Bytes: true}, "part": {Tasks: []string{detection.Name, segmentation.Name}}} {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(backbones["resnet18"], 64, labels(), data.Tasks()...), func(n *task.Network) {
+			with(t, spec(backbones["resnet18"], 64, labels(), data.Tasks()...), func(n *network.Network) {
 				path := filepath.Join(t.TempDir(), "model.onnx")
 				o.Program, o.Origin.SHA256 = "must test", "abc"
 				if _, err := ONNX(context.Background(), n, path, o); err != nil {
@@ -278,7 +279,7 @@ func TestOpenRefuses(t *testing.T) {
 		return path
 	}
 	s := spec(backbones["resnet18"], 64, labels(), classification.Name)
-	said := func(s task.Spec) map[string]string {
+	said := func(s network.Spec) map[string]string {
 		return map[string]string{metadataKey: fmt.Sprintf(`{"format": 1, "spec": %s}`, s.Settings())}
 	}
 	more := s
@@ -307,12 +308,12 @@ func TestOpenRefuses(t *testing.T) {
 // What torchvision's names are given to is read back as torchvision's weights are.
 func TestTorch(t *testing.T) {
 	vit := backbones["vit"]
-	for want, s := range map[string]task.Spec{
+	for want, s := range map[string]network.Spec{
 		"torchvision.models.VisionTransformer(image_size=64, patch_size=16, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=96, num_classes=3)": spec(vit, 64, labels(), classification.Name, depth.Name),
 		"torchvision.models.resnet18(num_classes=3)":                  spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), classification.Name),
 		"torchvision.models.resnet18() with fc = torch.nn.Identity()": spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), normals.Name),
 	} {
-		with(t, s, func(n *task.Network) {
+		with(t, s, func(n *network.Network) {
 			path := filepath.Join(t.TempDir(), "trunk.pth")
 			build, err := Torch(n, path)
 			if err != nil || build != want {
@@ -323,7 +324,7 @@ func TestTorch(t *testing.T) {
 				t.Fatal(err)
 			}
 			torch.Do(func() {
-				back, err := task.New(s, 2)
+				back, err := network.New(s, 2)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -344,7 +345,7 @@ func TestTorch(t *testing.T) {
 			})
 		})
 	}
-	with(t, spec(backbones["bit"], 64, labels(), depth.Name), func(n *task.Network) {
+	with(t, spec(backbones["bit"], 64, labels(), depth.Name), func(n *network.Network) {
 		if _, err := Torch(n, filepath.Join(t.TempDir(), "b.pth")); err == nil || !strings.Contains(err.Error(), "torchvision has no BiT ResNet-v2-18") {
 			t.Error(err)
 		}

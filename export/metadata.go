@@ -6,7 +6,7 @@ import (
 	"must/augment"
 	"must/data"
 	"must/detect"
-	"must/task"
+	"must/network"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -21,12 +21,12 @@ const format = 1
 
 // A Description is all that is needed to feed and to read an exported model.
 type Description struct {
-	Format int       `json:"format"`
-	Spec   task.Spec `json:"spec"` // its tasks are those in the model
-	Argmax bool      `json:"argmax,omitempty"`
-	Raw    bool      `json:"raw,omitempty"`
-	Half   bool      `json:"half,omitempty"`
-	Origin Origin    `json:"origin"`
+	Format int          `json:"format"`
+	Spec   network.Spec `json:"spec"` // its tasks are those in the model
+	Argmax bool         `json:"argmax,omitempty"`
+	Raw    bool         `json:"raw,omitempty"`
+	Half   bool         `json:"half,omitempty"`
+	Origin Origin       `json:"origin"`
 }
 
 // letterbox is the rule by which images get to the input, for people.
@@ -34,7 +34,7 @@ const letterbox = "turn as EXIF says; scale by s = size / longer side, sides rou
 	"put into the top left corner of size x size; fill the rest with the colour of fill"
 
 // describe makes the metadata, every value JSON: all in one key for this program, and apart for others.
-func describe(n *task.Network, o Options) (map[string]string, error) {
+func describe(n *network.Network, o Options) (map[string]string, error) {
 	spec := n.Spec
 	spec.Tasks = o.Tasks
 	if len(o.Tasks) < len(n.Spec.Tasks) {

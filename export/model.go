@@ -8,12 +8,14 @@ import (
 
 	"must/data"
 	"must/onnx/ort"
+	"must/predict"
 	"must/task"
 	"must/task/detection"
+	"must/task/registry"
 	"must/weights"
 )
 
-// A Model is an exported network in ONNX Runtime. It is a [task.Predictor] and not safe for concurrent
+// A Model is an exported network in ONNX Runtime. It is a [predict.Predictor] and not safe for concurrent
 // use.
 type Model struct {
 	Description
@@ -80,7 +82,7 @@ func open(path string, o ort.Options) (m *Model, err error) {
 // Try runs the model on a grey image.
 func (m *Model) Try() error {
 	size := m.Spec.Size
-	_, err := m.See(task.Images{Pix: slices.Repeat([]uint8{128}, 3*size*size), N: 1, H: size, W: size})
+	_, err := m.See(predict.Images{Pix: slices.Repeat([]uint8{128}, 3*size*size), N: 1, H: size, W: size})
 	return err
 }
 
@@ -91,8 +93,8 @@ func (m *Model) Knows() data.Labels { return m.Spec.Labels.Only(m.tasks...) }
 func (m *Model) Tasks() []string { return m.tasks }
 
 // View is a letterbox of the network's size.
-func (m *Model) View() task.View {
-	return task.View{W: m.Spec.Size, H: m.Spec.Size, Fit: task.Letterbox}
+func (m *Model) View() predict.View {
+	return predict.View{W: m.Spec.Size, H: m.Spec.Size, Fit: predict.Letterbox}
 }
 
 // Settings is the network's specification.
@@ -106,7 +108,7 @@ func (m *Model) Free() {
 }
 
 // See returns what the model sees in each image.
-func (m *Model) See(images task.Images, tasks ...string) ([]*data.Sample, error) {
+func (m *Model) See(images predict.Images, tasks ...string) ([]*data.Sample, error) {
 	if len(tasks) == 0 {
 		tasks = m.tasks
 	}
@@ -119,17 +121,19 @@ func (m *Model) See(images task.Images, tasks ...string) ([]*data.Sample, error)
 	for i := range preds {
 		preds[i] = &data.Sample{}
 	}
-	if err := m.Spec.Decode(out, tasks, preds); err != nil {
-		return nil, fmt.Errorf("%s: %w", m.path, err)
+	for _, name := range tasks {
+		if err := registry.Get(name).Decode(out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.path, err)
+		}
 	}
 	return preds, nil
 }
 
 // run computes the outputs of tasks.
-func (m *Model) run(images task.Images, tasks []string) (task.Outputs, error) {
+func (m *Model) run(images predict.Images, tasks []string) (task.Outputs, error) {
 	var names []string
 	for _, o := range m.session.Outputs {
-		if t := task.OutputOf(o.Name); slices.Contains(tasks, t) {
+		if t := registry.OutputOf(o.Name); slices.Contains(tasks, t) {
 			names = append(names, o.Name)
 		}
 	}

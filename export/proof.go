@@ -11,7 +11,9 @@ import (
 	"must/data"
 	"must/data/scenes"
 	"must/loader"
+	"must/network"
 	"must/onnx/ort"
+	"must/predict"
 	"must/task"
 	"must/torch"
 )
@@ -81,7 +83,7 @@ func (p *Proof) String() string {
 }
 
 // prove runs a model and the network that it was made of on images, one by one and several at once.
-func prove(ctx context.Context, n *task.Network, path string, o Options) (*Proof, error) {
+func prove(ctx context.Context, n *network.Network, path string, o Options) (*Proof, error) {
 	session, err := ort.Load(path, ort.Options{Threads: o.Threads})
 	if err != nil {
 		return nil, err
@@ -122,9 +124,9 @@ func prove(ctx context.Context, n *task.Network, path string, o Options) (*Proof
 }
 
 // bring brings images to a view.
-func bring(v task.View, images []*image.RGBA) task.Images {
+func bring(v predict.View, images []*image.RGBA) predict.Images {
 	size := 3 * v.W * v.H
-	all := task.Images{Pix: make([]uint8, len(images)*size), N: len(images), W: v.W, H: v.H}
+	all := predict.Images{Pix: make([]uint8, len(images)*size), N: len(images), W: v.W, H: v.H}
 	for i, img := range images {
 		img, _ = v.Bring(img)
 		loader.Planar(all.Pix[i*size:][:size], img.Pix)
@@ -149,7 +151,7 @@ func merge(rows, more []task.Difference) []task.Difference {
 }
 
 // runBy runs a model on images, so many at once, and joins the outputs.
-func runBy(session *ort.Session, images task.Images, batch int) (task.Outputs, error) {
+func runBy(session *ort.Session, images predict.Images, batch int) (task.Outputs, error) {
 	names := make([]string, len(session.Outputs))
 	for i, o := range session.Outputs {
 		names[i] = o.Name
@@ -158,7 +160,7 @@ func runBy(session *ort.Session, images task.Images, batch int) (task.Outputs, e
 	size := 3 * images.H * images.W
 	for from := 0; from < images.N; from += batch {
 		n := min(batch, images.N-from)
-		out, err := runIn(session, task.Images{Pix: images.Pix[from*size:][:n*size], N: n, H: images.H, W: images.W}, names)
+		out, err := runIn(session, predict.Images{Pix: images.Pix[from*size:][:n*size], N: n, H: images.H, W: images.W}, names)
 		if err != nil {
 			return nil, err
 		}
@@ -174,7 +176,7 @@ func runBy(session *ort.Session, images task.Images, batch int) (task.Outputs, e
 }
 
 // runIn runs a model on images and gives the outputs named.
-func runIn(session *ort.Session, images task.Images, names []string) (task.Outputs, error) {
+func runIn(session *ort.Session, images predict.Images, names []string) (task.Outputs, error) {
 	in := ort.Tensor{Shape: []int64{int64(images.N), 3, int64(images.H), int64(images.W)}, Bytes: images.Pix}
 	if session.Inputs[0].Type != ort.Uint8 {
 		in.Values = make([]float32, len(images.Pix))

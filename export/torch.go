@@ -7,7 +7,7 @@ import (
 
 	"must/checkpoint/convert"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/task/classification"
 	"must/torch"
 	"must/weights"
@@ -16,7 +16,7 @@ import (
 
 // Torch writes the backbone, and the classifier where the network has one, as a state dict under
 // torchvision's names. It returns how to build the model that loads it strictly.
-func Torch(n *task.Network, path string) (build string, err error) {
+func Torch(n *network.Network, path string) (build string, err error) {
 	classes := 0
 	if slices.Contains(n.Spec.Tasks, classification.Name) {
 		classes = len(n.Labels[classification.Name].Classes)

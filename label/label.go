@@ -9,25 +9,21 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 
 	"must/data"
-	"must/data/npy"
 	"must/label/shards"
+	"must/predict"
 	"must/progress"
-	"must/task"
-	"must/task/classification"
-	"must/task/depth"
-	"must/task/detection"
-	"must/task/normals"
-	"must/task/segmentation"
+	"must/task/registry"
 )
 
 // A Teacher is a network, or a model of others, that labels one task, or several.
 type Teacher struct {
-	Net   task.Predictor
+	Net   predict.Predictor
 	Path  string // of its file
 	Hash  string // its sha256
 	Tasks []string
@@ -47,7 +43,13 @@ type Options struct {
 
 // DefaultThresholds are the published ones.
 func DefaultThresholds() map[string]float64 {
-	return map[string]float64{detection.Name: 0.5, segmentation.Name: 0.5}
+	t := map[string]float64{}
+	for _, name := range data.Tasks() {
+		if v, ok := registry.Get(name).Threshold(); ok {
+			t[name] = v
+		}
+	}
+	return t
 }
 
 // A Summary counts what was done.
@@ -117,7 +119,7 @@ func (o Options) complete(ds data.Dataset, teachers []Teacher) (Options, error) 
 	thresholds := DefaultThresholds()
 	for name, v := range o.Thresholds {
 		if _, ok := thresholds[name]; !ok {
-			return o, fmt.Errorf("threshold for %s: only detection and segmentation have one", name)
+			return o, fmt.Errorf("threshold for %s: only %s have one", name, strings.Join(slices.Sorted(maps.Keys(thresholds)), " and "))
 		}
 		if !(v >= 0 && v <= 1) {
 			return o, fmt.Errorf("threshold for %s is %v; it must be in [0, 1]", name, v)
@@ -135,11 +137,11 @@ func (o Options) complete(ds data.Dataset, teachers []Teacher) (Options, error) 
 
 // plan says what the labels will mean and which network makes which. But for the tasks aligned they
 // have to mean what the set's own do.
-func plan(ds data.Dataset, teachers []Teacher, o Options, aligned ...string) (shards.Provenance, []task.Use, error) {
+func plan(ds data.Dataset, teachers []Teacher, o Options, aligned ...string) (shards.Provenance, []predict.Use, error) {
 	p := shards.Provenance{Program: o.Program, Dataset: shards.Identify(o.Name, ds), Tasks: map[string]shards.Task{}}
-	var uses []task.Use
+	var uses []predict.Use
 	for _, t := range teachers {
-		u := task.Use{Net: t.Net}
+		u := predict.Use{Net: t.Net}
 		for _, name := range t.Tasks {
 			if !slices.Contains(o.Tasks, name) {
 				continue
@@ -173,10 +175,12 @@ func plan(ds data.Dataset, teachers []Teacher, o Options, aligned ...string) (sh
 }
 
 // pseudo turns a prediction for a sample into its pseudo labels: what the sample lacks, by the rules.
-func pseudo(uses []task.Use, thresholds map[string]float64, have data.Labels, sample, pred *data.Sample) {
+func pseudo(uses []predict.Use, thresholds map[string]float64, have data.Labels, sample, pred *data.Sample) {
 	for _, u := range uses {
 		for _, name := range u.Tasks {
-			task.RulesOf(name, u.Net.Knows()).Pseudo(pred, thresholds[name])
+			if l := pred.Label(name); l != nil {
+				pred.Put(registry.Get(name).Pseudo(l, thresholds[name]))
+			}
 		}
 	}
 	data.Lack(sample, have, pred)
@@ -191,23 +195,13 @@ func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
 	}
 	sum := sha256.Sum256(settings)
 	d.Settings = hex.EncodeToString(sum[:8])
-	switch name {
-	case classification.Name:
-		d.Classes, d.DType = l[classification.Name].Classes, npy.Float32
-	case detection.Name:
-		d.Classes, d.Masks = l[detection.Name].Classes, l[detection.Name].Masks
-	case segmentation.Name:
-		d.Classes = l[segmentation.Name].Classes
-	case depth.Name:
-		d.Units, d.DType = l[depth.Name].Units, npy.Float16
-	case normals.Name:
-		d.DType = npy.Float16
-	}
+	m := l[name]
+	d.Classes, d.Masks, d.Units, d.DType = m.Classes, m.Masks, m.Units, registry.Get(name).DType()
 	return d
 }
 
 type run struct {
-	uses []task.Use
+	uses []predict.Use
 	o    Options
 	sum  *Summary
 	bar  *progress.Task
@@ -235,7 +229,7 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		}
 		return nil
 	}
-	o := task.PredictOptions{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Skipped: func(err error) {
+	o := predict.Options{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Skipped: func(err error) {
 		var e *data.SampleError
 		if errors.As(err, &e) {
 			mu.Lock()
@@ -244,7 +238,7 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		}
 		r.o.Display.Logf("skipped: %v", err)
 	}}
-	err := task.Predict(ctx, r.uses, ds, o, func(index int, sample, pred *data.Sample) error {
+	err := predict.Run(ctx, r.uses, ds, o, func(index int, sample, pred *data.Sample) error {
 		pred.Image = sample.Image // gives the frame
 		if err := skipTo(index); err != nil {
 			return err
@@ -276,22 +270,8 @@ func unreadable(err error, broken int, s *shards.Shard) bool {
 func (r *run) count(pred *data.Sample) {
 	r.sum.Images++
 	for _, t := range r.o.Tasks {
-		if !pred.Has(t) {
-			continue
-		}
-		switch t {
-		case detection.Name:
-			r.sum.Labels[t] += len(detection.Of(pred))
-		case segmentation.Name:
-			kept := 0
-			for _, c := range segmentation.Of(pred).Pix {
-				if c != data.Ignore {
-					kept++
-				}
-			}
-			r.sum.Labels[t] += kept
-		default:
-			r.sum.Labels[t]++
+		if l := pred.Label(t); l != nil {
+			r.sum.Labels[t] += registry.Get(t).Count(l)
 		}
 	}
 }

@@ -19,7 +19,8 @@ import (
 	"must/data/scenes"
 	"must/label/shards"
 	"must/model"
-	"must/task"
+	"must/network"
+	"must/predict"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -40,13 +41,13 @@ func open(t *testing.T, name string, count int) data.Dataset {
 // teacher returns an untrained network of the tasks; with seeds that differ they see different things.
 func teacher(t *testing.T, size int, seed uint64, l data.Labels, tasks ...string) Teacher {
 	t.Helper()
-	d := task.DefaultDetection()
+	d := detection.DefaultConfig()
 	d.PreNMS, d.PostNMS, d.MaxObjects = 50, 20, 5
-	var net *task.Network
+	var net *network.Network
 	err := torch.DoErr(func() (err error) {
-		net, err = task.New(task.Spec{
+		net, err = network.New(network.Spec{
 			Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
-			Tasks: tasks, Labels: l, Size: size, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+			Tasks: tasks, Labels: l, Size: size, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 		}, seed)
 		return err
 	})
@@ -96,7 +97,7 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := records(t, dir)
-	uses := []task.Use{{Net: all[0].Net}, {Net: all[2].Net}, {Net: all[3].Net}}
+	uses := []predict.Use{{Net: all[0].Net}, {Net: all[2].Net}, {Net: all[3].Net}}
 	pixels, ignored, at := 0, 0, 0
 	check := func(i int, s, want *data.Sample) error {
 		r := got[ds.Key(i)]
@@ -128,7 +129,7 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 	}
 	// In the batches of the shards, 0–5 and 6–9.
 	for _, part := range [][2]int{{0, 6}, {6, 10}} {
-		if err := task.Predict(t.Context(), uses, ds, task.PredictOptions{Batch: 4, From: part[0], To: part[1]}, check); err != nil {
+		if err := predict.Run(t.Context(), uses, ds, predict.Options{Batch: 4, From: part[0], To: part[1]}, check); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"must/data"
 	"must/draw"
-	"must/task"
+	"must/predict"
 )
 
 // Preview draws n images, spread over a set, with the labels that [Run] would give them, and with the
@@ -23,9 +23,9 @@ func Preview(ctx context.Context, ds data.Dataset, teachers []Teacher, n int, o 
 		return nil, err
 	}
 	sheet := &labelled{labels: ds.Labels().Join(provenance.Labels())}
-	predict := task.PredictOptions{Batch: o.Batch, Workers: o.Workers, Name: "preview", Display: o.Display,
+	passing := predict.Options{Batch: o.Batch, Workers: o.Workers, Name: "preview", Display: o.Display,
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
-	err = task.Predict(ctx, uses, ds, predict, func(_ int, s, pred *data.Sample) error {
+	err = predict.Run(ctx, uses, ds, passing, func(_ int, s, pred *data.Sample) error {
 		pseudo(uses, o.Thresholds, ds.Labels(), s, pred)
 		data.Fill(s, ds.Labels(), pred)
 		sheet.samples = append(sheet.samples, s)

@@ -8,10 +8,9 @@ import (
 
 	"must/data"
 	"must/metric"
+	"must/predict"
 	"must/task"
-	"must/task/depth"
-	"must/task/detection"
-	"must/task/segmentation"
+	"must/task/registry"
 )
 
 // A Quality says how good the labels are that teachers give a set, by its true labels.
@@ -21,14 +20,8 @@ type Quality struct {
 }
 
 // Assess compares the labels that [Run] would give a set with its true ones, for every task that both
-// have (of o.Tasks, where it names some), and stores none:
-//
-//   - classification: top1, top5, and the calibration error (ece) of the probabilities;
-//   - detection: f1, precision and recall of the boxes that reach the threshold, at an IoU of 0.5, and
-//     the calibration error of their scores;
-//   - segmentation: accuracy of the pixels that are kept; coverage, their share; and the calibration
-//     error of all pixels;
-//   - depth and normals: what their metrics tell.
+// have (of o.Tasks, where it names some), and stores none. What is told of a task is its own to say, see
+// [task.Task].Quality.
 //
 // Teachers know the images that they were trained on: a part that they have not seen tells more.
 func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options) (*Quality, error) {
@@ -49,31 +42,35 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 	if err != nil {
 		return nil, err
 	}
-	_, uses, err := plan(ds, teachers, o, depth.Name) // in other units it is scored after alignment
+	_, uses, err := plan(ds, teachers, o, registry.Aligned()...) // in other units it is scored after alignment
 	if err != nil {
 		return nil, err
 	}
-	var scorers []*scorer
+	metrics := map[string]task.Metric{}
 	for _, u := range uses {
 		for _, name := range u.Tasks {
-			scorers = append(scorers, newScorer(u.Net, name, o.Thresholds[name], have))
+			metrics[name] = registry.Get(name).Quality(u.Net.Knows()[name], have[name], o.Thresholds[name])
 		}
 	}
 	q := &Quality{Scores: task.Scores{}}
-	p := task.PredictOptions{Batch: o.Batch, Workers: o.Workers, Name: "quality of labels for " + o.Name, Display: o.Display,
+	p := predict.Options{Batch: o.Batch, Workers: o.Workers, Name: "quality of labels for " + o.Name, Display: o.Display,
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
-	err = task.Predict(ctx, uses, ds, p, func(_ int, truth, pred *data.Sample) error {
+	err = predict.Run(ctx, uses, ds, p, func(_ int, truth, pred *data.Sample) error {
 		q.Images++
-		for _, s := range scorers {
-			s.add(truth, pred)
+		for name, m := range metrics {
+			if t, p := truth.Label(name), pred.Label(name); t != nil && p != nil {
+				if err := m.Add(t, p); err != nil {
+					return fmt.Errorf("sample %s: %s: %w", truth.Key, name, err)
+				}
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range scorers {
-		q.Scores[s.rules.Name()] = s.values()
+	for name, m := range metrics {
+		q.Scores[name] = m.Values()
 	}
 	return q, nil
 }
@@ -85,48 +82,4 @@ func Summarize(values []metric.Value) string {
 		words = append(words, fmt.Sprintf("%s %.3f", v.Name, v.Value))
 	}
 	return strings.Join(words, ", ")
-}
-
-// A scorer measures the labels of one task.
-type scorer struct {
-	rules       task.Rules
-	threshold   float64
-	metric      metric.Metric
-	calibration metric.Calibration // of the probabilities of pixels, before the threshold
-}
-
-func newScorer(net task.Predictor, name string, threshold float64, have data.Labels) *scorer {
-	s := &scorer{rules: task.RulesOf(name, net.Knows()), threshold: threshold}
-	if s.metric = s.rules.Metric(have); name == detection.Name {
-		s.metric = metric.NewBoxQuality(threshold, 0.5)
-	}
-	return s
-}
-
-func (s *scorer) add(truth, pred *data.Sample) {
-	if name := s.rules.Name(); !truth.Has(name) || !pred.Has(name) {
-		return
-	}
-	if s.rules.Name() == segmentation.Name {
-		for i, c := range segmentation.Of(truth).Pix {
-			if c != data.Ignore {
-				s.calibration.Add(float64(segmentation.Confidence(pred).Pix[i]), segmentation.Of(pred).Pix[i] == c)
-			}
-		}
-	}
-	s.rules.Pseudo(pred, s.threshold)
-	s.metric.Add(truth, pred)
-}
-
-func (s *scorer) values() []metric.Value {
-	m, ok := s.metric.(*metric.Segmentation)
-	if !ok || m.Values() == nil {
-		return s.metric.Values()
-	}
-	coverage, accuracy := m.Kept()
-	return []metric.Value{
-		{Name: "accuracy", Value: accuracy, HigherIsBetter: true},
-		{Name: "coverage", Value: coverage, HigherIsBetter: true},
-		{Name: "ece", Value: s.calibration.ECE()},
-	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"must/data"
 	"must/label/shards"
-	"must/task"
+	"must/predict"
 	"must/task/depth"
 )
 
@@ -29,10 +29,10 @@ func (b bright) Sample(i int) (*data.Sample, error) {
 type far struct{}
 
 func (far) Knows() data.Labels { return data.Labels{depth.Name: {Units: data.Metric}} }
-func (far) View() task.View    { return task.View{W: 4, H: 4, Fit: task.Letterbox} }
+func (far) View() predict.View { return predict.View{W: 4, H: 4, Fit: predict.Letterbox} }
 func (far) Settings() []byte   { return nil }
 func (far) Free()              {}
-func (far) See(images task.Images, _ ...string) (preds []*data.Sample, err error) {
+func (far) See(images predict.Images, _ ...string) (preds []*data.Sample, err error) {
 	for i := range images.N {
 		g := data.NewGrid[float32](4, 4)
 		for p := range g.Pix {

@@ -2,14 +2,12 @@ package metric
 
 import (
 	"must/data"
-	"must/task/detection"
 )
 
 // BoxQuality measures the boxes that score at least a threshold, as pseudo labels are: the share of
 // them that is right (precision), the share of true boxes found (recall), and f1, their harmonic
 // mean; and the calibration error of the scores (ece). A box is right if it overlaps a true one of its
-// class, not found before, by the given IoU. Boxes on crowds, or of classes that the truth does not tell
-// of, count neither way.
+// class, not found before, by the given IoU. Boxes on crowds count neither way.
 type BoxQuality struct {
 	score, iou           float64
 	images               int
@@ -20,20 +18,20 @@ type BoxQuality struct {
 // NewBoxQuality returns an empty metric; usual thresholds are 0.5 and 0.5.
 func NewBoxQuality(score, iou float64) *BoxQuality { return &BoxQuality{score: score, iou: iou} }
 
-// Add implements [Metric].
-func (m *BoxQuality) Add(truth, pred *data.Sample) {
-	if detection.Of(truth) == nil {
+// Add counts one image; a nil truth says nothing.
+func (m *BoxQuality) Add(truth, pred []data.Object) {
+	if truth == nil {
 		return
 	}
 	m.images++
-	found := make([]bool, len(detection.Of(truth)))
-	for _, p := range byClass(toldOf(truth, pred)) {
+	found := make([]bool, len(truth))
+	for _, p := range byClass(pred) {
 		if !(float64(p.Score) >= m.score) {
 			continue
 		}
 		best, hit, crowd := m.iou, -1, false
-		for i := range detection.Of(truth) {
-			t := &detection.Of(truth)[i]
+		for i := range truth {
+			t := &truth[i]
 			if t.Class != p.Class || found[i] {
 				continue
 			}
@@ -54,14 +52,14 @@ func (m *BoxQuality) Add(truth, pred *data.Sample) {
 			m.calibration.Add(float64(p.Score), false)
 		}
 	}
-	for i, t := range detection.Of(truth) {
+	for i, t := range truth {
 		if !t.Crowd && !found[i] {
 			m.missed++
 		}
 	}
 }
 
-// Values implements [Metric]: f1, precision, recall, ece. Precision is 1 where there are no boxes to be
+// Values returns f1, precision, recall, ece. Precision is 1 where there are no boxes to be
 // wrong, recall where there are none to be found.
 func (m *BoxQuality) Values() []Value {
 	if m.images == 0 {

@@ -2,9 +2,6 @@ package metric
 
 import (
 	"math"
-
-	"must/data"
-	"must/task/classification"
 )
 
 // Classification measures the share of images whose true class is the predicted one (top1) or among
@@ -17,27 +14,27 @@ type Classification struct {
 // NewClassification returns an empty metric.
 func NewClassification() *Classification { return &Classification{} }
 
-// Add implements [Metric]. The true class is the likeliest one of truth.Class. Between classes of
+// Add counts one image. The true class is the likeliest one of truth. Between classes of
 // equal probability the lower index ranks first, as in argmax.
-func (m *Classification) Add(truth, pred *data.Sample) {
-	if len(classification.Of(truth)) == 0 {
+func (m *Classification) Add(truth, pred []float32) {
+	if len(truth) == 0 {
 		return
 	}
 	m.images++
-	class := argmax(classification.Of(truth))
-	rank := rankOf(classification.Of(pred), class)
+	class := argmax(truth)
+	rank := rankOf(pred, class)
 	if rank < 1 {
 		m.top1++
 	}
 	if rank < 5 {
 		m.top5++
 	}
-	if rank < len(classification.Of(pred)) {
-		m.calibration.Add(float64(classification.Of(pred)[argmax(classification.Of(pred))]), rank == 0)
+	if rank < len(pred) {
+		m.calibration.Add(float64(pred[argmax(pred)]), rank == 0)
 	}
 }
 
-// Values implements [Metric]: top1, top5, ece.
+// Values returns top1, top5, ece.
 func (m *Classification) Values() []Value {
 	if m.images == 0 {
 		return nil

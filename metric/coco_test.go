@@ -12,7 +12,6 @@ import (
 	"testing/iotest"
 
 	"must/data"
-	"must/task/detection"
 )
 
 // readGolden reads a file that a script in testdata made.
@@ -101,7 +100,7 @@ func TestDetectionEqualsPycocotools(t *testing.T) {
 		m := NewDetection(len(f.truth.categories), masks)
 		inexact := false
 		for k := range images {
-			m.Add(sampleOf(t, &images[k], images[k].truth, masks), sampleOf(t, &images[k], images[k].results, masks))
+			add(t, m, sampleOf(t, &images[k], images[k].truth, masks), sampleOf(t, &images[k], images[k].results, masks))
 			for _, o := range images[k].truth {
 				inexact = inexact || o.id == 0 // a quirk of the files
 			}
@@ -129,8 +128,8 @@ func TestDetectionEqualsPycocotools(t *testing.T) {
 	}
 }
 
-func sampleOf(t *testing.T, image *cocoImage, entries []*cocoEntry, masks bool) *data.Sample {
-	s := &data.Sample{Known: data.Know(detection.New([]data.Object{}))}
+func sampleOf(t *testing.T, image *cocoImage, entries []*cocoEntry, masks bool) *sample {
+	s := &sample{Objects: []data.Object{}}
 	for _, e := range entries {
 		o := data.Object{
 			Box:   data.Box{X0: e.box[0], Y0: e.box[1], X1: e.box[0] + e.box[2], Y1: e.box[1] + e.box[3]},
@@ -143,7 +142,7 @@ func sampleOf(t *testing.T, image *cocoImage, entries []*cocoEntry, masks bool) 
 			}
 			o.Mask = shape.mask.Mask()
 		}
-		detection.Set(s, append(detection.Of(s), o))
+		s.Objects = append(s.Objects, o)
 	}
 	return s
 }

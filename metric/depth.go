@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"must/data"
-	depthlabel "must/task/depth"
 )
 
 // EigenCrop is the part of NYU Depth v2's 640×480 images that Eigen et al. (2014) evaluate on.
@@ -60,15 +59,18 @@ func NewDepth(opt DepthOptions) *Depth {
 	return &Depth{opt: opt}
 }
 
-// Add implements [Metric]. An image without a valid pixel does not count. A prediction that is not a
+// Add counts one image; a nil truth says nothing. An image without a valid pixel does not count. A prediction that is not a
 // number counts as Min, an infinite one as Max where there is one.
-func (m *Depth) Add(truth, pred *data.Sample) {
-	if depthlabel.Of(truth) == nil {
-		return
+func (m *Depth) Add(truth, pred *data.Grid[float32]) error {
+	if truth == nil {
+		return nil
+	}
+	if err := sameSize(truth, pred); err != nil {
+		return err
 	}
 	t, p := m.pixels(truth, pred)
 	if len(t) == 0 {
-		return
+		return nil
 	}
 	if m.opt.Align != NoAlignment {
 		m.align(t, p)
@@ -77,9 +79,10 @@ func (m *Depth) Add(truth, pred *data.Sample) {
 	for i, v := range depthErrors(m.depth(t, m.opt.Truth), m.depth(p, m.opt.Prediction)) {
 		m.sums[i] += v
 	}
+	return nil
 }
 
-// Values implements [Metric]: delta1..3, the share of pixels within a factor of 1.25, 1.25², 1.25³;
+// Values returns delta1..3, the share of pixels within a factor of 1.25, 1.25², 1.25³;
 // abs_rel, sq_rel, rmse, rmse_log, silog (×100, as published), log10 and mae.
 func (m *Depth) Values() []Value {
 	if m.images == 0 {
@@ -93,11 +96,7 @@ func (m *Depth) Values() []Value {
 }
 
 // pixels returns truth and prediction of the pixels that count, each in its own units.
-func (m *Depth) pixels(truth, pred *data.Sample) (t, p []float64) {
-	g, q := depthlabel.Of(truth), depthlabel.Of(pred)
-	if q != nil {
-		sameSize(truth, q.W, q.H, g.W, g.H)
-	}
+func (m *Depth) pixels(g, q *data.Grid[float32]) (t, p []float64) {
 	area := image.Rect(0, 0, g.W, g.H)
 	if crop := m.opt.Crop; !crop.Empty() {
 		if of := m.opt.CropOf; of != (image.Point{}) {

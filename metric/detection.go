@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"must/data"
-	"must/task/detection"
 )
 
 // Detection measures boxes, and masks where asked, by COCO's average precision and recall as
@@ -26,20 +25,18 @@ func NewDetection(classes int, masks bool) *Detection {
 	return m
 }
 
-// Add implements [Metric]. For masks an image counts only if all its true objects, crowds aside, have
-// one; a crowd without a mask is left out. What is predicted of classes that the truth does not tell
-// of counts neither way.
-func (m *Detection) Add(truth, pred *data.Sample) {
-	if detection.Of(truth) == nil {
+// Add counts one image; a nil truth says nothing. For masks an image counts only if all its true objects, crowds aside, have
+// one; a crowd without a mask is left out.
+func (m *Detection) Add(truth, pred []data.Object) {
+	if truth == nil {
 		return
 	}
-	found := toldOf(truth, pred)
-	m.boxes.add(detection.Of(truth), found, boxIoU, func(o *data.Object) float64 { return o.Box.Area() })
+	m.boxes.add(truth, pred, boxIoU, func(o *data.Object) float64 { return o.Box.Area() })
 	if m.masks == nil {
 		return
 	}
 	var masked []data.Object
-	for _, o := range detection.Of(truth) {
+	for _, o := range truth {
 		if o.Mask == nil && !o.Crowd {
 			return
 		}
@@ -47,24 +44,10 @@ func (m *Detection) Add(truth, pred *data.Sample) {
 			masked = append(masked, o)
 		}
 	}
-	m.masks.add(masked, found, maskIoU, maskArea)
+	m.masks.add(masked, pred, maskIoU, maskArea)
 }
 
-// toldOf returns the predicted objects of classes that the truth tells of.
-func toldOf(truth, pred *data.Sample) []data.Object {
-	if detection.Unknown(truth) == nil {
-		return detection.Of(pred)
-	}
-	var known []data.Object
-	for _, o := range detection.Of(pred) {
-		if !slices.Contains(detection.Unknown(truth), o.Class) {
-			known = append(known, o)
-		}
-	}
-	return known
-}
-
-// Values implements [Metric]: AP (IoU .50:.95), AP50, AP75, APs, APm, APl by object size, AR1, AR10,
+// Values returns AP (IoU .50:.95), AP50, AP75, APs, APm, APl by object size, AR1, AR10,
 // AR100 by detections per image, ARs, ARm, ARl; then the same for masks, named mask_AP and so on. A
 // value is -1 where there are no true objects, as in pycocotools.
 func (m *Detection) Values() []Value {

@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"must/data"
-	"must/task/normals"
 )
 
 // Normals measures the angle between true and predicted surface normals over the pixels of all
@@ -31,23 +30,22 @@ var normalLimits = [...]struct {
 // NewNormals returns an empty metric.
 func NewNormals() *Normals { return &Normals{histogram: make([]int64, normalBins)} }
 
-// Add implements [Metric]. A pixel whose true normal is zero does not count. Predictions need not be
+// Add counts one image; a nil truth says nothing, a nil prediction is 180° off. A pixel whose true normal is zero does not count. Predictions need not be
 // of unit length; a zero one is 90° off, as in the reference program, and NaN 180°.
-func (m *Normals) Add(truth, pred *data.Sample) {
-	if normals.Of(truth) == nil {
-		return
+func (m *Normals) Add(truth, pred *data.Grid[[3]float32]) error {
+	if truth == nil {
+		return nil
 	}
-	p := normals.Of(pred)
-	if p != nil {
-		sameSize(truth, p.W, p.H, normals.Of(truth).W, normals.Of(truth).H)
+	if err := sameSize(truth, pred); err != nil {
+		return err
 	}
-	for i, t := range normals.Of(truth).Pix {
+	for i, t := range truth.Pix {
 		if t == ([3]float32{}) || t != t {
 			continue
 		}
 		angle := 180.0
-		if p != nil {
-			angle = angleBetween(t, p.Pix[i])
+		if pred != nil {
+			angle = angleBetween(t, pred.Pix[i])
 		}
 		m.pixels++
 		m.sum += angle
@@ -59,9 +57,10 @@ func (m *Normals) Add(truth, pred *data.Sample) {
 		}
 		m.histogram[min(int(angle/180*normalBins), normalBins-1)]++
 	}
+	return nil
 }
 
-// Values implements [Metric]: mean_angle, median_angle and rmse_angle in degrees, and the share of
+// Values returns mean_angle, median_angle and rmse_angle in degrees, and the share of
 // pixels within 5, 7.5, 11.25, 22.5 and 30 degrees.
 func (m *Normals) Values() []Value {
 	if m.pixels == 0 {

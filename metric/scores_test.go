@@ -6,11 +6,6 @@ import (
 	"testing"
 
 	"must/data"
-	"must/task/classification"
-	depthlabel "must/task/depth"
-	"must/task/detection"
-	"must/task/normals"
-	"must/task/segmentation"
 )
 
 // scores holds what testdata/make_scores.py computes by the formulas of the reference programs.
@@ -63,7 +58,7 @@ func TestClassificationEqualsReference(t *testing.T) {
 	for _, image := range g.Images {
 		truth := make([]float32, len(image.Probabilities))
 		truth[image.Class] = 1
-		m.Add(&data.Sample{Known: data.Know(classification.New(truth))}, &data.Sample{Known: data.Know(classification.New(image.Probabilities))})
+		add(t, m, &sample{Class: truth}, &sample{Class: image.Probabilities})
 	}
 	compare(t, "classification", m.Values(), g.Want)
 }
@@ -71,15 +66,15 @@ func TestClassificationEqualsReference(t *testing.T) {
 func TestSegmentationEqualsReference(t *testing.T) {
 	g := readScores(t).Segmentation
 	m := NewSegmentation(g.Classes)
-	grid := func(values []int) *data.Sample {
-		s := &data.Sample{Known: data.Know(segmentation.New(data.NewGrid[uint8](g.W, g.H)))}
+	grid := func(values []int) *sample {
+		s := &sample{Semantic: data.NewGrid[uint8](g.W, g.H)}
 		for i, v := range values {
-			segmentation.Of(s).Pix[i] = uint8(v)
+			s.Semantic.Pix[i] = uint8(v)
 		}
 		return s
 	}
 	for _, image := range g.Images {
-		m.Add(grid(image.Truth), grid(image.Prediction))
+		add(t, m, grid(image.Truth), grid(image.Prediction))
 	}
 	compare(t, "segmentation", m.Values(), g.Want)
 	iou, accuracy, score := m.ADE20K()
@@ -94,7 +89,7 @@ func TestSegmentationKept(t *testing.T) {
 	copy(truth.Pix, []uint8{0, 1, 1, data.Ignore, 0})
 	copy(pred.Pix, []uint8{0, 1, data.Ignore, 0, 1})
 	m := NewSegmentation(2)
-	m.Add(&data.Sample{Known: data.Know(segmentation.New(truth))}, &data.Sample{Known: data.Know(segmentation.New(pred))})
+	add(t, m, &sample{Semantic: truth}, &sample{Semantic: pred})
 	if coverage, accuracy := m.Kept(); coverage != 3./4 || accuracy != 2./3 {
 		t.Errorf("coverage %v and accuracy %v, want 3/4 and 2/3", coverage, accuracy)
 	}
@@ -102,12 +97,12 @@ func TestSegmentationKept(t *testing.T) {
 
 func TestDepthEqualsReference(t *testing.T) {
 	g := readScores(t).Depth
-	grid := func(values []*float32) *data.Sample {
-		s := &data.Sample{Known: data.Know(depthlabel.New(data.NewGrid[float32](g.W, g.H)))}
+	grid := func(values []*float32) *sample {
+		s := &sample{Depth: data.NewGrid[float32](g.W, g.H)}
 		for i, v := range values {
-			depthlabel.Of(s).Pix[i] = float32(math.NaN())
+			s.Depth.Pix[i] = float32(math.NaN())
 			if v != nil {
-				depthlabel.Of(s).Pix[i] = *v
+				s.Depth.Pix[i] = *v
 			}
 		}
 		return s
@@ -124,7 +119,7 @@ func TestDepthEqualsReference(t *testing.T) {
 			if want.Units == data.Inverse {
 				p = image.Inverse
 			}
-			m.Add(grid(image.Truth), grid(p))
+			add(t, m, grid(image.Truth), grid(p))
 		}
 		compare(t, want.Units+" "+want.Align, m.Values(), want.Want)
 	}
@@ -146,7 +141,7 @@ func TestScaleShiftIsUndone(t *testing.T) {
 			truth = inverse
 		}
 		m := NewDepth(opt)
-		m.Add(&data.Sample{Known: data.Know(depthlabel.New(truth))}, &data.Sample{Known: data.Know(depthlabel.New(inverse))})
+		add(t, m, &sample{Depth: truth}, &sample{Depth: inverse})
 		if v := m.Values(); v[0].Value != 1 || v[3].Value > 1e-5 {
 			t.Errorf("%+v: %v", opt, v)
 		}
@@ -156,15 +151,15 @@ func TestScaleShiftIsUndone(t *testing.T) {
 func TestNormalsEqualReference(t *testing.T) {
 	g := readScores(t).Normals
 	m := NewNormals()
-	grid := func(values []float32) *data.Sample {
-		s := &data.Sample{Known: data.Know(normals.New(data.NewGrid[[3]float32](g.W, g.H)))}
-		for i := range normals.Of(s).Pix {
-			copy(normals.Of(s).Pix[i][:], values[3*i:])
+	grid := func(values []float32) *sample {
+		s := &sample{Normals: data.NewGrid[[3]float32](g.W, g.H)}
+		for i := range s.Normals.Pix {
+			copy(s.Normals.Pix[i][:], values[3*i:])
 		}
 		return s
 	}
 	for _, image := range g.Images {
-		m.Add(grid(image.Truth), grid(image.Prediction))
+		add(t, m, grid(image.Truth), grid(image.Prediction))
 	}
 	for i, v := range m.Values() {
 		tolerance := 1e-6 // of acos at small angles
@@ -191,7 +186,7 @@ func TestVOCEqualsReference(t *testing.T) {
 			for _, o := range c.Results[k] {
 				pred = append(pred, data.Object{Class: int(o[0]), Box: box(o), Score: float32(o[5])})
 			}
-			m.Add(&data.Sample{Known: data.Know(detection.New(truth))}, &data.Sample{Known: data.Know(detection.New(pred))})
+			add(t, m, &sample{Objects: truth}, &sample{Objects: pred})
 		}
 		compare(t, "VOC", m.Values(), c.Want)
 		if t.Failed() {
@@ -207,15 +202,15 @@ func TestBoxQuality(t *testing.T) {
 	}
 	crowd := at(90, 1)
 	crowd.Crowd = true
-	m.Add(
-		&data.Sample{Known: data.Know(detection.New([]data.Object{at(0, 1), at(20, 1), at(40, 1), crowd}))},
-		&data.Sample{Known: data.Know(detection.New([]data.Object{
+	add(t, m,
+		&sample{Objects: []data.Object{at(0, 1), at(20, 1), at(40, 1), crowd}},
+		&sample{Objects: []data.Object{
 			at(1, 0.9), at(0, 0.8), // the second finds nothing new
 			at(21, 0.4),  // too unsure
 			at(41, 0.5),  // just sure enough
 			at(60, 0.99), // on nothing
 			at(91, 0.7),  // on the crowd
-		}))})
+		}})
 	gap := func(score float32, right float64) float64 { return math.Abs(right - float64(score)) }
 	compare(t, "boxes", m.Values(), []float64{2 * 0.5 * (2. / 3) / (0.5 + 2./3), 0.5, 2. / 3, (gap(0.99, 0) + gap(0.9, 1) + gap(0.8, 0) + gap(0.5, 1)) / 4})
 }
@@ -223,10 +218,10 @@ func TestBoxQuality(t *testing.T) {
 func BenchmarkDetection(b *testing.B) {
 	pred := labelled()
 	for range 100 {
-		detection.Set(pred, append(detection.Of(pred), detection.Of(pred)[0]))
+		pred.Objects = append(pred.Objects, pred.Objects[0])
 	}
 	truth := labelled()
 	for b.Loop() {
-		NewDetection(80, true).Add(truth, pred)
+		NewDetection(80, true).Add(truth.Objects, pred.Objects)
 	}
 }

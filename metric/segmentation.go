@@ -5,14 +5,13 @@ import (
 	"math"
 
 	"must/data"
-	"must/task/segmentation"
 )
 
 // Segmentation measures semantic maps by a confusion matrix summed over the whole set. Pixels whose
 // truth is data.Ignore or no class at all do not count.
 type Segmentation struct {
-	classes int
-	ade20k  bool // Values are the benchmark's
+	classes   int
+	Benchmark bool // Values are those of ADE20K's scene parsing benchmark
 	// confusion[t*(classes+1)+p] counts the pixels of true class t predicted as p; the last column
 	// holds those predicted as no class.
 	confusion []int64
@@ -25,40 +24,40 @@ func NewSegmentation(classes int) *Segmentation {
 	return &Segmentation{classes: classes, confusion: make([]int64, classes*(classes+1))}
 }
 
-// Add implements [Metric]. A predicted data.Ignore is a wrong pixel.
-func (m *Segmentation) Add(truth, pred *data.Sample) {
-	if segmentation.Of(truth) == nil {
-		return
+// Add counts one image; a nil truth says nothing, a nil prediction is wrong everywhere. A predicted
+// data.Ignore is a wrong pixel. Maps that differ in size are an error.
+func (m *Segmentation) Add(truth, pred *data.Grid[uint8]) error {
+	if truth == nil {
+		return nil
 	}
-	p := segmentation.Of(pred)
-	if p != nil {
-		sameSize(truth, p.W, p.H, segmentation.Of(truth).W, segmentation.Of(truth).H)
+	if err := sameSize(truth, pred); err != nil {
+		return err
 	}
 	n := m.classes
-	for i, t := range segmentation.Of(truth).Pix {
+	for i, t := range truth.Pix {
 		if int(t) >= n || t == data.Ignore {
 			continue
 		}
 		m.pixels++
 		c := n
-		if p != nil && p.Pix[i] != data.Ignore {
-			c = min(int(p.Pix[i]), n)
+		if pred != nil && pred.Pix[i] != data.Ignore {
+			c = min(int(pred.Pix[i]), n)
 		}
 		if c < n {
 			m.kept++
 		}
 		m.confusion[int(t)*(n+1)+c]++
 	}
+	return nil
 }
 
-// Values implements [Metric]: mIoU over the classes found in truth or prediction, pixel_accuracy,
-// and mean_accuracy over the classes found in the truth. By the protocol ade20k: what [Segmentation.ADE20K]
-// returns.
+// Values returns mIoU over the classes found in truth or prediction, pixel_accuracy,
+// and mean_accuracy over the classes found in the truth. As a Benchmark: what [Segmentation.ADE20K] returns.
 func (m *Segmentation) Values() []Value {
 	if m.pixels == 0 {
 		return nil
 	}
-	if m.ade20k {
+	if m.Benchmark {
 		iou, accuracy, score := m.ADE20K()
 		return []Value{{"mIoU", iou, true}, {"pixel_accuracy", accuracy, true}, {"score", score, true}}
 	}
@@ -133,9 +132,10 @@ func (m *Segmentation) right() (n int64) {
 	return n
 }
 
-// sameSize panics unless a predicted map is of the size of the truth: the caller mixed up samples.
-func sameSize(s *data.Sample, w, h, tw, th int) {
-	if w != tw || h != th {
-		panic(fmt.Sprintf("metric: sample %s: the prediction has %d×%d pixels, the truth %d×%d", s.Key, w, h, tw, th))
+// sameSize refuses a predicted map that is not of the size of the truth: the caller mixed up samples.
+func sameSize[T any](truth, pred *data.Grid[T]) error {
+	if pred != nil && (pred.W != truth.W || pred.H != truth.H) {
+		return fmt.Errorf("the prediction has %d×%d pixels, the truth %d×%d", pred.W, pred.H, truth.W, truth.H)
 	}
+	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"must/data"
-	"must/task/detection"
 )
 
 // VOC measures boxes by the average precision of the Pascal VOC development kits at IoU 0.5, the
@@ -18,7 +17,7 @@ import (
 type VOC struct {
 	images  int
 	classes []vocTally
-	first07 bool // rank by VOC07_AP
+	First07 bool // rank by VOC07_AP
 }
 
 type vocTally struct {
@@ -34,33 +33,33 @@ type vocVerdict struct {
 // NewVOC returns an empty metric over classes 0..classes-1.
 func NewVOC(classes int) *VOC { return &VOC{classes: make([]vocTally, classes)} }
 
-// Add implements [Metric].
-func (m *VOC) Add(truth, pred *data.Sample) {
-	if detection.Of(truth) == nil {
+// Add counts one image; a nil truth says nothing.
+func (m *VOC) Add(truth, pred []data.Object) {
+	if truth == nil {
 		return
 	}
 	m.images++
-	for _, t := range detection.Of(truth) {
+	for _, t := range truth {
 		if !t.Crowd && 0 <= t.Class && t.Class < len(m.classes) {
 			m.classes[t.Class].positives++
 		}
 	}
-	found := make([]bool, len(detection.Of(truth)))
-	for _, p := range byClass(toldOf(truth, pred)) {
+	found := make([]bool, len(truth))
+	for _, p := range byClass(pred) {
 		if p.Class < 0 || p.Class >= len(m.classes) {
 			continue
 		}
 		// Unlike COCO's, the protocol looks at the nearest object only, even if it is taken.
 		best, nearest := math.Inf(-1), -1
-		for i := range detection.Of(truth) {
-			if t := &detection.Of(truth)[i]; t.Class == p.Class {
+		for i := range truth {
+			if t := &truth[i]; t.Class == p.Class {
 				if iou := vocIoU(p.Box, t.Box); iou > best {
 					best, nearest = iou, i
 				}
 			}
 		}
 		hit := best > 0.5
-		if hit && detection.Of(truth)[nearest].Crowd {
+		if hit && truth[nearest].Crowd {
 			continue
 		}
 		c := &m.classes[p.Class]
@@ -76,7 +75,7 @@ func vocIoU(a, b data.Box) float64 {
 	return boxIoU(&data.Object{Box: a}, &data.Object{Box: b})
 }
 
-// Values implements [Metric]: VOC10_AP, the area under the precision-recall curve (VOC 2010 and
+// Values returns VOC10_AP, the area under the precision-recall curve (VOC 2010 and
 // later), and VOC07_AP, its mean at 11 points of recall. By the protocol voc07 that one comes first.
 func (m *VOC) Values() []Value {
 	if m.images == 0 {
@@ -92,7 +91,7 @@ func (m *VOC) Values() []Value {
 		}
 	}
 	values := []Value{{"VOC10_AP", ratio(area, n), true}, {"VOC07_AP", ratio(points, n), true}}
-	if m.first07 {
+	if m.First07 {
 		slices.Reverse(values)
 	}
 	return values

@@ -18,7 +18,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"must/data"
-	"must/task"
+	"must/predict"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -36,7 +36,7 @@ type Declaration struct {
 	Units    string            `yaml:"units,omitempty" json:"units,omitempty"`       // of depth: inverse or metric
 	Scale    float64           `yaml:"scale,omitempty" json:"scale,omitempty"`       // of metric depth: metres per unit; 0: 1
 	Size     Size              `yaml:"size,omitempty" json:"size,omitzero"`          // of the input, where the model leaves it open
-	Fit      task.Fit          `yaml:"fit,omitempty" json:"fit,omitempty"`           // letterbox (detection), stretch (other tasks) or keep
+	Fit      predict.Fit       `yaml:"fit,omitempty" json:"fit,omitempty"`           // letterbox (detection), stretch (other tasks) or keep
 	Every    int               `yaml:"multiple,omitempty" json:"multiple,omitempty"` // fit keep: sides are multiples of it; 0: 32
 	Range    float64           `yaml:"range,omitempty" json:"range,omitempty"`       // what white is before mean and std: 1 or 255; 0: 1, or 255 for a model that takes bytes
 	Mean     []float64         `yaml:"mean,omitempty" json:"mean,omitempty"`         // per channel, subtracted, in that range
@@ -209,9 +209,9 @@ func (d *Declaration) complete(dir string) error {
 		return fmt.Errorf("classes: %w", err)
 	}
 	if d.Fit == "" {
-		d.Fit = task.Stretched
+		d.Fit = predict.Stretched
 		if d.Task == detection.Name {
-			d.Fit = task.Letterbox
+			d.Fit = predict.Letterbox
 		}
 	}
 	if d.Every == 0 {
@@ -302,7 +302,7 @@ func (d *Declaration) Check() error {
 			add(one("values", d.Values, values[1:]...))
 		}
 	}
-	add(one("fit", string(d.Fit), "", string(task.Letterbox), string(task.Stretched), string(task.Keep)), one("channels", d.Channel, "", "RGB", "BGR"))
+	add(one("fit", string(d.Fit), "", string(predict.Letterbox), string(predict.Stretched), string(predict.Keep)), one("channels", d.Channel, "", "RGB", "BGR"))
 	if !d.Size.IsZero() && (min(d.Size.H, d.Size.W) < 8 || max(d.Size.H, d.Size.W) > 8192) {
 		add(fmt.Errorf("size is %d×%d; sides must be between 8 and 8192", d.Size.H, d.Size.W))
 	}

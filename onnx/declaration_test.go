@@ -10,7 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"must/onnx/ort"
-	"must/task"
+	"must/predict"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/segmentation"
@@ -172,28 +172,28 @@ func TestPlan(t *testing.T) {
 	for name, c := range map[string]struct {
 		text            string
 		inputs, outputs []ort.Port
-		view            task.View
+		view            predict.View
 		batch           int
 		last, single    bool
 		read            string
 	}{
 		"MiDaS": {"task: depth, units: inverse", []ort.Port{port("0", 1, 3, 256, 256)}, []ort.Port{port("797", 1, 256, 256)},
-			task.View{W: 256, H: 256, Fit: task.Stretched}, 1, false, false, "797"},
+			predict.View{W: 256, H: 256, Fit: predict.Stretched}, 1, false, false, "797"},
 		"Depth Anything": {"task: depth, units: inverse, size: 518, fit: keep, multiple: 14", []ort.Port{port("pixel_values", -1, 3, -1, -1)}, []ort.Port{port("predicted_depth", -1, -1, -1)},
-			task.View{W: 518, H: 518, Fit: task.Keep, Multiple: 14}, 0, false, false, "predicted_depth"},
+			predict.View{W: 518, H: 518, Fit: predict.Keep, Multiple: 14}, 0, false, false, "predicted_depth"},
 		"YOLOv8": {"task: detection, layout: yolo, classes: [a], batch: 1, size: [384, 640]", []ort.Port{port("images", -1, 3, -1, -1)}, []ort.Port{port("output0", -1, 5, -1)},
-			task.View{W: 640, H: 384, Fit: task.Letterbox}, 1, false, false, "output0"},
+			predict.View{W: 640, H: 384, Fit: predict.Letterbox}, 1, false, false, "output0"},
 		"TensorFlow": {"task: classification, classes: [a]", []ort.Port{port("input_1", -1, 224, 160, 3)}, []ort.Port{port("probs", -1, 1)},
-			task.View{W: 160, H: 224, Fit: task.Stretched}, 0, true, false, "probs"},
+			predict.View{W: 160, H: 224, Fit: predict.Stretched}, 0, true, false, "probs"},
 		"torchvision detector": {"task: detection, layout: torchvision, classes: [a], size: 800", []ort.Port{port("input", 3, -1, -1)},
 			[]ort.Port{port("boxes", -1, 4), port("labels", -1), port("scores", -1), port("masks", -1, 1, -1, -1)},
-			task.View{W: 800, H: 800, Fit: task.Letterbox}, 1, false, true, "boxes labels scores masks"},
+			predict.View{W: 800, H: 800, Fit: predict.Letterbox}, 1, false, true, "boxes labels scores masks"},
 		"torchvision detector without names": {"task: detection, layout: torchvision, classes: [a], size: 800, outputs: {boxes: \"3\", labels: \"1\", scores: \"2\"}", []ort.Port{port("0", 3, -1, -1)},
-			[]ort.Port{port("1", -1), port("2", -1), port("3", -1, 4)}, task.View{W: 800, H: 800, Fit: task.Letterbox}, 1, false, true, "3 1 2"},
+			[]ort.Port{port("1", -1), port("2", -1), port("3", -1, 4)}, predict.View{W: 800, H: 800, Fit: predict.Letterbox}, 1, false, true, "3 1 2"},
 		"DETR": {"task: detection, layout: detr, classes: [a], size: 800, inputs: {pixel_values: image, pixel_mask: ones}", []ort.Port{port("pixel_values", -1, 3, -1, -1), port("pixel_mask", -1, 64, 64)},
-			[]ort.Port{port("logits", -1, 100, 2), port("pred_boxes", -1, 100, 4), port("last_hidden", -1, 1)}, task.View{W: 800, H: 800, Fit: task.Letterbox}, 0, false, false, "logits pred_boxes"},
+			[]ort.Port{port("logits", -1, 100, 2), port("pred_boxes", -1, 100, 4), port("last_hidden", -1, 1)}, predict.View{W: 800, H: 800, Fit: predict.Letterbox}, 0, false, false, "logits pred_boxes"},
 		"DeepLab": {"task: segmentation, classes: [a], size: 520", []ort.Port{port("x", -1, 3, -1, -1)}, []ort.Port{port("out", -1, 1, -1, -1), port("aux", -1, 1, -1, -1)},
-			task.View{W: 520, H: 520, Fit: task.Stretched}, 0, false, false, "out"},
+			predict.View{W: 520, H: 520, Fit: predict.Stretched}, 0, false, false, "out"},
 	} {
 		p, err := plan(c.text, c.inputs, c.outputs)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"must/data"
 	"must/onnx/ort"
-	"must/task"
+	"must/predict"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -49,12 +49,12 @@ func declaration(t testing.TB, name string) Declaration {
 }
 
 // pixels are the images of make_models.py.
-func pixels(n, h, w int) task.Images {
+func pixels(n, h, w int) predict.Images {
 	pix := make([]uint8, n*3*h*w)
 	for i := range pix {
 		pix[i] = uint8(i*37 + i*i/11)
 	}
-	return task.Images{Pix: pix, N: n, H: h, W: w}
+	return predict.Images{Pix: pix, N: n, H: h, W: w}
 }
 
 type object struct {
@@ -179,7 +179,7 @@ func TestAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range all {
-		one, err := teacher.See(task.Images{Pix: images.Pix[i*192:][:192], N: 1, H: 8, W: 8}, classification.Name)
+		one, err := teacher.See(predict.Images{Pix: images.Pix[i*192:][:192], N: 1, H: 8, W: 8}, classification.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +279,7 @@ func TestSettings(t *testing.T) {
 		return string(teacher.Settings())
 	}
 	usual := settings(func(*Declaration) {})
-	if same := settings(func(d *Declaration) { d.NMS, d.Boxes, d.Fit = new(0.5), "cxcywh", task.Letterbox }); same != usual {
+	if same := settings(func(d *Declaration) { d.NMS, d.Boxes, d.Fit = new(0.5), "cxcywh", predict.Letterbox }); same != usual {
 		t.Errorf("what is usual, written out, gives\n%s, not\n%s", same, usual)
 	}
 	if other := settings(func(d *Declaration) { d.NMS = new(0.6) }); other == usual {
@@ -311,7 +311,7 @@ func TestRefuses(t *testing.T) {
 		"no file":         {"yolo8", func(d *Declaration) { d.ONNX = "gone.onnx" }, []string{"gone.onnx"}},
 		"other size":      {"yolo8", func(d *Declaration) { d.Size = Size{32, 32} }, []string{"size is 32×32", "images float32[1, 3, 16, 16]", "output0 float32[1, 6, 64]"}},
 		"no size":         {"segment", func(d *Declaration) { d.Size = Size{} }, []string{"size is missing", "x float32[?, 3, ?, ?]"}},
-		"keep":            {"yolo8", func(d *Declaration) { d.Fit = task.Keep }, []string{"fit is keep"}},
+		"keep":            {"yolo8", func(d *Declaration) { d.Fit = predict.Keep }, []string{"fit is keep"}},
 		"classes":         {"yolo8", func(d *Declaration) { d.Classes.List = []string{"a", "b", "c", "d"} }, []string{"check classes", "output0"}},
 		"more classes":    {"class", func(d *Declaration) { d.Classes = Names{List: []string{"a", "b"}} }, []string{"logits gave [1 4]", "2 classes"}},
 		"pixel classes":   {"segment", func(d *Declaration) { d.Classes.List = []string{"a", "b"} }, []string{"out gave", "check classes"}},

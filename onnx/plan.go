@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"must/onnx/ort"
-	"must/task"
+	"must/predict"
 )
 
 // What an input is given.
@@ -23,7 +23,7 @@ type plan struct {
 	last    bool     // channels are the image's last dimension
 	single  bool     // it has no dimension for several images
 	batch   int      // images at once; 0: any number
-	view    task.View
+	view    predict.View
 	outputs []string // names
 	roles   []string // what they are
 	integer bool     // the first output is of integers
@@ -105,8 +105,8 @@ func (p *plan) input(d *Declaration, inputs []ort.Port) error {
 	if h >= 0 && int(h) != size.H || w >= 0 && int(w) != size.W {
 		return fmt.Errorf("size is %d×%d (height × width), and %v takes another", size.H, size.W, port)
 	}
-	p.view = task.View{W: size.W, H: size.H, Fit: d.Fit}
-	if d.Fit == task.Keep {
+	p.view = predict.View{W: size.W, H: size.H, Fit: d.Fit}
+	if d.Fit == predict.Keep {
 		if h >= 0 || w >= 0 {
 			return fmt.Errorf("fit is keep, and %v takes images of one size: use stretch or letterbox", port)
 		}

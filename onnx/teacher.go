@@ -11,7 +11,7 @@ import (
 
 	"must/data"
 	"must/onnx/ort"
-	"must/task"
+	"must/predict"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -27,7 +27,7 @@ type Options struct {
 	Space   []string // the recipe's classes of the task, which the model's are mapped to; nil: the model's own
 }
 
-// A Teacher is an ONNX model that knows a task. It is a [task.Predictor], computed on the CPU, and not
+// A Teacher is an ONNX model that knows a task. It is a [predict.Predictor], computed on the CPU, and not
 // safe for concurrent use.
 type Teacher struct {
 	SHA256 string // of the model, with its weights where they lie beside it
@@ -79,11 +79,11 @@ func Open(d Declaration, o Options) (t *Teacher, err error) {
 // Try runs the model on a grey image.
 func (t *Teacher) Try() error {
 	v := t.plan.view
-	if v.Fit == task.Keep {
+	if v.Fit == predict.Keep {
 		v.W = max(1, int(math.Round(float64(v.W)/float64(v.Multiple)))) * v.Multiple
 		v.H = v.W
 	}
-	grey := task.Images{Pix: slices.Repeat([]uint8{128}, 3*v.W*v.H), N: 1, W: v.W, H: v.H}
+	grey := predict.Images{Pix: slices.Repeat([]uint8{128}, 3*v.W*v.H), N: 1, W: v.W, H: v.H}
 	_, err := t.See(grey)
 	return err
 }
@@ -153,7 +153,7 @@ func (t *Teacher) Knows() data.Labels {
 }
 
 // View is what the model takes.
-func (t *Teacher) View() task.View { return t.plan.view }
+func (t *Teacher) View() predict.View { return t.plan.view }
 
 // Settings is the declaration, with what was left to custom, and the mapping of its classes.
 func (t *Teacher) Settings() []byte {
@@ -171,7 +171,7 @@ func (t *Teacher) Settings() []byte {
 func (t *Teacher) Free() { t.session.Close() }
 
 // See returns what the model sees in each image, in the frame of its input.
-func (t *Teacher) See(images task.Images, tasks ...string) ([]*data.Sample, error) {
+func (t *Teacher) See(images predict.Images, tasks ...string) ([]*data.Sample, error) {
 	preds := newSamples(images.N)
 	if len(tasks) > 0 && !slices.Contains(tasks, t.d.Task) {
 		return preds, nil

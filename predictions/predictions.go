@@ -19,14 +19,14 @@ import (
 	"must/data/npy"
 	"must/draw"
 	"must/label"
-	"must/label/shards"
 	"must/metric/rle"
+	"must/predict"
 	"must/progress"
-	"must/task"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/normals"
+	"must/task/registry"
 	"must/task/segmentation"
 )
 
@@ -137,13 +137,13 @@ func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out s
 	net := from.Net
 	labels := net.Knows()
 	var skipped atomic.Int64
-	o := task.PredictOptions{Name: "predict", Display: display, Skipped: func(err error) {
+	o := predict.Options{Name: "predict", Display: display, Skipped: func(err error) {
 		skipped.Add(1)
 		display.Logf("skipped: %v", err)
 	}}
-	err = task.Predict(ctx, []task.Use{{Net: net}}, images, o, func(i int, s, pred *data.Sample) error {
+	err = predict.Run(ctx, []predict.Use{{Net: net}}, images, o, func(i int, s, pred *data.Sample) error {
 		if labels.Has(detection.Name) {
-			task.RulesOf(detection.Name, labels).Pseudo(pred, threshold)
+			pred.Put(registry.Get(detection.Name).Pseudo(pred.Label(detection.Name), threshold))
 		}
 		pred.Image = s.Image
 		p := Describe(pred, labels)
@@ -182,7 +182,7 @@ func Describe(pred *data.Sample, l data.Labels) *Prediction {
 		}
 	}
 	if depth.Of(pred) != nil {
-		near, far := draw.DepthRange(pred)
+		near, far := draw.Range(pred, depth.Name)
 		p.Depth = &DepthFile{Units: l[depth.Name].Units, Nearest: float32(near), Farthest: float32(far)}
 	}
 	if normals.Of(pred) != nil {
@@ -202,7 +202,7 @@ type PredictedMap struct {
 func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap, err error) {
 	if g := segmentation.Of(pred); g != nil {
 		var b bytes.Buffer
-		if err := shards.EncodeMap(&b, g); err != nil {
+		if err := segmentation.EncodeMap(&b, g); err != nil {
 			return nil, err
 		}
 		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, b.Bytes()})

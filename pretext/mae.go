@@ -8,7 +8,7 @@ import (
 
 	"must/loader"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/torch"
 )
 
@@ -16,7 +16,7 @@ import (
 // the few visible patches only, a light decoder makes the pixels of the others from them.
 type mae struct {
 	Config
-	net     *task.Network
+	net     *network.Network
 	encoder *model.ViT
 	patch   int64
 	shown   int64 // patches that the encoder sees
@@ -30,7 +30,7 @@ type mae struct {
 	pixels    *model.Linear
 }
 
-func newMAE(s task.Spec, c Config, seed uint64) (*task.Network, Task, error) {
+func newMAE(s network.Spec, c Config, seed uint64) (*network.Network, Task, error) {
 	if s.Model.Backbone != model.BackboneViT {
 		return nil, nil, errors.New("mae pretrains a vit, since only a transformer can leave patches out; set model.backbone: vit")
 	}
@@ -51,7 +51,7 @@ func newMAE(s task.Spec, c Config, seed uint64) (*task.Network, Task, error) {
 		return nil, nil, fmt.Errorf("model.dim is %d; mae needs a multiple of 4, for its position embeddings", s.Model.Dim)
 	}
 	var err error
-	m.net, err = task.NewPretext(s, seed, func(b model.Builder, n *task.Network) {
+	m.net, err = network.NewPretext(s, seed, func(b model.Builder, n *network.Network) {
 		m.encoder = n.Trunk.Backbone.(*model.ViT)
 		dim := c.DecoderDim
 		m.embed = model.NewLinear(b.In("decoder_embed"), s.Model.Dim, dim, model.Glorot(s.Model.Dim, dim))
@@ -79,7 +79,7 @@ func newMAE(s task.Spec, c Config, seed uint64) (*task.Network, Task, error) {
 
 func (m *mae) Loader(o *loader.Options) { m.load(o, 1) }
 
-func (m *mae) Losses(b *loader.Batch, mode model.Mode, rng *rand.Rand) []task.TaskLoss {
+func (m *mae) Losses(b *loader.Batch, mode model.Mode, rng *rand.Rand) []network.TaskLoss {
 	return losses(m.Method, m.loss(b.Images, int64(b.N), mode, m.order(b.N, rng)))
 }
 

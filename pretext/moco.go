@@ -7,7 +7,7 @@ import (
 
 	"must/loader"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/torch"
 )
 
@@ -15,7 +15,7 @@ import (
 // 2020; Chen et al. 2020b). The keys come from a second encoder, which follows the trained one.
 type moco struct {
 	Config
-	net, key         *task.Network
+	net, key         *network.Network
 	netHead, keyHead mlp
 	groups           int
 	queue            *torch.Tensor // [Queue, Out], rows of length 1
@@ -24,14 +24,14 @@ type moco struct {
 	pending          *torch.Tensor // the last step's keys, [N, Out], which enter the queue before anything else happens
 }
 
-func newMoCo(s task.Spec, c Config, seed uint64, batch int) (*task.Network, Task, error) {
+func newMoCo(s network.Spec, c Config, seed uint64, batch int) (*network.Network, Task, error) {
 	if c.Queue%batch != 0 {
 		return nil, nil, fmt.Errorf("pretext.queue is %d, which batches of %d do not fill without rest; use a multiple, such as %d",
 			c.Queue, batch, max(1, c.Queue/batch)*batch)
 	}
 	m := &moco{Config: c, position: -1}
-	build := func(head *mlp) (*task.Network, error) {
-		return task.NewPretext(s, seed, func(b model.Builder, n *task.Network) {
+	build := func(head *mlp) (*network.Network, error) {
+		return network.NewPretext(s, seed, func(b model.Builder, n *network.Network) {
 			*head = newMLP(b, n.Trunk.Backbone.Width(), c)
 		})
 	}
@@ -79,7 +79,7 @@ func (m *moco) split(batch int) (int, error) {
 
 func (m *moco) Loader(o *loader.Options) { m.load(o, 2) }
 
-func (m *moco) Losses(b *loader.Batch, mode model.Mode, rng *rand.Rand) []task.TaskLoss {
+func (m *moco) Losses(b *loader.Batch, mode model.Mode, rng *rand.Rand) []network.TaskLoss {
 	n := b.N / 2
 	return losses(m.Method, m.step(b.Images[:len(b.Images)/2], b.Images[len(b.Images)/2:], n, mode, rng.Perm(n)))
 }
@@ -119,7 +119,7 @@ func (m *moco) step(queries, keys []uint8, n int, mode model.Mode, order []int) 
 }
 
 // encode maps n images to rows of length 1, [n, Out]; each part of the batch is normalised by itself.
-func (m *moco) encode(net *task.Network, head mlp, images []uint8, n int, mode model.Mode) *torch.Tensor {
+func (m *moco) encode(net *network.Network, head mlp, images []uint8, n int, mode model.Mode) *torch.Tensor {
 	var parts []*torch.Tensor
 	per := n / m.groups
 	size := len(images) / n * per

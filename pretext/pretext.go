@@ -13,6 +13,7 @@ import (
 	"must/augment"
 	"must/loader"
 	"must/model"
+	"must/network"
 	"must/task"
 	"must/torch"
 	"must/train"
@@ -134,7 +135,7 @@ func (c Config) Check() error {
 // New builds a fresh network of a specification's backbone for a pretext task, and the task on it; the
 // specification's tasks are left out. A batch holds so many images. The caller frees both. Call it in
 // torch.Do.
-func New(s task.Spec, c Config, seed uint64, batch int) (*task.Network, Task, error) {
+func New(s network.Spec, c Config, seed uint64, batch int) (*network.Network, Task, error) {
 	if err := c.Check(); err != nil {
 		return nil, nil, err
 	}
@@ -222,8 +223,8 @@ func normalise(x *torch.Tensor) *torch.Tensor {
 }
 
 // losses is the loss of the only task there is.
-func losses(method string, x *torch.Tensor) []task.TaskLoss {
-	return []task.TaskLoss{{Task: method, Parts: []task.Loss{{Name: method, Value: x, Count: 1}}, Total: x}}
+func losses(method string, x *torch.Tensor) []network.TaskLoss {
+	return []network.TaskLoss{{Task: method, Parts: []task.Loss{{Name: method, Value: x, Count: 1}}, Total: x}}
 }
 
 // uniform draws from ±bound: PyTorch's initialisation of linear layers, with a bound of 1/√in.

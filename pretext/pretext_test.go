@@ -21,7 +21,7 @@ import (
 	"must/data"
 	"must/loader"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/torch"
 	"must/train"
 )
@@ -301,7 +301,7 @@ func TestChecks(t *testing.T) {
 	}
 	for want, n := range map[string]struct {
 		c     Config
-		s     task.Spec
+		s     network.Spec
 		batch int
 	}{
 		"multiple, such as 12":      {Config{Method: MoCo2, Queue: 16}, spec(32), 12},
@@ -406,7 +406,7 @@ func TestKeyEncoderStartsAsCopy(t *testing.T) {
 func TestBackbones(t *testing.T) {
 	bit := spec(32)
 	bit.Model.Backbone = model.BackboneBiT
-	for _, s := range []task.Spec{spec(32), bit, transformer(32)} {
+	for _, s := range []network.Spec{spec(32), bit, transformer(32)} {
 		for method, c := range pretask {
 			if method == MAE && s.Model.Backbone != model.BackboneViT {
 				continue

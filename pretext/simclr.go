@@ -6,24 +6,24 @@ import (
 
 	"must/loader"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/torch"
 )
 
 // simCLR learns to tell which two views are of one image (Chen et al. 2020).
 type simCLR struct {
 	Config
-	net  *task.Network
+	net  *network.Network
 	head *projection
 	self *torch.Tensor // [2N, 2N], which takes a view's similarity to itself out of the loss
 }
 
-func newSimCLR(s task.Spec, c Config, seed uint64, batch int) (*task.Network, Task, error) {
+func newSimCLR(s network.Spec, c Config, seed uint64, batch int) (*network.Network, Task, error) {
 	if batch < 2 {
 		return nil, nil, fmt.Errorf("simclr: a batch of %d image has nothing to compare; use more, the more the better", batch)
 	}
 	m := &simCLR{Config: c}
-	net, err := task.NewPretext(s, seed, func(b model.Builder, n *task.Network) {
+	net, err := network.NewPretext(s, seed, func(b model.Builder, n *network.Network) {
 		width := n.Trunk.Backbone.Width()
 		hidden := c.Hidden
 		if hidden == 0 {
@@ -41,7 +41,7 @@ func newSimCLR(s task.Spec, c Config, seed uint64, batch int) (*task.Network, Ta
 
 func (m *simCLR) Loader(o *loader.Options) { m.load(o, 2) }
 
-func (m *simCLR) Losses(b *loader.Batch, mode model.Mode, _ *rand.Rand) []task.TaskLoss {
+func (m *simCLR) Losses(b *loader.Batch, mode model.Mode, _ *rand.Rand) []network.TaskLoss {
 	f := m.net.Features(b.Images, b.N, mode).Pooled().Wide()
 	return losses(m.Method, ntXent(m.head.forward(f, mode.Train), m.self, m.Temperature))
 }

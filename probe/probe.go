@@ -18,8 +18,8 @@ import (
 	"must/loader"
 	"must/metric"
 	"must/model"
+	"must/network"
 	"must/progress"
-	"must/task"
 	"must/task/classification"
 	"must/torch"
 )
@@ -54,7 +54,7 @@ type Scores struct {
 }
 
 // Run extracts the features of both parts of a set and scores them.
-func Run(ctx context.Context, net *task.Network, train, test data.Dataset, o Options) (*Scores, error) {
+func Run(ctx context.Context, net *network.Network, train, test data.Dataset, o Options) (*Scores, error) {
 	learned, err := Extract(ctx, net, train, "features to learn from", o)
 	if err != nil {
 		return nil, err
@@ -98,8 +98,8 @@ type Features struct {
 
 // Extract runs a network's backbone in evaluation mode over a set, in order, and keeps the feature of
 // every image, [model.Features.Pooled]. Images are letterboxed to the network's size, as
-// [task.Predict] does. Name is what the bar says.
-func Extract(ctx context.Context, net *task.Network, ds data.Dataset, name string, o Options) (*Features, error) {
+// [predict.Run] does. Name is what the bar says.
+func Extract(ctx context.Context, net *network.Network, ds data.Dataset, name string, o Options) (*Features, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (f *Features) score(name string, probs []float32) []metric.Value {
 	for i, class := range f.Class {
 		truth := make([]float32, k)
 		truth[class] = 1
-		m.Add(&data.Sample{Known: data.Know(classification.New(truth))}, &data.Sample{Known: data.Know(classification.New(probs[i*k:][:k]))})
+		m.Add(truth, probs[i*k:][:k])
 	}
 	values := m.Values()[:1] // top1, top5 and what no probe is asked for
 	if k > 5 {

@@ -19,8 +19,9 @@ import (
 	"must/data/scenes"
 	"must/metric"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/task/classification"
+	"must/task/detection"
 	"must/task/segmentation"
 	"must/torch"
 )
@@ -278,10 +279,10 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-func spec(l data.Labels, tasks ...string) task.Spec {
-	return task.Spec{
-		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: task.DefaultDetection(),
-		Tasks: tasks, Labels: l, Size: 32, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+func spec(l data.Labels, tasks ...string) network.Spec {
+	return network.Spec{
+		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.DefaultConfig(),
+		Tasks: tasks, Labels: l, Size: 32, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}
 }
 
@@ -295,7 +296,7 @@ func open(t *testing.T, split string, count int) data.Dataset {
 }
 
 // build makes a network that lives as long as the test.
-func build(t *testing.T, f func() (*task.Network, error)) (net *task.Network) {
+func build(t *testing.T, f func() (*network.Network, error)) (net *network.Network) {
 	t.Helper()
 	if err := torch.DoErr(func() (err error) { net, err = f(); return err }); err != nil {
 		t.Fatal(err)
@@ -322,7 +323,7 @@ func TestExtract(t *testing.T) {
 	ds := open(t, "train", 9)
 	s := spec(ds.Labels(), classification.Name, segmentation.Name)
 	s.Labels = s.Labels.With(segmentation.Name, data.Meaning{Classes: []string{"x", "y"}})
-	net := build(t, func() (*task.Network, error) { return task.New(s, 1) })
+	net := build(t, func() (*network.Network, error) { return network.New(s, 1) })
 	whole, err := Extract(t.Context(), net, ds, "", Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -406,7 +407,7 @@ func TestExtract(t *testing.T) {
 // The nearest to an image that was learned from is the image itself.
 func TestRun(t *testing.T) {
 	ds := open(t, "train", 30)
-	net := build(t, func() (*task.Network, error) { return task.NewBackbone(spec(data.Labels{}), 1) })
+	net := build(t, func() (*network.Network, error) { return network.NewBackbone(spec(data.Labels{}), 1) })
 	s, err := Run(t.Context(), net, ds, ds, Options{K: []int{1}})
 	if err != nil {
 		t.Fatal(err)

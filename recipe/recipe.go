@@ -10,8 +10,9 @@ import (
 
 	"must/data"
 	"must/model"
+	"must/network"
 	"must/onnx"
-	"must/task"
+	"must/task/detection"
 	"must/train"
 )
 
@@ -20,17 +21,17 @@ var Version = "unknown"
 
 // A Recipe says what is trained on what. docs/recipes.md explains every key.
 type Recipe struct {
-	Base      string               `yaml:"base,omitempty"` // recipe that this one extends; gone once it is loaded
-	Name      string               `yaml:"name"`
-	About     string               `yaml:"about,omitempty"`
-	Seed      uint64               `yaml:"seed"`
-	Size      int                  `yaml:"size"` // side of all networks' input in pixels
-	Model     model.Config         `yaml:"model"`
-	Detection task.DetectionConfig `yaml:"detection"`
-	Train     train.Config         `yaml:"train"`            // what stages begin with
-	MaxBroken float64              `yaml:"max_broken"`       // share of a part's images that cannot be read, above which a stage stops
-	Spaces    map[string]*Space    `yaml:"spaces,omitempty"` // by task, its classes in this recipe; absent: those of its sets, which must then be the same
-	Data      map[string]*Set      `yaml:"data"`
+	Base      string            `yaml:"base,omitempty"` // recipe that this one extends; gone once it is loaded
+	Name      string            `yaml:"name"`
+	About     string            `yaml:"about,omitempty"`
+	Seed      uint64            `yaml:"seed"`
+	Size      int               `yaml:"size"` // side of all networks' input in pixels
+	Model     model.Config      `yaml:"model"`
+	Detection detection.Config  `yaml:"detection"`
+	Train     train.Config      `yaml:"train"`            // what stages begin with
+	MaxBroken float64           `yaml:"max_broken"`       // share of a part's images that cannot be read, above which a stage stops
+	Spaces    map[string]*Space `yaml:"spaces,omitempty"` // by task, its classes in this recipe; absent: those of its sets, which must then be the same
+	Data      map[string]*Set   `yaml:"data"`
 
 	External map[string]*onnx.Declaration `yaml:"teachers,omitempty"` // teachers that are models of other programs
 
@@ -88,7 +89,7 @@ type FigurePoint struct {
 
 // Defaults are the values of keys that a recipe leaves out.
 func Defaults() *Recipe {
-	return &Recipe{Seed: 1, Size: 224, Model: model.DefaultConfig(), Detection: task.DefaultDetection(), Train: train.DefaultConfig(), MaxBroken: 0.1}
+	return &Recipe{Seed: 1, Size: 224, Model: model.DefaultConfig(), Detection: detection.DefaultConfig(), Train: train.DefaultConfig(), MaxBroken: 0.1}
 }
 
 // Settings returns the recipe's train settings with changes, the later ones winning.
@@ -114,10 +115,10 @@ func (r *Recipe) Architecture(changes *Changes) (model.Config, error) {
 }
 
 // Spec describes a network of this recipe.
-func (r *Recipe) Spec(tasks []string, labels data.Labels) task.Spec {
-	return task.Spec{
+func (r *Recipe) Spec(tasks []string, labels data.Labels) network.Spec {
+	return network.Spec{
 		Model: r.Model, Detection: r.Detection, Tasks: tasks, Labels: labels.Plain(), Size: r.Size,
-		Mean: task.ImageNetMean, Std: task.ImageNetStd,
+		Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"must/checkpoint"
 	"must/data"
 	"must/label"
+	"must/network"
 	"must/recipe"
-	"must/task"
 	"must/teacher"
 	"must/torch"
 	"must/train"
@@ -167,8 +167,8 @@ func TestEngine(t *testing.T) {
 		c := must(r.Settings())
 		c.LR = 0.02
 		spec := r.Spec([]string{"classification"}, set.Labels())
-		var net *task.Network
-		err := torch.DoErr(func() (err error) { net, err = task.New(spec, 3); return err })
+		var net *network.Network
+		err := torch.DoErr(func() (err error) { net, err = network.New(spec, 3); return err })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,10 +15,10 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/machine"
+	"must/network"
 	"must/pretext"
 	"must/recipe"
 	"must/stage"
-	"must/task"
 	"must/task/classification"
 	"must/task/detection"
 	"must/task/segmentation"
@@ -321,7 +321,7 @@ func (m *planner) cost(run stage.Run) (train.Cost, error) {
 	if cost, ok := m.costs[string(key)]; ok {
 		return cost, nil
 	}
-	cost, err := train.Probe(c, images, func() (*task.Network, train.Pretext, error) {
+	cost, err := train.Probe(c, images, func() (*network.Network, train.Pretext, error) {
 		if run.Pretext != nil {
 			p := *run.Pretext
 			if p.Queue != 0 { // a whole number of batches
@@ -329,7 +329,7 @@ func (m *planner) cost(run stage.Run) (train.Cost, error) {
 			}
 			return pretext.New(s, p, c.Seed, images)
 		}
-		net, err := task.New(s, c.Seed)
+		net, err := network.New(s, c.Seed)
 		return net, nil, err
 	})
 	if err == nil {

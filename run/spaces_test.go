@@ -15,7 +15,7 @@ import (
 	"must/checkpoint"
 	"must/data"
 	"must/label/shards"
-	"must/task"
+	"must/predict"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/segmentation"
@@ -154,7 +154,7 @@ stages:
 	}
 	defer torch.Do(net.Free)
 	rooms := must(r.OpenOwn("rooms", "test"))
-	scores, err := task.Evaluate(t.Context(), net, rooms, task.PredictOptions{})
+	scores, err := predict.Evaluate(t.Context(), net, rooms, predict.Options{})
 	if err != nil || rooms.Labels()[depth.Name].Protocol != "nyu" || len(scores[depth.Name]) == 0 {
 		t.Errorf("%v, %v", scores, err)
 	}

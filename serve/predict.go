@@ -8,9 +8,10 @@ import (
 	"must/draw"
 	"must/label"
 	"must/loader"
+	"must/predict"
 	"must/predictions"
-	"must/task"
 	"must/task/detection"
+	"must/task/registry"
 	"must/teacher"
 	"must/torch"
 )
@@ -22,7 +23,7 @@ import (
 type network struct {
 	label.Teacher
 	knows data.Labels
-	view  task.View
+	view  predict.View
 }
 
 // open opens a checkpoint, or the model that a .teacher.yaml declares.
@@ -56,7 +57,7 @@ func (n *network) bring(img *image.RGBA) item {
 // see predicts the tasks for items of one size, in the frame of the view.
 func (n *network) see(items []item, tasks []string) ([]*data.Sample, error) {
 	w, h := items[0].w, items[0].h
-	images := task.Images{N: len(items), W: w, H: h, Pix: make([]uint8, 0, len(items)*3*w*h)}
+	images := predict.Images{N: len(items), W: w, H: h, Pix: make([]uint8, 0, len(items)*3*w*h)}
 	for _, it := range items {
 		images.Pix = append(images.Pix, it.pix...)
 	}
@@ -67,9 +68,9 @@ func (n *network) see(items []item, tasks []string) ([]*data.Sample, error) {
 // objects that reach the threshold.
 func (n *network) finish(it item, seen *data.Sample, tasks []string, threshold float64) *data.Sample {
 	pred := &data.Sample{}
-	task.Merge(pred, it.frame.Restore(seen, it.source.X, it.source.Y))
+	predict.Merge(pred, it.frame.Restore(seen, it.source.X, it.source.Y))
 	if pred.Has(detection.Name) {
-		task.RulesOf(detection.Name, n.knows).Pseudo(pred, threshold)
+		pred.Put(registry.Get(detection.Name).Pseudo(pred.Label(detection.Name), threshold))
 	}
 	for _, t := range n.tasks() { // another request of the same batch may have asked for more
 		if !slices.Contains(tasks, t) {

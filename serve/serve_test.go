@@ -33,8 +33,8 @@ import (
 	"must/label"
 	"must/label/export"
 	backbone "must/model"
+	built "must/network"
 	"must/predictions"
-	"must/task"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -48,12 +48,12 @@ import (
 // checkpointFile writes an untrained network of all tasks; other seeds see other things.
 func checkpointFile(t *testing.T, path string, seed uint64) {
 	t.Helper()
-	d := task.DefaultDetection()
+	d := detection.DefaultConfig()
 	d.PreNMS, d.PostNMS, d.MaxObjects = 50, 20, 5
 	err := torch.DoErr(func() error {
-		n, err := task.New(task.Spec{
+		n, err := built.New(built.Spec{
 			Model: backbone.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
-			Tasks: data.Tasks(), Size: 64, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+			Tasks: data.Tasks(), Size: 64, Mean: built.ImageNetMean, Std: built.ImageNetStd,
 			Labels: data.Labels{
 				classification.Name: {Classes: []string{"a", "b", "c"}}, detection.Name: {Classes: []string{"cup", "ball"}, Masks: true},
 				segmentation.Name: {Classes: []string{"wall", "floor", "sky"}}, depth.Name: {Units: data.Metric}, normals.Name: {},
@@ -107,7 +107,7 @@ func pictures(t *testing.T, model string, n int) (files []string, want []map[str
 	if err != nil {
 		t.Fatal(err)
 	}
-	predict(t, model, images, out)
+	predictFiles(t, model, images, out)
 	for _, f := range files {
 		name := filepath.Base(f)
 		want = append(want, readJSON(t, filepath.Join(out, strings.TrimSuffix(name, filepath.Ext(name))+".json")))
@@ -115,7 +115,7 @@ func pictures(t *testing.T, model string, n int) (files []string, want []map[str
 	return files, want
 }
 
-func predict(t *testing.T, model string, images data.Dataset, out string) {
+func predictFiles(t *testing.T, model string, images data.Dataset, out string) {
 	t.Helper()
 	net, err := teacher.Open(model, data.Labels{}, teacher.Engine{})
 	if err != nil {
@@ -636,7 +636,7 @@ func TestNewFileTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	predict(t, other, images, out)
+	predictFiles(t, other, images, out)
 	later := readJSON(t, filepath.Join(out, "p00.json"))
 	o := options()
 	o.Settle = 0

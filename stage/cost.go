@@ -4,8 +4,8 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"must/checkpoint"
+	"must/network"
 	"must/pretext"
-	"must/task"
 	"must/train"
 )
 
@@ -18,7 +18,7 @@ type Cost struct {
 
 // A Run is a training run, or only predictions, so many times over.
 type Run struct {
-	Spec     task.Spec
+	Spec     network.Spec
 	Pretext  *pretext.Config // in place of the tasks
 	External string          // the external teacher that predicts in place of a network
 	Config   train.Config
@@ -38,7 +38,7 @@ func (c Cost) Images() (n int) {
 }
 
 // spec returns the network of a source: a train stage's, a file's, or what an external teacher knows.
-func (e *Env) spec(from string) (task.Spec, error) {
+func (e *Env) spec(from string) (network.Spec, error) {
 	if t, ok := find[*Train](e, from); ok {
 		spec, _, _, err := t.spec(e)
 		return spec, err
@@ -46,14 +46,14 @@ func (e *Env) spec(from string) (task.Spec, error) {
 	if e.IsExternal(from) {
 		t, err := e.external(from)
 		if err != nil {
-			return task.Spec{}, err
+			return network.Spec{}, err
 		}
 		defer t.Net.Free()
-		return task.Spec{Tasks: t.Tasks, Labels: t.Net.Knows()}, nil
+		return network.Spec{Tasks: t.Tasks, Labels: t.Net.Knows()}, nil
 	}
 	c, err := checkpoint.ReadPretrained(from)
 	if err != nil {
-		return task.Spec{}, err
+		return network.Spec{}, err
 	}
 	return c.Spec, nil
 }

@@ -7,8 +7,8 @@ import (
 
 	"must/checkpoint"
 	"must/label"
+	"must/network"
 	"must/onnx"
-	"must/task"
 	"must/teacher"
 	"must/torch"
 	"must/train"
@@ -24,7 +24,7 @@ func (e *Env) checkpoint(from string) string {
 
 // network builds a network, with the trunk of a source if one is named, where partial is set also of one
 // that lacks a part of it; build gets its checkpoint, else nil. It also returns the sha256 of the source.
-func (w *Work) network(from string, partial bool, build func(c *checkpoint.Checkpoint) (*task.Network, error)) (net *task.Network, sum string, err error) {
+func (w *Work) network(from string, partial bool, build func(c *checkpoint.Checkpoint) (*network.Network, error)) (net *network.Network, sum string, err error) {
 	var c *checkpoint.Checkpoint
 	if from != "" {
 		if c, err = checkpoint.ReadPretrained(w.checkpoint(from)); err != nil {

@@ -13,8 +13,9 @@ import (
 
 	"must/data"
 	"must/draw"
-	"must/task"
+	"must/predict"
 	"must/task/detection"
+	"must/task/registry"
 )
 
 // Pictures of a stage lie in <stage>/pictures, those of a transfer set in <stage>/<set>/pictures, as
@@ -39,7 +40,7 @@ const (
 // task without one, what the network says is drawn as it is.
 type viewer struct {
 	name       string
-	net        task.Predictor
+	net        predict.Predictor
 	thresholds map[string]float64
 }
 
@@ -55,18 +56,18 @@ func pictures(ctx context.Context, dir string, ds data.Dataset, name string, n, 
 		return draw.WritePNG(picturePath(dir, name, i, what), img)
 	}
 	for _, v := range viewers {
-		uses := []task.Use{{Net: v.net, Tasks: []string{name}}}
-		err := task.Predict(ctx, uses, chosen, task.PredictOptions{Batch: n}, func(i int, truth, pred *data.Sample) error {
+		uses := []predict.Use{{Net: v.net, Tasks: []string{name}}}
+		err := predict.Run(ctx, uses, chosen, predict.Options{Batch: n}, func(i int, truth, pred *data.Sample) error {
 			o := draw.Options{Side: side}
-			o.Near, o.Far = draw.DepthRange(truth)
+			o.Near, o.Far = draw.Range(truth, name)
 			if err := save(i, imagePicture, draw.Image(truth, o)); err != nil {
 				return err
 			}
 			if err := save(i, truthPicture, draw.Overlay(truth, ds.Labels(), name, o)); err != nil {
 				return err
 			}
-			if t, ok := v.thresholds[name]; ok {
-				task.RulesOf(name, v.net.Knows()).Pseudo(pred, t)
+			if t, ok := v.thresholds[name]; ok && pred.Has(name) {
+				pred.Put(registry.Get(name).Pseudo(pred.Label(name), t))
 			}
 			pred.Image = truth.Image
 			return save(i, v.name, draw.Overlay(pred, v.net.Knows(), name, o))

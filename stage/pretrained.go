@@ -7,9 +7,9 @@ import (
 
 	"must/checkpoint"
 	"must/model"
+	"must/network"
 	"must/recipe"
 	"must/strict"
-	"must/task"
 	"must/torch"
 )
 
@@ -103,7 +103,7 @@ func (p *Pretrained) architecture(e *Env) (model.Config, error) {
 }
 
 // backbone builds the network, without heads.
-func (p *Pretrained) backbone(e *Env) (net *task.Network, err error) {
+func (p *Pretrained) backbone(e *Env) (net *network.Network, err error) {
 	if p.From != "" {
 		c, err := checkpoint.ReadPretrained(e.checkpoint(p.From))
 		if err != nil {
@@ -111,12 +111,12 @@ func (p *Pretrained) backbone(e *Env) (net *task.Network, err error) {
 		}
 		return c.Backbone()
 	}
-	spec := e.Spec(nil, task.Spec{}.Labels)
+	spec := e.Spec(nil, network.Spec{}.Labels)
 	if spec.Model, err = e.Architecture(p.Model); err != nil {
 		return nil, err
 	}
 	err = torch.DoErr(func() error {
-		net, err = task.NewBackbone(spec, e.Seed)
+		net, err = network.NewBackbone(spec, e.Seed)
 		return err
 	})
 	return net, err

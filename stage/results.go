@@ -13,19 +13,20 @@ import (
 	"must/pretext"
 	"must/report"
 	"must/task"
+	"must/task/detection"
 	"must/train"
 )
 
 // A repeat is the recipe of one training run.
 type repeat struct {
-	Data      []string             `yaml:"data"`
-	Tasks     []string             `yaml:"tasks,omitempty"`
-	Pretext   *pretext.Config      `yaml:"pretext,omitempty"`
-	From      string               `yaml:"from,omitempty"`
-	Size      int                  `yaml:"size"`
-	Model     model.Config         `yaml:"model"`
-	Detection task.DetectionConfig `yaml:"detection"`
-	Train     train.Config         `yaml:"train"`
+	Data      []string         `yaml:"data"`
+	Tasks     []string         `yaml:"tasks,omitempty"`
+	Pretext   *pretext.Config  `yaml:"pretext,omitempty"`
+	From      string           `yaml:"from,omitempty"`
+	Size      int              `yaml:"size"`
+	Model     model.Config     `yaml:"model"`
+	Detection detection.Config `yaml:"detection"`
+	Train     train.Config     `yaml:"train"`
 }
 
 func (r repeat) text() (string, error) {

@@ -12,6 +12,8 @@ import (
 	"must/data"
 	"must/export"
 	"must/label"
+	"must/network"
+	"must/predict"
 	"must/recipe"
 	"must/report"
 	"must/strict"
@@ -76,7 +78,7 @@ func (s *Score) Cost(w *Work) (c Cost, err error) {
 			return c, err
 		}
 		images += ds.Len()
-		for _, spec := range []task.Spec{teacher, student} {
+		for _, spec := range []network.Spec{teacher, student} {
 			c.Runs = append(c.Runs, Run{Spec: spec, Config: w.Train, Predict: ds.Len(), Times: 1, Reads: map[string]float64{set: 1}})
 		}
 	}
@@ -124,9 +126,9 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 		}
 		teacher := opened.Net
 		c := Comparison{Task: name, Set: set}
-		c.Teacher, err = task.Evaluate(ctx, teacher, ds, task.PredictOptions{Name: name + " of teacher", Display: display})
+		c.Teacher, err = predict.Evaluate(ctx, teacher, ds, predict.Options{Name: name + " of teacher", Display: display})
 		if err == nil {
-			c.Student, err = task.Evaluate(ctx, student, ds, task.PredictOptions{Name: name + " of student", Display: display})
+			c.Student, err = predict.Evaluate(ctx, student, ds, predict.Options{Name: name + " of student", Display: display})
 		}
 		if err == nil {
 			err = pictures(ctx, filepath.Join(w.Dir, pictureFolder), ds, name, stageImages, stageSide,

@@ -20,6 +20,8 @@ import (
 	"must/data"
 	"must/draw"
 	"must/label/shards"
+	"must/network"
+	"must/predict"
 	"must/pretext"
 	"must/recipe"
 	"must/report"
@@ -173,7 +175,7 @@ func (t *Train) carry(images int, labelled map[string]int) string {
 }
 
 // network describes what is trained on a set of those labels.
-func (t *Train) network(e *Env, labels data.Labels) (spec task.Spec, err error) {
+func (t *Train) network(e *Env, labels data.Labels) (spec network.Spec, err error) {
 	for _, task := range t.Tasks {
 		if !labels.Has(task) {
 			return spec, fmt.Errorf("no set of %v has labels for %s", t.Data, task)
@@ -186,7 +188,7 @@ func (t *Train) network(e *Env, labels data.Labels) (spec task.Spec, err error) 
 
 // spec describes the network before there are labels of teachers, and returns the set without them and
 // the tasks that teachers will label.
-func (t *Train) spec(e *Env) (spec task.Spec, set data.Dataset, taught []string, err error) {
+func (t *Train) spec(e *Env) (spec network.Spec, set data.Dataset, taught []string, err error) {
 	if set, err = t.set(e, false); err != nil {
 		return spec, nil, nil, err
 	}
@@ -290,9 +292,9 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	job := train.Job{Name: w.Name, Train: set, Val: val, Config: c, Dir: w.Dir, Display: w.Display}
 	job.Info = checkpoint.Training{Data: t.Data, Version: recipe.Version}
 	var own pretext.Task
-	job.Net, job.Info.Start, err = w.network(t.From, t.Partial, func(*checkpoint.Checkpoint) (net *task.Network, err error) {
+	job.Net, job.Info.Start, err = w.network(t.From, t.Partial, func(*checkpoint.Checkpoint) (net *network.Network, err error) {
 		if t.Pretext == nil {
-			return task.New(spec, c.Seed)
+			return network.New(spec, c.Seed)
 		}
 		net, own, err = pretext.New(spec, *t.Pretext, c.Seed, c.Batch)
 		job.Pretext = own
@@ -387,7 +389,7 @@ func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
 	defer torch.Do(net.Free)
 	result := &train.Result{Steps: c.Training.Steps}
 	if job.Val != nil {
-		result.Scores, err = task.Evaluate(ctx, net, job.Val, task.PredictOptions{Name: job.Name + ": score", Display: job.Display})
+		result.Scores, err = predict.Evaluate(ctx, net, job.Val, predict.Options{Name: job.Name + ": score", Display: job.Display})
 	}
 	return result, err
 }
@@ -427,7 +429,7 @@ func (t *Train) pictures(ctx context.Context, w *Work, val data.Dataset) error {
 }
 
 // pretextPictures draws what a pretext task makes of some images, with the weights that were saved.
-func (t *Train) pretextPictures(w *Work, net *task.Network, own pretext.Task, set data.Dataset) error {
+func (t *Train) pretextPictures(w *Work, net *network.Network, own pretext.Task, set data.Dataset) error {
 	c, err := checkpoint.Read(filepath.Join(w.Dir, train.ModelFile))
 	if err != nil {
 		return err

@@ -16,6 +16,8 @@ import (
 	"must/checkpoint"
 	"must/metric"
 	"must/model"
+	"must/network"
+	"must/predict"
 	"must/progress"
 	"must/recipe"
 	"must/report"
@@ -497,11 +499,11 @@ func (t *Transfer) trial(ctx context.Context, w *Work, set *TransferSet, name st
 	if spec.Model, err = w.Architecture(t.From[name].Model); err != nil {
 		return nil, err
 	}
-	net, from, err := w.network(t.From[name].From, t.From[name].Partial, func(c *checkpoint.Checkpoint) (*task.Network, error) {
+	net, from, err := w.network(t.From[name].From, t.From[name].Partial, func(c *checkpoint.Checkpoint) (*network.Network, error) {
 		if c != nil {
 			spec.Model = spec.Model.On(c.Spec.Model)
 		}
-		return task.New(spec, seed)
+		return network.New(spec, seed)
 	})
 	if err != nil {
 		return nil, err
@@ -528,7 +530,7 @@ func (t *Transfer) trial(ctx context.Context, w *Work, set *TransferSet, name st
 		return nil, err
 	}
 	defer torch.Do(final.Free)
-	if trial.Scores, err = task.Evaluate(ctx, final, scored, task.PredictOptions{}); err != nil {
+	if trial.Scores, err = predict.Evaluate(ctx, final, scored, predict.Options{}); err != nil {
 		return nil, err
 	}
 	if trial.Metric, err = ranking(trial.Scores, set.Task); err != nil {

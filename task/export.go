@@ -5,33 +5,8 @@ import (
 	"math"
 	"slices"
 
-	"must/data"
-	"must/model"
-	"must/onnx/graph"
-	detectionlabel "must/task/detection"
-	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
-
-// An Exporter is a head that can be a part of an ONNX graph. What a runtime computes of the graph's
-// outputs is what Outputs computes here, up to rounding, and Decode reads both.
-type Exporter interface {
-	Task
-
-	// Graph adds the head to a graph and declares its outputs.
-	Graph(g *graph.Graph, m *model.Maps, o ExportOptions)
-
-	// Outputs computes the same outputs by libtorch. Call it in torch.Do.
-	Outputs(f *model.Features, o ExportOptions) Outputs
-
-	// Decode fills the task's fields of one sample per image, as Predict does, with what the outputs
-	// hold, those of options of which only Argmax is set. Images are size×size.
-	Decode(out Outputs, size int, preds []*data.Sample) error
-
-	// Compare tells how far outputs are from those wanted. What is nearer to a tie than the tolerance, a
-	// part of the range, may fall on either side.
-	Compare(want, got Outputs, tolerance float64) []Difference
-}
 
 // ExportOptions say what outputs are.
 type ExportOptions struct {
@@ -48,13 +23,14 @@ type Array struct {
 // Outputs are arrays by the names of a graph's outputs.
 type Outputs map[string]Array
 
-// row returns the values of image i.
-func (a Array) row(i int) []float32 {
+// Row returns the values of image i.
+func (a Array) Row(i int) []float32 {
 	n := len(a.Values) / int(a.Shape[0])
 	return a.Values[i*n:][:n]
 }
 
-func arrayOf(t *torch.Tensor) Array { return Array{t.Shape(), torch.Values[float32](t)} }
+// ArrayOf reads a tensor.
+func ArrayOf(t *torch.Tensor) Array { return Array{t.Shape(), torch.Values[float32](t)} }
 
 // A Difference is how far an output is from what it should be.
 type Difference struct {
@@ -67,8 +43,8 @@ type Difference struct {
 	Of         string // what it is
 }
 
-// difference compares an output value by value.
-func difference(name string, want, got Outputs) Difference {
+// Differ compares an output value by value.
+func Differ(name string, want, got Outputs) Difference {
 	d := Difference{Output: name}
 	a, b := want[name], got[name]
 	if !slices.Equal(a.Shape, b.Shape) {
@@ -94,147 +70,8 @@ func difference(name string, want, got Outputs) Difference {
 // InputName is that of an exported graph's input, [N, 3, Size, Size], red first.
 const InputName = "images"
 
-// FeaturePrefix begins the names of outputs that are features.
-const FeaturePrefix = "feature_"
-
-// Features names the features that a network can be asked for: that of the whole image, the last map of
-// the backbone and, where it has a neck, the levels of the pyramid and their sum.
-func (n *Network) FeatureNames() []string {
-	names := []string{"pooled", "c5"}
-	if n.Trunk.Pyramid() {
-		names = append(names, "p2", "p3", "p4", "p5", "p6", "p7", "fused")
-	}
-	return names
-}
-
-// A GraphOptions says what a graph of a network has.
-type GraphOptions struct {
-	ExportOptions
-	Tasks    []string // nil: all
-	Features []string // by name, see [Network.FeatureNames]
-	Bytes    bool     // the input is bytes; else float32 in 0 to 255
-	Half     bool     // float16 inside
-}
-
-// Graph writes the network as an ONNX graph. Call it in torch.Do.
-func (n *Network) Graph(o GraphOptions) *graph.Graph {
-	g := graph.New()
-	g.Half = o.Half
-	torch.NoGrad(func() {
-		torch.Scope(func() {
-			size := int64(n.Size)
-			t := graph.Float
-			if o.Bytes {
-				t = graph.Uint8
-			}
-			x := g.Input(InputName, t, graph.Batch, 3, size, size)
-			if o.Bytes {
-				x = g.Cast(x, graph.Float)
-			}
-			channel := func(v [3]float64) graph.Value {
-				return g.Floats([]float32{float32(v[0]), float32(v[1]), float32(v[2])}, 1, 3, 1, 1)
-			}
-			x = g.Op("Div", nil, g.Op("Sub", nil, x, channel(n.Mean)), channel(n.Std))
-			m := n.Trunk.Graph(g, g.Working(x), size)
-			for _, h := range n.exporters(o.Tasks) {
-				h.Graph(g, m, o.ExportOptions)
-			}
-			for _, name := range o.Features {
-				if name == "pooled" {
-					g.Output(g.Float(m.Pooled(g)), FeaturePrefix+name, graph.Float, graph.Batch, n.Trunk.Backbone.Width())
-					continue
-				}
-				f := m.C5
-				switch name {
-				case "c5":
-				case "fused":
-					f = m.Fused(g)
-				default:
-					f = m.Level(int(name[1] - '0'))
-				}
-				g.Output(g.Float(f.V), FeaturePrefix+name, graph.Float, graph.Batch, f.C, f.H, f.W)
-			}
-		})
-	})
-	return g
-}
-
-// exporters are the heads of the tasks named, all for nil.
-func (n *Network) exporters(tasks []string) (heads []Exporter) {
-	for _, h := range n.Heads {
-		if tasks == nil || slices.Contains(tasks, h.Name()) {
-			heads = append(heads, h.(Exporter))
-		}
-	}
-	return heads
-}
-
-// Outputs computes by libtorch what a graph of the network gives for planar images. Call it in torch.Do.
-func (n *Network) Outputs(images []uint8, count int, o GraphOptions) Outputs {
-	out := Outputs{}
-	torch.NoGrad(func() {
-		torch.Scope(func() {
-			f := n.Features(images, count, model.Mode{})
-			for _, h := range n.exporters(o.Tasks) {
-				for name, a := range h.Outputs(f, o.ExportOptions) {
-					out[name] = a
-				}
-			}
-			for _, name := range o.Features {
-				t := f.C5
-				switch name {
-				case "c5":
-				case "pooled":
-					t = f.Pooled()
-				case "fused":
-					t = f.Fused()
-				default:
-					t = f.Level(int(name[1] - '0'))
-				}
-				out[FeaturePrefix+name] = arrayOf(t)
-			}
-		})
-	})
-	return out
-}
-
-// Compare tells how far outputs of a graph are from libtorch's.
-func (n *Network) Compare(want, got Outputs, o GraphOptions, tolerance float64) (all []Difference) {
-	for _, h := range n.exporters(o.Tasks) {
-		all = append(all, h.Compare(want, got, tolerance)...)
-	}
-	for _, name := range o.Features {
-		all = append(all, difference(FeaturePrefix+name, want, got))
-	}
-	return all
-}
-
-// Decode turns outputs, of no options but Argmax, into predictions. Outputs of other shapes are an error.
-func (s *Spec) Decode(out Outputs, tasks []string, preds []*data.Sample) error {
-	for _, name := range tasks {
-		if err := RulesOf(name, s.Labels).(Exporter).Decode(out, s.Size, preds); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// OutputOf tells which task gives an output, "" if none does.
-func OutputOf(name string) string {
-	switch name {
-	case outBoxes, outScores, outLabels, outCount, outMasks:
-		return detectionlabel.Name
-	case confidence:
-		return segmentationlabel.Name
-	}
-	if slices.Contains(data.Tasks(), name) {
-		return name
-	}
-	return ""
-}
-
-// take returns an output of n images after checking its shape; -1 is any size.
-func (out Outputs) take(name string, n int, shape ...int) (Array, error) {
+// Take returns an output of n images after checking its shape; -1 is any size.
+func (out Outputs) Take(name string, n int, shape ...int) (Array, error) {
 	a, ok := out[name]
 	ok = ok && len(a.Shape) == len(shape)+1 && a.Shape[0] == int64(n)
 	for i, want := range shape {
@@ -246,8 +83,8 @@ func (out Outputs) take(name string, n int, shape ...int) (Array, error) {
 	return a, nil
 }
 
-// decoded panics with an error of Decode, which outputs computed here do not have.
-func decoded(err error) {
+// Must panics with an error of Decode, which outputs computed here do not have.
+func Must(err error) {
 	if err != nil {
 		panic(err)
 	}

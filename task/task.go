@@ -1,26 +1,86 @@
-// Package task holds one file per task. Each says which features the task reads, its head, its loss,
-// how its output becomes a prediction, how a prediction becomes a pseudo label, and its metric.
-// Adding a task means adding a file and naming it in build.
+// Package task says what a task is to the rest of the house. Each task is a folder beside this file,
+// named in one line of must/task/registry; nothing else names a task.
 package task
 
 import (
+	"bytes"
+	"image"
 	"math/rand/v2"
 
 	"must/data"
 	"must/metric"
 	"must/model"
 	"must/onnx/graph"
-	classificationlabel "must/task/classification"
-	depthlabel "must/task/depth"
-	detectionlabel "must/task/detection"
-	normalslabel "must/task/normals"
-	segmentationlabel "must/task/segmentation"
 	"must/torch"
 )
 
-// A Task is the head of one task on a network. Forward passes run inside torch.Do.
+// A Task is all that is particular to a kind of label, without a network: its type is data.Label's
+// counterpart for the whole. See docs/tasks.md for what a new one needs.
 type Task interface {
-	// Name returns the task, such as [data.Detection].
+	// Name is the task's, such as "depth".
+	Name() string
+
+	// Check tells why a head or a set of labels cannot have a meaning.
+	Check(m data.Meaning) error
+
+	// Pyramid reports whether the head reads the feature pyramid, and not the backbone alone.
+	Pyramid(m data.Meaning) bool
+
+	// Head declares the head under b.
+	Head(b model.Builder, s HeadSpec) Head
+
+	// Threshold is the published one of pseudo labels; ok is false for a task without.
+	Threshold() (published float64, ok bool)
+
+	// Pseudo turns a prediction into a label: what is below the threshold is left out (objects) or ignored
+	// (pixels); soft and continuous labels stay as they are.
+	Pseudo(pred data.Label, threshold float64) data.Label
+
+	// Metric returns an empty metric for predictions of a meaning on a set of another.
+	Metric(knows, of data.Meaning) Metric
+
+	// Quality returns an empty metric for the labels that Pseudo makes of predictions, which it is given.
+	Quality(knows, of data.Meaning, threshold float64) Metric
+
+	// Aligns reports whether Metric brings predictions in other units to those of the truth.
+	Aligns() bool
+
+	// Protocols lists the published ways of scoring a set that differ from the usual one.
+	Protocols() []string
+
+	// Noise returns some label of a size×size image, to measure what training costs.
+	Noise(m data.Meaning, size int, rng *rand.Rand) data.Label
+
+	// Count returns how much a label holds, such as objects or labelled pixels; 1 where it is one thing.
+	Count(l data.Label) int
+
+	// DType is that of the entries in shards, "" where they have none; Ext is the extension of their names.
+	DType() string
+	Ext() string
+
+	// Store appends the entry of a label of an image of a size to buf; Load parses one.
+	Store(buf *bytes.Buffer, l data.Label, m data.Meaning, dtype string, size image.Point) error
+	Load(b []byte, m data.Meaning, dtype string, size image.Point) (data.Label, error)
+
+	// Outputs names the outputs of an exported graph, and Decode gives samples the predictions that outputs,
+	// of no options but Argmax, hold for size×size images. Outputs of other shapes are an error.
+	Outputs() []string
+	Decode(out Outputs, m data.Meaning, size int, preds []*data.Sample) error
+}
+
+// A HeadSpec says what a head is declared for.
+type HeadSpec struct {
+	Task     string // with its teacher's name, where there are several; see [data.TaskOf]
+	Model    model.Config
+	Meaning  data.Meaning // of its outputs
+	Pooled   int64        // width of the feature of an image
+	Size     int          // side of the input in pixels
+	Settings any          // of the task, where it has some
+}
+
+// A Head is that of one task on a network. Forward passes run inside torch.Do.
+type Head interface {
+	// Name returns the task.
 	Name() string
 
 	// Targets turns the labels of augmented samples into what Loss needs. It runs on background
@@ -35,15 +95,17 @@ type Task interface {
 	// Parts lists the names of all losses that Loss may return.
 	Parts() []string
 
-	// Predict fills the task's fields of one sample per image, in the frame of the network's input.
+	// Predict gives one sample per image the task's label, in the frame of the network's input.
 	Predict(f *model.Features, preds []*data.Sample)
 
-	// Pseudo turns the task's fields of a prediction into a label: what is below the threshold is
-	// left out (objects) or ignored (pixels); soft and continuous labels stay as they are.
-	Pseudo(pred *data.Sample, threshold float64)
+	// Graph adds the head to an ONNX graph and declares its outputs: what a runtime computes of them is
+	// what Outputs computes here by libtorch, up to rounding. Call Outputs in torch.Do.
+	Graph(g *graph.Graph, m *model.Maps, o ExportOptions)
+	Outputs(f *model.Features, o ExportOptions) Outputs
 
-	// Metric returns an empty metric for a set with the labels l, its ranking number first.
-	Metric(l data.Labels) metric.Metric
+	// Compare tells how far outputs are from those wanted. What is nearer to a tie than the tolerance, a
+	// part of the range, may fall on either side.
+	Compare(want, got Outputs, tolerance float64) []Difference
 }
 
 // A Loss is a part of a task's loss: a mean over what is labelled. Where a batch is computed in several
@@ -54,85 +116,37 @@ type Loss struct {
 	Count float64       // what Value is the mean over, such as images, pixels or RoIs
 }
 
-// build declares the head of a task under "heads.<name>"; width is that of the feature of an image.
-func build(name string, b model.Builder, s *Spec, width int64) Task {
-	b = b.In("heads").In(name)
-	switch name {
-	case classificationlabel.Name:
-		return newClassification(b, s, width)
-	case detectionlabel.Name:
-		return newDetection(b, s)
-	case segmentationlabel.Name:
-		return newSegmentation(b, s)
-	case depthlabel.Name:
-		return newDepth(b, s)
-	case normalslabel.Name:
-		return newNormals(b, s)
-	}
-	panic("task: no task " + name) // Spec.Check lets none through
+// A Metric collects the score of one task over a set. It is not safe for concurrent use.
+type Metric interface {
+	// Add counts one image. A nil prediction, or one that is NaN, counts as wrong. A prediction that cannot
+	// be compared with the truth, such as a map of another size, is an error.
+	Add(truth, pred data.Label) error
+
+	// Values returns the numbers so far, the one to rank by first; nil while nothing was counted.
+	Values() []metric.Value
 }
 
-// rows selects the labelled images of features.
-func rows(f *torch.Tensor, labelled []int64) *torch.Tensor {
-	if int64(len(labelled)) == f.Size(0) {
-		return f
-	}
-	return f.IndexSelect(0, torch.From(labelled, int64(len(labelled))))
-}
+// Scores are the metric values of every task, the ranking number first.
+type Scores map[string][]metric.Value
 
-// labelled returns the indices of the samples that have a label for the task.
-func labelled(samples []*data.Sample, task string) []int64 {
-	var have []int64
-	for i, s := range samples {
-		if s.Has(task) {
-			have = append(have, int64(i))
+// ByName flattens scores to "task.metric".
+func (s Scores) ByName() map[string]float64 {
+	flat := map[string]float64{}
+	for t, values := range s {
+		for _, v := range values {
+			flat[t+"."+v.Name] = v.Value
 		}
 	}
-	return have
+	return flat
 }
 
-// A pixelHead is three hidden convolutions and a linear one on the fused P2 (MuST §3.1), its output
-// resized to the input: [N, fpn, S/4, S/4] → [N, out, S, S].
-type pixelHead struct {
-	tower  model.Tower
-	linear *model.Conv
-}
+// Plain has what most tasks have in common; a task embeds it and overrides what differs.
+type Plain struct{}
 
-func newPixelHead(b model.Builder, c model.Config, out int64) pixelHead {
-	return pixelHead{
-		tower:  model.NewTower(b.In("tower"), 3, c.FPN, c.Head),
-		linear: model.NewConv(b.In("linear"), c.Head, out, 1, 1, true, model.Normal(0.01)),
-	}
-}
-
-func (h pixelHead) forward(f *model.Features, labelled []int64) *torch.Tensor {
-	fused := f.Fused() // outside of the scope: other heads read it too
-	return torch.Scoped(func() *torch.Tensor {
-		x := fused
-		if labelled != nil {
-			x = rows(x, labelled)
-		}
-		return h.linear.Forward(h.tower.Forward(x, f.Mode)).Wide().Bilinear(f.Size, f.Size)
-	})
-}
-
-func (h pixelHead) graph(g *graph.Graph, m *model.Maps) model.Map {
-	x := h.linear.Graph(g, h.tower.Graph(g, m.Fused(g)))
-	x.V = g.Float(x.V)
-	return x.Bilinear(g, m.Size, m.Size)
-}
-
-// mapTargets are dense labels of n images: values of [n, S, S, …] and which pixels have one.
-type mapTargets struct {
-	labelled []int64
-	values   []float32
-	valid    []float32 // 0 or 1, [n, S, S]
-	count    float64   // valid pixels
-}
-
-// tensors returns values and validity, reshaped to [n, channels…, S, S].
-func (t *mapTargets) tensors(size int64, channels ...int64) (values, valid *torch.Tensor) {
-	n := int64(len(t.labelled))
-	shape := append(append([]int64{n}, channels...), size, size)
-	return torch.From(t.values, shape...), torch.From(t.valid, n, size, size)
-}
+func (Plain) Threshold() (float64, bool)                   { return 0, false }
+func (Plain) Pseudo(pred data.Label, _ float64) data.Label { return pred }
+func (Plain) Aligns() bool                                 { return false }
+func (Plain) Protocols() []string                          { return nil }
+func (Plain) Count(data.Label) int                         { return 1 }
+func (Plain) Check(data.Meaning) error                     { return nil }
+func (Plain) Pyramid(data.Meaning) bool                    { return true }

@@ -14,12 +14,8 @@ import (
 	"must/data"
 	"must/loader"
 	"must/machine"
-	"must/task"
-	"must/task/classification"
-	"must/task/depth"
-	"must/task/detection"
-	"must/task/normals"
-	"must/task/segmentation"
+	"must/network"
+	"must/task/registry"
 	"must/torch"
 )
 
@@ -37,7 +33,7 @@ const probeTime = time.Second
 // Probe measures a network, which build makes in torch.Do, by a few steps on so many images of noise
 // that have every label. Nothing is kept of it. Each shape's first step is slow, as kernels are compiled,
 // and does not count where another one fits in the time.
-func Probe(c Config, images int, build func() (*task.Network, Pretext, error)) (Cost, error) {
+func Probe(c Config, images int, build func() (*network.Network, Pretext, error)) (Cost, error) {
 	var cost Cost
 	var tasks []string
 	dir, err := os.MkdirTemp("", "must-probe-")
@@ -125,7 +121,7 @@ func fastest(f func() error) (float64, error) {
 }
 
 // noises is a batch of noise.
-func noises(s task.Spec, n int, rng *rand.Rand) *loader.Batch {
+func noises(s network.Spec, n int, rng *rand.Rand) *loader.Batch {
 	image := 3 * s.Size * s.Size
 	b := &loader.Batch{N: n, Size: s.Size, Images: make([]uint8, n*image)}
 	for i := range n {
@@ -137,47 +133,14 @@ func noises(s task.Spec, n int, rng *rand.Rand) *loader.Batch {
 }
 
 // noise is an image of noise with a label for every task of a network.
-func noise(s task.Spec, rng *rand.Rand) *data.Sample {
+func noise(s network.Spec, rng *rand.Rand) *data.Sample {
 	n := s.Size
 	out := &data.Sample{Image: image.NewRGBA(image.Rect(0, 0, n, n))}
 	for i := range out.Image.Pix {
 		out.Image.Pix[i] = uint8(rng.Uint32())
 	}
 	for _, t := range s.Tasks {
-		switch t {
-		case classification.Name:
-			classification.Set(out, make([]float32, len(s.Labels[classification.Name].Classes)))
-			classification.Of(out)[rng.IntN(len(classification.Of(out)))] = 1
-		case detection.Name:
-			detection.Set(out, []data.Object{})
-			for range 8 {
-				w, h := n/8+rng.IntN(n/4), n/8+rng.IntN(n/4)
-				x, y := rng.IntN(n-w), rng.IntN(n-h)
-				o := data.Object{Class: rng.IntN(len(s.Labels[detection.Name].Classes)), Score: 1, Box: data.Box{X0: float64(x), Y0: float64(y), X1: float64(x + w), Y1: float64(y + h)}}
-				if s.Labels[detection.Name].Masks {
-					o.Mask = &data.Mask{Rect: image.Rect(x, y, x+w, y+h), Pix: make([]uint8, w*h)}
-					for i := range o.Mask.Pix {
-						o.Mask.Pix[i] = 1
-					}
-				}
-				detection.Set(out, append(detection.Of(out), o))
-			}
-		case segmentation.Name:
-			segmentation.Set(out, data.NewGrid[uint8](n, n))
-			for i := range segmentation.Of(out).Pix {
-				segmentation.Of(out).Pix[i] = uint8(i % len(s.Labels[segmentation.Name].Classes))
-			}
-		case depth.Name:
-			depth.Set(out, data.NewGrid[float32](n, n))
-			for i := range depth.Of(out).Pix {
-				depth.Of(out).Pix[i] = 1 + rng.Float32()
-			}
-		case normals.Name:
-			normals.Set(out, data.NewGrid[[3]float32](n, n))
-			for i := range normals.Of(out).Pix {
-				normals.Of(out).Pix[i] = [3]float32{0, 0, -1}
-			}
-		}
+		out.Put(registry.Get(t).Noise(s.Labels[t], n, rng))
 	}
 	return (augment.Config{Size: n}).Train(out, rng)
 }

@@ -5,7 +5,7 @@ import (
 
 	"must/data"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -15,15 +15,15 @@ import (
 
 func TestProbe(t *testing.T) {
 	names := []string{"a", "b"}
-	s := task.Spec{
-		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: task.DetectionConfig{AnchorScale: 2, RoIs: 8, PreNMS: 20, PostNMS: 10, MaxObjects: 5},
+	s := network.Spec{
+		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.Config{AnchorScale: 2, RoIs: 8, PreNMS: 20, PostNMS: 10, MaxObjects: 5},
 		Tasks: data.Tasks(), Labels: data.Labels{classification.Name: {Classes: names}, detection.Name: {Classes: names, Masks: true}, segmentation.Name: {Classes: names}, depth.Name: {Units: data.Metric}, normals.Name: {}},
-		Size: 32, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+		Size: 32, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}
 	c := DefaultConfig()
 	c.Augment.Size = s.Size
-	build := func() (*task.Network, Pretext, error) {
-		net, err := task.New(s, 1)
+	build := func() (*network.Network, Pretext, error) {
+		net, err := network.New(s, 1)
 		return net, nil, err
 	}
 	small, err := Probe(c, 2, build)

@@ -14,7 +14,7 @@ import (
 	"must/atomicfile"
 	"must/checkpoint"
 	"must/loader"
-	"must/task"
+	"must/network"
 	"must/torch"
 	"must/weights"
 )
@@ -46,7 +46,7 @@ func (t *trainer) settings() string {
 	}
 	b, err := json.Marshal(struct {
 		Config  Config
-		Spec    task.Spec
+		Spec    network.Spec
 		Samples int
 		Total   int
 		Start   string

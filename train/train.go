@@ -18,6 +18,8 @@ import (
 	"must/dist"
 	"must/loader"
 	"must/model"
+	"must/network"
+	"must/predict"
 	"must/progress"
 	"must/task"
 	"must/task/classification"
@@ -28,7 +30,7 @@ import (
 // state.safetensors while it is not.
 type Job struct {
 	Name    string // for people
-	Net     *task.Network
+	Net     *network.Network
 	Pretext Pretext // what Net learns in place of its tasks; nil: its tasks
 	Train   data.Dataset
 	Val     data.Dataset // may be nil
@@ -47,7 +49,7 @@ type Pretext interface {
 
 	// Losses runs a batch through the network and returns the losses of one step. rng depends on the
 	// seed and the step only.
-	Losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []task.TaskLoss
+	Losses(b *loader.Batch, m model.Mode, rng *rand.Rand) []network.TaskLoss
 
 	// Settings returns all that the losses depend on besides the network, for JSON.
 	Settings() any
@@ -293,7 +295,7 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	set.Flat.Grad.Fill(0)
 	rec := Record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
 
-	var only []task.TaskLoss // of the only piece: its graph waits until all is counted
+	var only []network.TaskLoss // of the only piece: its graph waits until all is counted
 	if len(pieces) == 1 {
 		only = t.losses(pieces[0])
 	}
@@ -384,7 +386,7 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 }
 
 // losses runs a piece of a batch through the network.
-func (t *trainer) losses(b *loader.Batch) []task.TaskLoss {
+func (t *trainer) losses(b *loader.Batch) []network.TaskLoss {
 	m := model.Mode{Train: true, BF16: t.Config.BF16, Across: t.Config.SyncNorm && t.several()}
 	rng := rand.New(rand.NewPCG(t.Config.Seed, uint64(t.step)+1<<40))
 	if t.Pretext != nil {
@@ -395,9 +397,9 @@ func (t *trainer) losses(b *loader.Batch) []task.TaskLoss {
 
 // count returns what each part of the losses is a mean over in the whole batch. It may be known only once the
 // network has seen the images, as with a detector's proposals; several pieces are looked at beforehand then.
-func (t *trainer) count(parts []part, pieces []*loader.Batch, only []task.TaskLoss) ([]float64, error) {
+func (t *trainer) count(parts []part, pieces []*loader.Batch, only []network.TaskLoss) ([]float64, error) {
 	counts := make([]float32, len(parts))
-	add := func(losses []task.TaskLoss) {
+	add := func(losses []network.TaskLoss) {
 		for _, l := range losses {
 			for _, p := range l.Parts {
 				counts[slices.Index(parts, part{l.Task, p.Name})] += float32(p.Count)
@@ -430,7 +432,7 @@ func (t *trainer) count(parts []part, pieces []*loader.Batch, only []task.TaskLo
 
 // weigh returns what a piece adds to the loss of the whole batch, nil for nothing, and what to each of its
 // parts.
-func (t *trainer) weigh(parts []part, losses []task.TaskLoss, counts []float64) (sum *torch.Tensor, values []*torch.Tensor) {
+func (t *trainer) weigh(parts []part, losses []network.TaskLoss, counts []float64) (sum *torch.Tensor, values []*torch.Tensor) {
 	values = make([]*torch.Tensor, len(parts))
 	for _, l := range losses {
 		var total *torch.Tensor
@@ -567,7 +569,7 @@ func (t *trainer) averaged(f func() error) error {
 // score evaluates the weights that would be saved now, and logs the scores.
 func (t *trainer) score(ctx context.Context) (s task.Scores, err error) {
 	err = t.averaged(func() error {
-		s, err = task.Evaluate(ctx, t.Net, t.Val, task.PredictOptions{Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score"})
+		s, err = predict.Evaluate(ctx, t.Net, t.Val, predict.Options{Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score"})
 		return err
 	})
 	if err != nil {

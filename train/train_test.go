@@ -22,7 +22,7 @@ import (
 	"must/checkpoint"
 	"must/data"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -99,13 +99,13 @@ func config(steps int) Config {
 // job trains a tiny network of the tasks in a new folder.
 func job(t *testing.T, c Config, l data.Labels, tasks ...string) Job {
 	t.Helper()
-	d := task.DefaultDetection()
+	d := detection.DefaultConfig()
 	d.AnchorScale, d.RoIs, d.PreNMS, d.PostNMS = 3, 16, 50, 30
 	j := Job{Name: "test", Train: set(8), Config: c, Dir: t.TempDir()}
 	err := torch.DoErr(func() (err error) {
-		j.Net, err = task.New(task.Spec{
+		j.Net, err = network.New(network.Spec{
 			Model: model.Config{Depth: 18, Width: 0.125, FPN: 16, Head: 16, BoxFC: 32}, Detection: d,
-			Tasks: tasks, Labels: l, Size: c.Augment.Size, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+			Tasks: tasks, Labels: l, Size: c.Augment.Size, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 		}, 1)
 		return err
 	})
@@ -808,11 +808,11 @@ func BenchmarkStep(b *testing.B) {
 	c := DefaultConfig()
 	c.Steps, c.Batch = 10, 8
 	for b.Loop() {
-		var net *task.Network
+		var net *network.Network
 		err := torch.DoErr(func() (err error) {
-			net, err = task.New(task.Spec{
-				Model: model.Config{Depth: 18, Width: 0.5, FPN: 64, Head: 64, BoxFC: 128}, Detection: task.DefaultDetection(),
-				Tasks: data.Tasks(), Labels: toys{}.Labels(), Size: 64, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+			net, err = network.New(network.Spec{
+				Model: model.Config{Depth: 18, Width: 0.5, FPN: 64, Head: 64, BoxFC: 128}, Detection: detection.DefaultConfig(),
+				Tasks: data.Tasks(), Labels: toys{}.Labels(), Size: 64, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 			}, 1)
 			return err
 		})

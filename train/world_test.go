@@ -22,7 +22,7 @@ import (
 	"must/data"
 	"must/dist"
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -156,13 +156,13 @@ func (s scene) play(w *dist.World) error {
 			return nil
 		}
 	}
-	d := task.DefaultDetection()
+	d := detection.DefaultConfig()
 	d.AnchorScale, d.RoIs, d.PreNMS, d.PostNMS = 3, 16, 50, 30
 	j := Job{Name: "test", Train: set, Config: c, Dir: s.Dir, World: w}
 	err := torch.DoErr(func() (err error) {
-		j.Net, err = task.New(task.Spec{
+		j.Net, err = network.New(network.Spec{
 			Model: model.Config{Depth: 18, Width: 0.125, FPN: 16, Head: 16, BoxFC: 32, Norm: s.Norm}, Detection: d,
-			Tasks: s.Tasks, Labels: toys{}.Labels(), Size: 64, Mean: task.ImageNetMean, Std: task.ImageNetStd,
+			Tasks: s.Tasks, Labels: toys{}.Labels(), Size: 64, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 		}, 1)
 		return err
 	})

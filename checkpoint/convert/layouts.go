@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"must/model"
-	"must/task"
+	"must/network"
 	"must/task/classification"
 	"must/task/detection"
 )
@@ -70,11 +70,11 @@ var relatives = []struct{ mark, what string }{
 }
 
 var layouts = []layout{
-	{"torchvision Mask R-CNN", "backbone.body.conv1.weight", task.ImageNetMean, task.ImageNetStd, maskRCNNSources, maskRCNNReason, "roi_heads.box_predictor.cls_score.weight", resnetConfig("backbone.body.")},
-	{"torchvision ViT", "conv_proj.weight", task.ImageNetMean, task.ImageNetStd, torchvisionViTSources, classifierReason("heads."), "heads.head.weight", vitConfig("class_token", "conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_", "mlp.0.weight", "mlp.linear_1.weight")},
+	{"torchvision Mask R-CNN", "backbone.body.conv1.weight", network.ImageNetMean, network.ImageNetStd, maskRCNNSources, maskRCNNReason, "roi_heads.box_predictor.cls_score.weight", resnetConfig("backbone.body.")},
+	{"torchvision ViT", "conv_proj.weight", network.ImageNetMean, network.ImageNetStd, torchvisionViTSources, classifierReason("heads."), "heads.head.weight", vitConfig("class_token", "conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_", "mlp.0.weight", "mlp.linear_1.weight")},
 	{"timm ViT", "patch_embed.proj.weight", HalfMean, HalfStd, timmSources("head."), classifierReason("head."), "head.weight", vitConfig("cls_token", "patch_embed.proj.weight", "pos_embed", "blocks.", "mlp.fc1.weight")},
 	{"timm BiT", "stages.0.blocks.0.norm1.weight", HalfMean, HalfStd, timmSources("head.fc."), classifierReason("head."), "head.fc.weight", bitConfig},
-	{"torchvision or timm ResNet", "layer1.0.conv1.weight", task.ImageNetMean, task.ImageNetStd, timmSources("fc."), classifierReason("fc."), "fc.weight", resnetConfig("")},
+	{"torchvision or timm ResNet", "layer1.0.conv1.weight", network.ImageNetMean, network.ImageNetStd, timmSources("fc."), classifierReason("fc."), "fc.weight", resnetConfig("")},
 }
 
 func resnetConfig(prefix string) func(f *External) (model.Config, error) {

@@ -4,6 +4,7 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/metric"
+	"must/predict"
 	"must/task"
 	"must/teacher"
 	"must/torch"
@@ -58,7 +59,7 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	net := opened.Net
 	defer torch.Do(net.Free)
 	skipped := 0
-	scores, err := task.Evaluate(a.ctx, net, ds, task.PredictOptions{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
+	scores, err := predict.Evaluate(a.ctx, net, ds, predict.Options{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
 		skipped++
 		a.display.Logf("skipped: %v", err)
 	}})

@@ -9,8 +9,8 @@ import (
 
 	"must/checkpoint"
 	"must/checkpoint/convert"
+	"must/network"
 	"must/recipe"
-	"must/task"
 	"must/torch"
 )
 
@@ -90,7 +90,7 @@ func (c *importCmd) Run(a *app) error {
 }
 
 // change sets what flags say of the network.
-func (c *importCmd) change(s *task.Spec) {
+func (c *importCmd) change(s *network.Spec) {
 	if c.Size != 0 {
 		s.Size = c.Size
 	}
@@ -99,7 +99,7 @@ func (c *importCmd) change(s *task.Spec) {
 	}
 	switch c.Normalise {
 	case "imagenet":
-		s.Mean, s.Std = task.ImageNetMean, task.ImageNetStd
+		s.Mean, s.Std = network.ImageNetMean, network.ImageNetStd
 	case "clip":
 		s.Mean, s.Std = convert.CLIPMean, convert.CLIPStd
 	case "half":

@@ -28,7 +28,7 @@ import (
 	"must/data/webdataset"
 	"must/data/yolo"
 	"must/label/shards"
-	"must/metric"
+	"must/task/registry"
 )
 
 // A Format is a layout of data sets on disk.
@@ -163,7 +163,7 @@ func Open(s data.Source) (data.Dataset, error) {
 	if s.Format == "scenes" {
 		ds = scenes.Cached(ds, cacheLimit)
 	}
-	if err := metric.CheckProtocol(s.Metric, ds.Labels()); err != nil {
+	if err := registry.CheckProtocol(s.Metric, ds.Labels()); err != nil {
 		return nil, err
 	}
 	if s.Metric != "" {

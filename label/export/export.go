@@ -230,7 +230,7 @@ func Maps(s Source, dir string) error {
 				continue
 			}
 			var b bytes.Buffer
-			if err := shards.EncodeMap(&b, segmentation.Of(r.Sample)); err != nil {
+			if err := segmentation.EncodeMap(&b, segmentation.Of(r.Sample)); err != nil {
 				return fmt.Errorf("map of %s: %w", r.Key, err)
 			}
 			if err := f.write(below+r.Key+".png", b.Bytes()); err != nil {

@@ -16,8 +16,7 @@ import (
 	"sync/atomic"
 
 	"must/data"
-	"must/task/classification"
-	"must/task/detection"
+	"must/task/registry"
 )
 
 // What people decide about labels stands beside the shards, which stay as they were written:
@@ -68,7 +67,7 @@ func (d Decision) check() error {
 		return fmt.Errorf("key %q is not a relative path", d.Key)
 	}
 	for t := range d.Labels {
-		if !slices.Contains(data.Tasks(), t) {
+		if !registry.Has(t) {
 			return fmt.Errorf("there is no task %q", t)
 		}
 	}
@@ -267,33 +266,39 @@ func (ds *Decisions) decode(member []byte, task string, t Task, s *data.Sample, 
 
 // edit deletes and renames.
 func (r Decided) edit(task string, t Task, s *data.Sample) error {
-	gone := map[int]bool{}
+	if len(r.edits) == 0 {
+		return nil
+	}
+	l, ok := s.Label(task).(editable)
+	if !ok {
+		return nil // nothing in it can be named
+	}
+	deleted, renamed := map[int]bool{}, map[int]int{}
 	for _, d := range r.edits {
+		object := -1
+		if d.Object != nil {
+			object = *d.Object
+		}
+		if d.Do == Delete {
+			deleted[object] = true
+			continue
+		}
 		class := slices.Index(t.Classes, d.Class)
-		if d.Do == Rename && class < 0 {
+		if class < 0 {
 			return fmt.Errorf("a decision renames to %q, which is no class of the set", d.Class)
 		}
-		switch {
-		case task == classification.Name && d.Do == Rename:
-			clear(classification.Of(s))
-			classification.Of(s)[class] = 1
-		case task != detection.Name || d.Object == nil:
-		case *d.Object < 0 || *d.Object >= len(detection.Of(s)):
-			return fmt.Errorf("a decision is on object %d of %d", *d.Object, len(detection.Of(s)))
-		case d.Do == Delete:
-			gone[*d.Object] = true
-		case d.Do == Rename:
-			detection.Of(s)[*d.Object].Class = class
-		}
+		renamed[object] = class
 	}
-	if len(gone) > 0 {
-		kept := make([]data.Object, 0, len(detection.Of(s)))
-		for i, o := range detection.Of(s) {
-			if !gone[i] {
-				kept = append(kept, o)
-			}
-		}
-		detection.Set(s, kept)
+	edited, err := l.Edit(deleted, renamed)
+	if err != nil {
+		return fmt.Errorf("a decision is %w", err)
 	}
+	s.Put(edited)
 	return nil
+}
+
+// An editable label takes what people decide about its parts: which objects are deleted, and the class
+// that an object, or the image under -1, has in truth.
+type editable interface {
+	Edit(deleted map[int]bool, renamed map[int]int) (data.Label, error)
 }

@@ -21,12 +21,8 @@ import (
 	"strings"
 
 	"must/data"
-	"must/data/npy"
-	"must/task/classification"
-	"must/task/depth"
-	"must/task/detection"
-	normalslabel "must/task/normals"
-	"must/task/segmentation"
+	"must/task"
+	"must/task/registry"
 )
 
 const (
@@ -77,14 +73,18 @@ type Task struct {
 func (p Provenance) Labels() data.Labels {
 	l := data.Labels{}
 	for name, t := range p.Tasks {
-		l[name] = data.Meaning{Classes: t.Classes, Masks: t.Masks, Units: t.Units}
+		l[name] = t.meaning()
 	}
 	return l
 }
 
+func (t Task) meaning() data.Meaning {
+	return data.Meaning{Classes: t.Classes, Masks: t.Masks, Units: t.Units}
+}
+
 // tasks lists the tasks of the set in the order of data.Tasks.
 func (p Provenance) tasks() []string {
-	return slices.DeleteFunc(slices.Clone(data.Tasks()), func(t string) bool { _, ok := p.Tasks[t]; return !ok })
+	return p.Labels().Tasks()
 }
 
 // validate refuses what cannot be written or read back.
@@ -93,27 +93,17 @@ func (p Provenance) validate() error {
 		return errors.New("no task to label")
 	}
 	for name, t := range p.Tasks {
-		switch name {
-		case classification.Name, depth.Name, normalslabel.Name:
-			if t.DType != npy.Float16 && t.DType != npy.Float32 {
-				return fmt.Errorf("%s: dtype is %q, not %s or %s", name, t.DType, npy.Float16, npy.Float32)
-			}
-		case detection.Name, segmentation.Name:
-		default:
+		if !registry.Has(name) {
 			return fmt.Errorf("there is no task %q", name)
 		}
-		switch name {
-		case classification.Name, detection.Name, segmentation.Name:
-			if len(t.Classes) == 0 {
-				return fmt.Errorf("%s: no class names", name)
-			}
-		case depth.Name:
-			if t.Units != data.Metric && t.Units != data.Inverse {
-				return fmt.Errorf("depth: units are %q, not %s or %s", t.Units, data.Metric, data.Inverse)
+		kind := registry.Get(name)
+		if kind.DType() != "" {
+			if err := task.CheckDType(t.DType); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
-		if name == segmentation.Name && len(t.Classes) > data.Ignore {
-			return fmt.Errorf("segmentation: %d classes, a map holds at most %d", len(t.Classes), data.Ignore)
+		if err := kind.Check(t.meaning()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
@@ -331,17 +321,6 @@ func parseManifest(b []byte) (*manifest, error) {
 // validKey checks what data.Sample promises of keys; no member then climbs out of a folder.
 func validKey(key string) bool { return fs.ValidPath(key) && key != "." }
 
-// ext is the extension of a task's entries.
-func ext(task string) string {
-	switch task {
-	case detection.Name:
-		return ".json"
-	case segmentation.Name:
-		return ".png"
-	}
-	return ".npy"
-}
-
 // memberName is the name of a sample's entry in a tar. WebDataset takes the path up to the first dot
 // of its last element as the key, so that dots there, percent signs and control characters are
 // written as %XX.
@@ -358,5 +337,5 @@ func memberName(key, task string) string {
 			b.WriteByte(c)
 		}
 	}
-	return b.String() + ext(task)
+	return b.String() + registry.Get(task).Ext()
 }

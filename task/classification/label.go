@@ -75,3 +75,14 @@ func (l Label) Check(m data.Meaning, _ image.Point) error {
 	}
 	return nil
 }
+
+// Edit returns the label with the class that the image has by what people decided, under -1.
+func (l Label) Edit(_ map[int]bool, renamed map[int]int) (data.Label, error) {
+	class, ok := renamed[-1]
+	if !ok {
+		return l, nil
+	}
+	out := make(Label, len(l))
+	out[class] = 1
+	return out, nil
+}

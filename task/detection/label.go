@@ -212,3 +212,29 @@ func (l *Label) Check(m data.Meaning, size image.Point) error {
 	}
 	return nil
 }
+
+// Edit returns the label without deleted objects and with the classes of others as people decided.
+func (l *Label) Edit(deleted map[int]bool, renamed map[int]int) (data.Label, error) {
+	for i := range deleted {
+		if i < 0 || i >= len(l.Objects) {
+			return nil, fmt.Errorf("on object %d of %d", i, len(l.Objects))
+		}
+	}
+	out := &Label{slices.Clone(l.Objects), l.Unknown}
+	for i, class := range renamed {
+		if i < -1 || i >= len(out.Objects) {
+			return nil, fmt.Errorf("on object %d of %d", i, len(out.Objects))
+		}
+		if i >= 0 {
+			out.Objects[i].Class = class
+		}
+	}
+	kept := out.Objects[:0]
+	for i, o := range out.Objects {
+		if !deleted[i] {
+			kept = append(kept, o)
+		}
+	}
+	out.Objects = kept
+	return out, nil
+}

@@ -1,8 +1,8 @@
-package task
+// Package predict runs predictors over sets and scores them.
+package predict
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"image"
 	"math"
@@ -11,17 +11,12 @@ import (
 	"must/augment"
 	"must/data"
 	"must/loader"
-	"must/metric"
 	"must/progress"
-	classificationlabel "must/task/classification"
-	depthlabel "must/task/depth"
-	detectionlabel "must/task/detection"
-	normalslabel "must/task/normals"
-	segmentationlabel "must/task/segmentation"
-	"must/torch"
+	"must/task"
+	"must/task/registry"
 )
 
-// A Predictor sees tasks in images: a [Network], or a model of others.
+// A Predictor sees tasks in images: a network, or a model of others.
 type Predictor interface {
 	// Knows says which tasks it has and what their values mean.
 	Knows() data.Labels
@@ -30,7 +25,7 @@ type Predictor interface {
 	View() View
 
 	// See returns, of each image, what the tasks named see in it, in the frame of the view; no names
-	// mean all tasks. The fields of a task are filled as [Task.Predict] does; what is nil is unknown.
+	// mean all tasks. The fields of a task are filled as [task.Head] does; what is nil is unknown.
 	See(images Images, tasks ...string) ([]*data.Sample, error)
 
 	// Settings is all that its predictions depend on besides its weights, in JSON.
@@ -78,59 +73,14 @@ func (v View) Bring(img *image.RGBA) (*image.RGBA, data.Frame) {
 	return augment.Letterbox(img, v.W, v.H)
 }
 
-// Rules are what a task does to predictions, whoever made them; see [Task].
-type Rules interface {
-	Name() string
-	Pseudo(pred *data.Sample, threshold float64)
-	Metric(of data.Labels) metric.Metric
-}
-
-// RulesOf returns a task's rules, for the classes and units of some labels.
-func RulesOf(task string, l data.Labels) Rules {
-	switch task {
-	case classificationlabel.Name:
-		return &classification{classes: int64(len(l[classificationlabel.Name].Classes))}
-	case detectionlabel.Name:
-		return &detection{classes: len(l[detectionlabel.Name].Classes), masks: l[detectionlabel.Name].Masks}
-	case segmentationlabel.Name:
-		return &segmentation{classes: len(l[segmentationlabel.Name].Classes)}
-	case depthlabel.Name:
-		return &depth{units: l[depthlabel.Name].Units}
-	case normalslabel.Name:
-		return &normals{}
-	}
-	panic("task: no task " + task)
-}
-
-// Knows are the labels of the network's tasks.
-func (n *Network) Knows() data.Labels { return n.Labels.Only(n.Tasks...) }
-
-// View is a letterbox of the network's size.
-func (n *Network) View() View { return View{W: n.Size, H: n.Size, Fit: Letterbox} }
-
-// See runs Predict in torch.Do.
-func (n *Network) See(images Images, tasks ...string) (preds []*data.Sample, err error) {
-	err = torch.Do(func() { preds = n.Predict(images.Pix, images.N, tasks...) })
-	return preds, err
-}
-
-// Settings is the specification.
-func (s *Spec) Settings() []byte {
-	b, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // a checked specification has only finite numbers
-	}
-	return b
-}
-
 // A Use is a predictor and the tasks asked of it; nil means all it has.
 type Use struct {
 	Net   Predictor
 	Tasks []string
 }
 
-// PredictOptions say how a pass over a set runs.
-type PredictOptions struct {
+// Options say how a pass over a set runs.
+type Options struct {
 	Batch    int // 0: 16
 	From, To int // sample indices; To 0: all
 	Workers  int // goroutines that decode; 0: all cores but one
@@ -140,10 +90,10 @@ type PredictOptions struct {
 	Skipped  func(error)    // hears of every broken sample
 }
 
-// Predict runs predictors, one after the other, over a set in order and hands every image's
+// Run runs predictors, one after the other, over a set in order and hands every image's
 // prediction, in the image's own frame, to each. Every image is decoded once, whatever the number of
 // predictors. Broken samples are left out.
-func Predict(ctx context.Context, uses []Use, ds data.Dataset, o PredictOptions, each func(index int, sample, pred *data.Sample) error) error {
+func Run(ctx context.Context, uses []Use, ds data.Dataset, o Options, each func(index int, sample, pred *data.Sample) error) error {
 	if o.Batch == 0 {
 		o.Batch = 16
 	}
@@ -248,53 +198,40 @@ func Merge(dst, src *data.Sample) {
 	}
 }
 
-// Scores are the metric values of every task, the ranking number first.
-type Scores map[string][]metric.Value
-
-// ByName flattens scores to "task.metric".
-func (s Scores) ByName() map[string]float64 {
-	flat := map[string]float64{}
-	for t, values := range s {
-		for _, v := range values {
-			flat[t+"."+v.Name] = v.Value
-		}
-	}
-	return flat
-}
-
 // Evaluate scores a predictor on a set, in the frame of the original images, on every task that both
 // have.
-func Evaluate(ctx context.Context, net Predictor, ds data.Dataset, o PredictOptions) (Scores, error) {
-	metrics := map[string]metric.Metric{}
+func Evaluate(ctx context.Context, net Predictor, ds data.Dataset, o Options) (task.Scores, error) {
+	metrics := map[string]task.Metric{}
 	knows := net.Knows()
 	var has, tasks []string
-	for _, name := range data.Tasks() {
-		if !knows.Has(name) {
-			continue
-		}
+	for _, name := range knows.Tasks() {
 		has = append(has, name)
 		if !ds.Labels().Has(name) {
 			continue
 		}
-		if err := knows.Conflict(ds.Labels(), name); err != nil && name != depthlabel.Name { // which is aligned
+		if err := knows.Conflict(ds.Labels(), name); err != nil && !registry.Get(name).Aligns() {
 			return nil, fmt.Errorf("the network's labels are not the set's: %w", err)
 		}
-		metrics[name] = RulesOf(name, knows).Metric(ds.Labels())
+		metrics[name] = registry.Get(name).Metric(knows[name], ds.Labels()[name])
 		tasks = append(tasks, name)
 	}
 	if len(tasks) == 0 {
 		return nil, fmt.Errorf("nothing to score: the network's tasks are %v, and the set has labels for none of them", has)
 	}
-	err := Predict(ctx, []Use{{net, tasks}}, ds, o, func(_ int, truth, pred *data.Sample) error {
-		for _, m := range metrics {
-			m.Add(truth, pred)
+	err := Run(ctx, []Use{{net, tasks}}, ds, o, func(_ int, truth, pred *data.Sample) error {
+		for name, m := range metrics {
+			if l := truth.Label(name); l != nil {
+				if err := m.Add(l, pred.Label(name)); err != nil {
+					return fmt.Errorf("sample %s: %s: %w", truth.Key, name, err)
+				}
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	scores := Scores{}
+	scores := task.Scores{}
 	for t, m := range metrics {
 		scores[t] = m.Values()
 	}

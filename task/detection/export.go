@@ -1,4 +1,4 @@
-package task
+package detection
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"must/detect"
 	"must/model"
 	"must/onnx/graph"
-	detectionlabel "must/task/detection"
+	"must/task"
 	"must/torch"
 )
 
@@ -23,7 +23,7 @@ const (
 )
 
 // candidates returns the anchors of each level that the RPN's suppression sees at most.
-func (d *detection) candidates(size int) (perLevel []int64) {
+func (d *head) candidates(size int) (perLevel []int64) {
 	for _, l := range pyramid(size) {
 		perLevel = append(perLevel, int64(min(l.H*l.W*len(detect.AnchorRatios), d.config.PreNMS)))
 	}
@@ -31,7 +31,7 @@ func (d *detection) candidates(size int) (perLevel []int64) {
 }
 
 // mostProposals are those of an image of a size, mostObjects its detections.
-func (d *detection) mostProposals(size int) int64 {
+func (d *head) mostProposals(size int) int64 {
 	all := int64(0)
 	for _, n := range d.candidates(size) {
 		all += n
@@ -39,7 +39,7 @@ func (d *detection) mostProposals(size int) int64 {
 	return min(all, int64(d.config.PostNMS))
 }
 
-func (d *detection) mostObjects(size int) int64 {
+func (d *head) mostObjects(size int) int64 {
 	return min(int64(d.config.MaxObjects), d.mostProposals(size)*int64(d.classes))
 }
 
@@ -50,7 +50,7 @@ const (
 
 // A detector is the detector under construction in a graph.
 type detector struct {
-	*detection
+	*head
 	g     *graph.Graph
 	m     *model.Maps
 	zeros func(shape graph.Value) graph.Value
@@ -59,7 +59,7 @@ type detector struct {
 // Graph gives the detections, or with Raw the boxes and probabilities of all proposals for all classes,
 // which are left to be suppressed: all that reach 0.05 and are 0.01 px long, class by class, by an IoU
 // above 0.5, the best M.
-func (d *detection) Graph(g *graph.Graph, m *model.Maps, o ExportOptions) {
+func (d *head) Graph(g *graph.Graph, m *model.Maps, o task.ExportOptions) {
 	x := detector{d, g, m, func(shape graph.Value) graph.Value { return g.Op("ConstantOfShape", nil, shape) }}
 	proposals, valid := x.propose()
 	x.detect(proposals, valid, o.Raw)
@@ -67,7 +67,7 @@ func (d *detection) Graph(g *graph.Graph, m *model.Maps, o ExportOptions) {
 
 // batch returns the shape [N, more…].
 func (x detector) batch(more ...int64) graph.Value {
-	return x.g.Concat(0, x.g.Sizes(graph.Value(InputName), 0, 1), x.g.Ints(more...))
+	return x.g.Concat(0, x.g.Sizes(graph.Value(task.InputName), 0, 1), x.g.Ints(more...))
 }
 
 // decode moves boxes by deltas, both [..., 4], as [detect.Coder] does, and clips them to the image.
@@ -273,7 +273,7 @@ func (x detector) shapes(objects, label, found graph.Value, most int64) {
 }
 
 // Outputs computes what Graph's outputs hold.
-func (d *detection) Outputs(f *model.Features, o ExportOptions) Outputs {
+func (d *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 	size, c := int(f.Size), d.classes+1
 	objectness, deltas := d.proposalNet(f)
 	proposals := d.propose(f, objectness, deltas)
@@ -298,9 +298,9 @@ func (d *detection) Outputs(f *model.Features, o ExportOptions) Outputs {
 	rois := detect.DefaultRoIs()
 	rois.Keep = d.config.MaxObjects
 	n, most := int64(len(proposals)), d.mostObjects(size)
-	out := Outputs{}
+	out := task.Outputs{}
 	table := func(name string, shape ...int64) []float32 {
-		a := Array{Shape: append([]int64{n}, shape...)}
+		a := task.Array{Shape: append([]int64{n}, shape...)}
 		values := int64(1)
 		for _, s := range a.Shape {
 			values *= s
@@ -336,7 +336,7 @@ func (d *detection) Outputs(f *model.Features, o ExportOptions) Outputs {
 }
 
 // maskOutputs fills in the masks of the rows found.
-func (d *detection) maskOutputs(features *detect.Pyramid, f *model.Features, out Outputs, found []int, masks []float32) {
+func (d *head) maskOutputs(features *detect.Pyramid, f *model.Features, out task.Outputs, found []int, masks []float32) {
 	if len(found) == 0 {
 		return
 	}
@@ -358,7 +358,7 @@ func (d *detection) maskOutputs(features *detect.Pyramid, f *model.Features, out
 	}
 }
 
-func (d *detection) rawOutputs(proposals [][]detect.Box, probs, delta []float32, size int) Outputs {
+func (d *head) rawOutputs(proposals [][]detect.Box, probs, delta []float32, size int) task.Outputs {
 	n, k, c := len(proposals), int(d.mostProposals(size)), d.classes
 	boxes, scores, count := make([]float32, n*k*c*4), make([]float32, n*k*c), make([]float32, n)
 	deltas := detect.Boxes(delta)
@@ -383,42 +383,42 @@ func (d *detection) rawOutputs(proposals [][]detect.Box, probs, delta []float32,
 		}
 		return s
 	}
-	return Outputs{outBoxes: {shape(k, c, 4), boxes}, outScores: {shape(k, c), scores}, outCount: {shape(), count}}
+	return task.Outputs{outBoxes: {Shape: shape(k, c, 4), Values: boxes}, outScores: {Shape: shape(k, c), Values: scores}, outCount: {Shape: shape(), Values: count}}
 }
 
 // Decode makes objects of the outputs, and masks of the size of the image.
-func (d *detection) Decode(out Outputs, size int, preds []*data.Sample) error {
+func (d *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
 	n, side := len(preds), 2*maskSide
-	scores, err := out.take(outScores, n, -1)
+	scores, err := out.Take(outScores, n, -1)
 	if err != nil {
 		return err
 	}
 	most := int(scores.Shape[1])
-	var boxes, labels, count, masks Array
+	var boxes, labels, count, masks task.Array
 	for _, o := range []struct {
-		to    *Array
+		to    *task.Array
 		name  string
 		shape []int
 	}{{&boxes, outBoxes, []int{most, 4}}, {&labels, outLabels, []int{most}}, {&count, outCount, nil}, {&masks, outMasks, []int{most, side, side}}} {
 		if o.to == &masks && !d.masks {
 			continue
 		}
-		if *o.to, err = out.take(o.name, n, o.shape...); err != nil {
+		if *o.to, err = out.Take(o.name, n, o.shape...); err != nil {
 			return err
 		}
 	}
 	for i, p := range preds {
-		detectionlabel.Set(p, []data.Object{})
+		Set(p, []data.Object{})
 		for j := range min(int(count.Values[i]), most) {
-			b := detect.Box(boxes.row(i)[4*j:][:4])
-			o := data.Object{Box: b.Data(), Class: int(labels.row(i)[j]), Score: scores.row(i)[j]}
+			b := detect.Box(boxes.Row(i)[4*j:][:4])
+			o := data.Object{Box: b.Data(), Class: int(labels.Row(i)[j]), Score: scores.Row(i)[j]}
 			if o.Class < 0 || o.Class >= d.classes {
 				return fmt.Errorf("output %s says class %d, and there are %d", outLabels, o.Class, d.classes)
 			}
 			if d.masks {
-				o.Mask = detect.PasteMask(masks.row(i)[j*side*side:][:side*side], side, b, size, size)
+				o.Mask = detect.PasteMask(masks.Row(i)[j*side*side:][:side*side], side, b, size, size)
 			}
-			detectionlabel.Set(p, append(detectionlabel.Of(p), o))
+			Set(p, append(Of(p), o))
 		}
 	}
 	return nil

@@ -1,23 +1,24 @@
-package task
+package detection
 
 import (
 	"fmt"
 	"math"
 
 	"must/detect"
+	"must/task"
 )
 
 // Compare matches objects one to one. Those that a tie decides about may be missing on one side: whose
 // score is as near as the tolerance to the least one that counts or to that of the last in a full table,
 // or whose overlap with a better one is as near to that which suppresses.
-func (d *detection) Compare(want, got Outputs, tolerance float64) []Difference {
+func (d *head) Compare(want, got task.Outputs, tolerance float64) []task.Difference {
 	names := []string{outBoxes, outScores}
 	if _, ok := want[outMasks]; ok {
 		names = append(names, outMasks)
 	}
-	all := make([]Difference, len(names))
+	all := make([]task.Difference, len(names))
 	for i, name := range names {
-		all[i] = Difference{Output: name, Range: 1}
+		all[i] = task.Difference{Output: name, Range: 1}
 		if fmt.Sprint(want[name].Shape) != fmt.Sprint(got[name].Shape) {
 			all[i].Fault = fmt.Sprintf("its shape is %v, and should be %v", got[name].Shape, want[name].Shape)
 			return all
@@ -84,12 +85,12 @@ func (o foundObject) apart(p foundObject) (most float64) {
 	return most
 }
 
-func (d *detection) found(out Outputs, i int) (objects []foundObject) {
-	boxes, scores, labels := out[outBoxes].row(i), out[outScores].row(i), out[outLabels].row(i)
-	for j := range int(out[outCount].row(i)[0]) {
+func (d *head) found(out task.Outputs, i int) (objects []foundObject) {
+	boxes, scores, labels := out[outBoxes].Row(i), out[outScores].Row(i), out[outLabels].Row(i)
+	for j := range int(out[outCount].Row(i)[0]) {
 		o := foundObject{detect.Box(boxes[4*j:][:4]), scores[j], int(labels[j]), d.size, nil}
 		if d.masks {
-			o.mask = out[outMasks].row(i)[j*4*maskSide*maskSide:][:4*maskSide*maskSide]
+			o.mask = out[outMasks].Row(i)[j*4*maskSide*maskSide:][:4*maskSide*maskSide]
 		}
 		objects = append(objects, o)
 	}
@@ -98,7 +99,7 @@ func (d *detection) found(out Outputs, i int) (objects []foundObject) {
 
 // A matching pairs the objects a and b of an image.
 type matching struct {
-	d         *detection
+	d         *head
 	a, b      []foundObject
 	tolerance float64
 	full      int    // rows of the table
@@ -160,12 +161,12 @@ func (m *matching) order() string {
 
 // compareRaw matches proposals one to one: those whose scores tie may have changed places, and one that
 // a tie brought in may be last.
-func (d *detection) compareRaw(want, got Outputs, tolerance float64, all []Difference) []Difference {
+func (d *head) compareRaw(want, got task.Outputs, tolerance float64, all []task.Difference) []task.Difference {
 	k := int(want[outScores].Shape[1])
 	all[0].Of = "proposals"
 	for i := range int(want[outCount].Shape[0]) {
-		boxes, scores := [2][]float32{want[outBoxes].row(i), got[outBoxes].row(i)}, [2][]float32{want[outScores].row(i), got[outScores].row(i)}
-		for j := range int(want[outCount].row(i)[0]) {
+		boxes, scores := [2][]float32{want[outBoxes].Row(i), got[outBoxes].Row(i)}, [2][]float32{want[outScores].Row(i), got[outScores].Row(i)}
+		for j := range int(want[outCount].Row(i)[0]) {
 			box, score := math.Inf(1), math.Inf(1)
 			for l := max(0, j-rawWindow); l < min(k, j+rawWindow+1); l++ {
 				b := apart(boxes[0][j*d.classes*4:][:d.classes*4], boxes[1][l*d.classes*4:][:d.classes*4]) / d.size

@@ -1,4 +1,4 @@
-package task
+package depth
 
 import (
 	"fmt"
@@ -7,13 +7,12 @@ import (
 	"slices"
 
 	"must/data"
-	"must/metric"
 	"must/model"
-	depthlabel "must/task/depth"
+	"must/task"
 	"must/torch"
 )
 
-// depth is a pixel head with one output.
+// A head is a pixel head with one output.
 //
 // Metric depth: the output is its logarithm, trained by the mean absolute error of the logarithm
 // (our choice; a relative error, so that near and far count alike).
@@ -21,49 +20,43 @@ import (
 // Inverse depth of unknown scale and shift: the output is trained by the scale-and-shift-invariant
 // loss of MiDaS (Ranftl et al. 2020): per image the prediction is aligned to the label by least
 // squares, then compared by the mean absolute error and by that of its gradients at four scales.
-type depth struct {
-	head  pixelHead
-	units string
+type head struct {
+	pixels task.PixelHead
+	units  string
 }
 
-func newDepth(b model.Builder, s *Spec) Task {
-	return &depth{newPixelHead(b, s.Model, 1), s.Labels[depthlabel.Name].Units}
-}
-
-func (*depth) Name() string { return depthlabel.Name }
-
-func (d *depth) Targets(samples []*data.Sample, _ *rand.Rand) any {
-	t := &mapTargets{}
+func (d *head) Targets(samples []*data.Sample, _ *rand.Rand) any {
+	t := &task.MapTargets{}
 	for i, s := range samples {
-		if depthlabel.Of(s) == nil {
+		if Of(s) == nil {
 			continue
 		}
 		center, spread := 0., 1.
 		if d.units == data.Inverse {
-			center, spread = robustScale(depthlabel.Of(s).Pix)
+			center, spread = robustScale(Of(s).Pix)
 		}
 		valid := 0.
-		for _, v := range depthlabel.Of(s).Pix {
+		for _, v := range Of(s).Pix {
 			x := (float64(v) - center) / spread
 			if d.units == data.Metric {
 				x = math.Log(float64(v))
 			}
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				t.values, t.valid = append(t.values, 0), append(t.valid, 0)
+				t.Values, t.Valid = append(t.Values, 0), append(t.Valid, 0)
 				continue
 			}
-			t.values, t.valid = append(t.values, float32(x)), append(t.valid, 1)
+			t.Values, t.Valid = append(t.Values, float32(x)), append(t.Valid, 1)
 			valid++
 		}
 		if valid == 0 {
-			n := len(depthlabel.Of(s).Pix)
-			t.values, t.valid = t.values[:len(t.values)-n], t.valid[:len(t.valid)-n]
+			n := len(Of(s).Pix)
+			t.Values, t.Valid = t.Values[:len(t.Values)-n], t.Valid[:len(t.Valid)-n]
 			continue
 		}
-		t.labelled = append(t.labelled, int64(i))
-		t.count += valid
+		t.Labelled = append(t.Labelled, int64(i))
+		t.Count += valid
 	}
-	if t.labelled == nil {
+	if t.Labelled == nil {
 		return nil
 	}
 	return t
@@ -92,21 +85,21 @@ func robustScale(pix []float32) (median, spread float64) {
 	return median, spread
 }
 
-func (d *depth) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
-	t := targets.(*mapTargets)
-	want, valid := t.tensors(f.Size)
-	got := d.head.forward(f, t.labelled).Squeeze(1)
+func (d *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
+	t := targets.(*task.MapTargets)
+	want, valid := t.Tensors(f.Size)
+	got := d.pixels.Forward(f, t.Labelled).Squeeze(1)
 	if d.units == data.Inverse {
-		return invariantLoss(got, want, valid, func(level int64) float64 { return t.every(int(f.Size), int(level)) })
+		return InvariantLoss(got, want, valid, func(level int64) float64 { return validOf(t, int(f.Size), int(level)) })
 	}
-	return []Loss{{"depth", got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.count), t.count}}
+	return []task.Loss{{Name: "depth", Value: got.Sub(want).Abs().Mul(valid).Sum().Scale(1 / t.Count), Count: t.Count}}
 }
 
 // edges are the levels at which the gradients of inverse depth are compared, as distances of pixels.
 var edges = []int64{1, 2, 4, 8}
 
-func (d *depth) Parts() []string {
-	names := []string{depthlabel.Name}
+func (d *head) Parts() []string {
+	names := []string{Name}
 	if d.units == data.Inverse {
 		for _, level := range edges {
 			names = append(names, edgeName(level))
@@ -117,21 +110,21 @@ func (d *depth) Parts() []string {
 
 func edgeName(level int64) string { return fmt.Sprint("edges", level) }
 
-// every counts the valid pixels of every n-th row and column.
-func (t *mapTargets) every(size, n int) (count float64) {
-	for at := 0; at < len(t.valid); at += size * size {
+// validOf counts the valid pixels of every n-th row and column.
+func validOf(t *task.MapTargets, size, n int) (count float64) {
+	for at := 0; at < len(t.Valid); at += size * size {
 		for y := 0; y < size; y += n {
 			for x := 0; x < size; x += n {
-				count += float64(t.valid[at+y*size+x])
+				count += float64(t.Valid[at+y*size+x])
 			}
 		}
 	}
 	return count
 }
 
-// invariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image. count tells the
+// InvariantLoss compares got with want, both [N, H, W], up to a scale and a shift of each image. count tells the
 // valid pixels of every so many rows and columns.
-func invariantLoss(got, want, valid *torch.Tensor, count func(level int64) float64) []Loss {
+func InvariantLoss(got, want, valid *torch.Tensor, count func(level int64) float64) []task.Loss {
 	sum := func(x *torch.Tensor) *torch.Tensor { return x.Sum(1, 2).Unsqueeze(1).Unsqueeze(2) }
 	n := sum(valid)
 	meanGot, meanWant := sum(got.Mul(valid)).Div(n), sum(want.Mul(valid)).Div(n)
@@ -141,7 +134,7 @@ func invariantLoss(got, want, valid *torch.Tensor, count func(level int64) float
 	// so, near for far. The ratio of the spreads in its place turns it round.
 	scale := torch.Where(both.Lt(torch.Scalar(0)), sum(w.Mul(w)).Div(spread).Sqrt(), both.Div(spread))
 	residual := g.Mul(scale).Sub(w) // 0 where invalid
-	losses := []Loss{{depthlabel.Name, residual.Abs().Sum().Div(valid.Sum()), count(1)}}
+	losses := []task.Loss{{Name: Name, Value: residual.Abs().Sum().Div(valid.Sum()), Count: count(1)}}
 	for _, level := range edges {
 		if got.Size(1) <= level || got.Size(2) <= level {
 			break
@@ -162,7 +155,7 @@ func invariantLoss(got, want, valid *torch.Tensor, count func(level int64) float
 				loss = loss.Add(x)
 			}
 		}
-		losses = append(losses, Loss{edgeName(level), loss, count(level)})
+		losses = append(losses, task.Loss{Name: edgeName(level), Value: loss, Count: count(level)})
 	}
 	return losses
 }
@@ -170,11 +163,9 @@ func invariantLoss(got, want, valid *torch.Tensor, count func(level int64) float
 // every returns every n-th row and column of [N, H, W].
 func every(x *torch.Tensor, n int64) *torch.Tensor { return x.Slice(1, n).Slice(2, n) }
 
-func (d *depth) Predict(f *model.Features, preds []*data.Sample) {
-	decoded(d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds))
+func (d *head) Predict(f *model.Features, preds []*data.Sample) {
+	task.Must(d.Decode(d.Outputs(f, task.ExportOptions{}), int(f.Size), preds))
 }
 
-// Pseudo keeps the prediction as it is.
-func (*depth) Pseudo(*data.Sample, float64) {}
-
-func (d *depth) Metric(l data.Labels) metric.Metric { return metric.ForDepth(d.units, l) }
+// Name implements [task.Head].
+func (*head) Name() string { return Name }

@@ -1,4 +1,4 @@
-package task
+package network
 
 import (
 	"fmt"
@@ -60,7 +60,7 @@ func labels() data.Labels {
 }
 
 func spec(size int, l data.Labels, tasks ...string) Spec {
-	d := DefaultDetection()
+	d := detectionlabel.DefaultConfig()
 	d.PreNMS, d.PostNMS, d.MaxObjects = 200, 150, 50
 	return Spec{
 		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,

@@ -1,4 +1,4 @@
-package task
+package segmentation
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"must/data"
 	"must/model"
 	"must/onnx/graph"
-	segmentationlabel "must/task/segmentation"
+	"must/task"
 	"must/torch"
 )
 
@@ -16,28 +16,28 @@ const confidence = "segmentation_confidence"
 
 // Graph gives "segmentation", the probabilities of the classes, [N, classes, S, S], or, with Argmax, the
 // likeliest class as bytes, [N, S, S], and "segmentation_confidence", its probability, [N, S, S].
-func (s *segmentation) Graph(g *graph.Graph, m *model.Maps, o ExportOptions) {
-	logits := s.head.graph(g, m).V
+func (s *head) Graph(g *graph.Graph, m *model.Maps, o task.ExportOptions) {
+	logits := s.pixels.Graph(g, m).V
 	if !o.Argmax {
-		g.Output(g.Op("Softmax", graph.Attrs{"axis": 1}, logits), segmentationlabel.Name, graph.Float, graph.Batch, int64(s.classes), m.Size, m.Size)
+		g.Output(g.Op("Softmax", graph.Attrs{"axis": 1}, logits), Name, graph.Float, graph.Batch, int64(s.classes), m.Size, m.Size)
 		return
 	}
 	best := g.Op("ArgMax", graph.Attrs{"axis": 1, "keepdims": 0}, logits)
 	// The best's probability is 1 / Σ exp(logit − best logit): no map of all of them is kept.
 	top := g.Op("ReduceMax", graph.Attrs{"axes": []int64{1}, "keepdims": 1}, logits)
 	sum := g.Op("ReduceSum", graph.Attrs{"keepdims": 0}, g.Op("Exp", nil, g.Op("Sub", nil, logits, top)), g.Ints(1))
-	g.Output(g.Cast(best, graph.Uint8), segmentationlabel.Name, graph.Uint8, graph.Batch, m.Size, m.Size)
+	g.Output(g.Cast(best, graph.Uint8), Name, graph.Uint8, graph.Batch, m.Size, m.Size)
 	g.Output(g.Op("Reciprocal", nil, sum), confidence, graph.Float, graph.Batch, m.Size, m.Size)
 }
 
-func (s *segmentation) Outputs(f *model.Features, o ExportOptions) Outputs {
-	logits := s.head.forward(f, nil)
+func (s *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
+	logits := s.pixels.Forward(f, nil)
 	n, side := logits.Size(0), f.Size
 	if !o.Argmax {
-		return Outputs{segmentationlabel.Name: arrayOf(logits.Softmax(1))}
+		return task.Outputs{Name: task.ArrayOf(logits.Softmax(1))}
 	}
 	shape := []int64{n, side, side}
-	classes, tops := Array{shape, nil}, Array{shape, nil}
+	classes, tops := task.Array{Shape: shape}, task.Array{Shape: shape}
 	for i := range n { // one image at a time: probabilities at full size are large
 		torch.Scope(func() {
 			top, class := logits.Select(0, i).Softmax(0).MaxDim(0)
@@ -45,35 +45,35 @@ func (s *segmentation) Outputs(f *model.Features, o ExportOptions) Outputs {
 			classes.Values = append(classes.Values, torch.Values[float32](class.As(torch.Float))...)
 		})
 	}
-	return Outputs{segmentationlabel.Name: classes, confidence: tops}
+	return task.Outputs{Name: classes, confidence: tops}
 }
 
-func (s *segmentation) Decode(out Outputs, size int, preds []*data.Sample) error {
+func (s *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
 	tops, argmax := out[confidence]
 	if !argmax {
 		return s.decodeAll(out, size, preds)
 	}
-	tops, err := out.take(confidence, len(preds), size, size)
+	tops, err := out.Take(confidence, len(preds), size, size)
 	if err != nil {
 		return err
 	}
-	classes, err := out.take(segmentationlabel.Name, len(preds), size, size)
+	classes, err := out.Take(Name, len(preds), size, size)
 	if err != nil {
 		return err
 	}
 	for i, p := range preds {
 		m := data.NewGrid[uint8](size, size)
-		for k, c := range classes.row(i) {
+		for k, c := range classes.Row(i) {
 			m.Pix[k] = uint8(c)
 		}
-		p.Put(segmentationlabel.NewPrediction(m, &data.Grid[float32]{W: size, H: size, Pix: tops.row(i)}))
+		p.Put(NewPrediction(m, &data.Grid[float32]{W: size, H: size, Pix: tops.Row(i)}))
 	}
 	return nil
 }
 
 // decodeAll chooses the likeliest of all classes.
-func (s *segmentation) decodeAll(out Outputs, size int, preds []*data.Sample) error {
-	all, err := out.take(segmentationlabel.Name, len(preds), s.classes, size, size)
+func (s *head) decodeAll(out task.Outputs, size int, preds []*data.Sample) error {
+	all, err := out.Take(Name, len(preds), s.classes, size, size)
 	if err != nil {
 		return err
 	}
@@ -81,28 +81,28 @@ func (s *segmentation) decodeAll(out Outputs, size int, preds []*data.Sample) er
 	for i, p := range preds {
 		m, top := data.NewGrid[uint8](size, size), data.NewGrid[float32](size, size)
 		for c := range s.classes {
-			for k, v := range all.row(i)[c*n:][:n] {
+			for k, v := range all.Row(i)[c*n:][:n] {
 				if v > top.Pix[k] {
 					top.Pix[k], m.Pix[k] = v, uint8(c)
 				}
 			}
 		}
-		p.Put(segmentationlabel.NewPrediction(m, top))
+		p.Put(NewPrediction(m, top))
 	}
 	return nil
 }
 
 // Compare lets classes differ where two are equally likely, so that confidences do not.
-func (*segmentation) Compare(want, got Outputs, _ float64) []Difference {
+func (*head) Compare(want, got task.Outputs, _ float64) []task.Difference {
 	if _, ok := want[confidence]; !ok {
-		return []Difference{difference(segmentationlabel.Name, want, got)}
+		return []task.Difference{task.Differ(Name, want, got)}
 	}
-	sure := difference(confidence, want, got)
-	d := Difference{Output: segmentationlabel.Name}
-	a, b := want[segmentationlabel.Name], got[segmentationlabel.Name]
+	sure := task.Differ(confidence, want, got)
+	d := task.Difference{Output: Name}
+	a, b := want[Name], got[Name]
 	if !slices.Equal(a.Shape, b.Shape) {
 		d.Fault = fmt.Sprintf("its shape is %v, and should be %v", b.Shape, a.Shape)
-		return []Difference{d, sure}
+		return []task.Difference{d, sure}
 	}
 	d.Of, d.Same = "pixels", len(a.Values)
 	for i, c := range a.Values {
@@ -114,5 +114,5 @@ func (*segmentation) Compare(want, got Outputs, _ float64) []Difference {
 			d.Fault = fmt.Sprintf("pixel %d is of class %v, and should be %v, whose probability is %.3f", i, b.Values[i], c, p)
 		}
 	}
-	return []Difference{d, sure}
+	return []task.Difference{d, sure}
 }

@@ -1,6 +1,9 @@
-package task
+// Package network builds a trunk with the heads of tasks on it, from a specification that travels with
+// its weights.
+package network
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -8,22 +11,23 @@ import (
 
 	"must/data"
 	"must/model"
-	classificationlabel "must/task/classification"
-	depthlabel "must/task/depth"
-	segmentationlabel "must/task/segmentation"
+	"must/predict"
+	"must/task"
+	"must/task/detection"
+	"must/task/registry"
 	"must/torch"
 )
 
 // A Spec says all that is needed to build a network and to feed it.
 type Spec struct {
-	Model     model.Config    `json:"model"`
-	Detection DetectionConfig `json:"detection"`
-	Tasks     []string        `json:"tasks"`
-	Pretext   string          `json:"pretext,omitempty"` // what it was pretrained by in place of tasks, such as simclr
-	Labels    data.Labels     `json:"labels"`            // what the outputs of the tasks mean
-	Size      int             `json:"size"`              // side of the input in pixels
-	Mean      [3]float64      `json:"mean"`              // of the input's channels, in 0…255
-	Std       [3]float64      `json:"std"`
+	Model     model.Config     `json:"model"`
+	Detection detection.Config `json:"detection"`
+	Tasks     []string         `json:"tasks"`
+	Pretext   string           `json:"pretext,omitempty"` // what it was pretrained by in place of tasks, such as simclr
+	Labels    data.Labels      `json:"labels"`            // what the outputs of the tasks mean
+	Size      int              `json:"size"`              // side of the input in pixels
+	Mean      [3]float64       `json:"mean"`              // of the input's channels, in 0…255
+	Std       [3]float64       `json:"std"`
 }
 
 // ImageNetMean and ImageNetStd normalise images as the field does.
@@ -38,7 +42,7 @@ type Network struct {
 	Spec
 	Set   *model.Set
 	Trunk *model.Trunk
-	Heads []Task
+	Heads []task.Head
 
 	mean, std *torch.Tensor
 }
@@ -77,13 +81,15 @@ func declare(s Spec, more func(b model.Builder, n *Network)) (*Network, error) {
 		b = b.GroupNorms()
 	}
 	n := &Network{Spec: s, Set: set}
-	pyramid := slices.ContainsFunc(s.Tasks, func(t string) bool { return t != classificationlabel.Name })
+	pyramid := slices.ContainsFunc(s.Tasks, func(t string) bool { return registry.Get(t).Pyramid(s.Labels[t]) })
 	var err error
 	if n.Trunk, err = model.NewTrunk(b, s.Model, pyramid); err != nil {
 		return nil, err
 	}
 	for _, name := range s.Tasks {
-		n.Heads = append(n.Heads, build(name, b, &n.Spec, n.Trunk.Backbone.Width()))
+		n.Heads = append(n.Heads, registry.Get(name).Head(b.In("heads").In(name), task.HeadSpec{
+			Task: name, Model: s.Model, Meaning: s.Labels[name], Pooled: n.Trunk.Backbone.Width(), Size: s.Size, Settings: s.settings(name),
+		}))
 	}
 	if more != nil {
 		more(b, n)
@@ -148,7 +154,7 @@ func (s Spec) Check() error {
 	}
 	for i, name := range s.Tasks {
 		switch {
-		case !slices.Contains(data.Tasks(), name):
+		case !registry.Has(name):
 			return fmt.Errorf("no task %q; there are %v", name, data.Tasks())
 		case slices.Contains(s.Tasks[:i], name):
 			return fmt.Errorf("task %s is named twice", name)
@@ -156,11 +162,18 @@ func (s Spec) Check() error {
 			return fmt.Errorf("no labels for task %s", name)
 		}
 	}
-	if n := len(s.Labels[segmentationlabel.Name].Classes); n > data.Ignore {
-		return fmt.Errorf("segmentation has %d classes; a map holds at most %d", n, data.Ignore)
+	for _, name := range s.Labels.Tasks() {
+		if err := registry.Get(name).Check(s.Labels[name]); err != nil {
+			return err
+		}
 	}
-	if d := s.Labels[depthlabel.Name].Units; d != "" && d != data.Metric && d != data.Inverse {
-		return fmt.Errorf("depth is %q; it must be %s or %s", d, data.Metric, data.Inverse)
+	return nil
+}
+
+// settings are those of a task's head, nil for none. They are members of their own in files.
+func (s Spec) settings(name string) any {
+	if name == detection.Name {
+		return s.Detection
 	}
 	return nil
 }
@@ -173,9 +186,9 @@ func (n *Network) Free() {
 }
 
 // Head returns the head of a task, nil if there is none.
-func (n *Network) Head(task string) Task {
+func (n *Network) Head(name string) task.Head {
 	for _, h := range n.Heads {
-		if h.Name() == task {
+		if h.Name() == name {
 			return h
 		}
 	}
@@ -210,7 +223,7 @@ func (n *Network) Targets(samples []*data.Sample, rng *rand.Rand) any {
 // A TaskLoss is the loss of one task on a batch.
 type TaskLoss struct {
 	Task  string
-	Parts []Loss
+	Parts []task.Loss
 	Total *torch.Tensor
 }
 
@@ -258,4 +271,42 @@ func (n *Network) Predict(images []uint8, count int, tasks ...string) []*data.Sa
 		})
 	})
 	return preds
+}
+
+// features stands for a pretext task in the specification of a network that only gives features.
+const features = "features"
+
+// Backbone specifies the network of [NewBackbone].
+func (s Spec) Backbone() Spec {
+	s.Tasks, s.Pretext = nil, features
+	return s
+}
+
+// NewBackbone builds a network with fresh parameters that has neither heads nor neck, whatever tasks s
+// names: it gives [model.Features] and predicts nothing. The caller frees it. Call it in torch.Do.
+func NewBackbone(s Spec, seed uint64) (*Network, error) {
+	return NewPretext(s.Backbone(), seed, func(model.Builder, *Network) {})
+}
+
+// Knows are the labels of the network's tasks.
+func (n *Network) Knows() data.Labels { return n.Labels.Only(n.Tasks...) }
+
+// View is a letterbox of the network's size.
+func (n *Network) View() predict.View {
+	return predict.View{W: n.Size, H: n.Size, Fit: predict.Letterbox}
+}
+
+// See runs Predict in torch.Do.
+func (n *Network) See(images predict.Images, tasks ...string) (preds []*data.Sample, err error) {
+	err = torch.Do(func() { preds = n.Predict(images.Pix, images.N, tasks...) })
+	return preds, err
+}
+
+// Settings is the specification.
+func (s *Spec) Settings() []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a checked specification has only finite numbers
+	}
+	return b
 }

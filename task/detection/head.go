@@ -1,4 +1,4 @@
-package task
+package detection
 
 import (
 	"fmt"
@@ -7,14 +7,13 @@ import (
 
 	"must/data"
 	"must/detect"
-	"must/metric"
 	"must/model"
-	detectionlabel "must/task/detection"
+	"must/task"
 	"must/torch"
 )
 
-// A DetectionConfig holds what a recipe sets of the detector. Everything else is torchvision's.
-type DetectionConfig struct {
+// A Config holds what a recipe sets of the detector. Everything else is torchvision's.
+type Config struct {
 	AnchorScale float64 `yaml:"anchor_scale" json:"anchor_scale"` // anchor side over stride; 4 in the field, less for small images
 	RoIs        int     `yaml:"rois" json:"rois"`                 // per image that the second stage learns from; 512 in the field
 	PreNMS      int     `yaml:"pre_nms" json:"pre_nms"`           // proposals per level before suppression
@@ -22,13 +21,13 @@ type DetectionConfig struct {
 	MaxObjects  int     `yaml:"max_objects" json:"max_objects"`   // detections per image
 }
 
-// DefaultDetection returns torchvision's values.
-func DefaultDetection() DetectionConfig {
-	return DetectionConfig{AnchorScale: 4, RoIs: 512, PreNMS: 1000, PostNMS: 1000, MaxObjects: 100}
+// DefaultConfig returns torchvision's values.
+func DefaultConfig() Config {
+	return Config{AnchorScale: 4, RoIs: 512, PreNMS: 1000, PostNMS: 1000, MaxObjects: 100}
 }
 
 // Check tells what is wrong with a configuration.
-func (c DetectionConfig) Check() error {
+func (c Config) Check() error {
 	if !(c.AnchorScale > 0 && c.AnchorScale <= 64) {
 		return fmt.Errorf("detection.anchor_scale is %v; it must be in (0, 64]", c.AnchorScale)
 	}
@@ -46,13 +45,13 @@ const (
 	boxBeta  = 1. / 9
 )
 
-// detection is Mask R-CNN on P3–P7 (He et al. 2017, as MuST has it): an RPN with two hidden
+// A head is Mask R-CNN on P3–P7 (He et al. 2017, as MuST has it): an RPN with two hidden
 // convolutions, a box head of four convolutions and a fully connected layer and, where labels have
 // masks, a mask head of four convolutions and a deconvolution.
-type detection struct {
+type head struct {
 	classes int
 	masks   bool
-	config  DetectionConfig
+	config  Config
 	size    float64 // of the input
 
 	rpn       [2]*model.Conv
@@ -69,36 +68,10 @@ type detection struct {
 	maskOut   *model.Conv // [R, classes, 28, 28]
 }
 
-func newDetection(b model.Builder, s *Spec) Task {
-	c, n, ratios := s.Model, int64(len(s.Labels[detectionlabel.Name].Classes)), int64(len(detect.AnchorRatios))
-	d := &detection{classes: int(n), masks: s.Labels[detectionlabel.Name].Masks, config: s.Detection, size: float64(s.Size)}
-	rpn := b.In("rpn")
-	d.rpn[0] = model.NewConv(rpn.In("conv0"), c.FPN, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
-	d.rpn[1] = model.NewConv(rpn.In("conv1"), c.Head, c.Head, 3, 1, true, model.Kaiming(c.Head*9))
-	d.objects = model.NewConv(rpn.In("objectness"), c.Head, ratios, 1, 1, true, model.Normal(0.01))
-	d.anchorBox = model.NewConv(rpn.In("delta"), c.Head, 4*ratios, 1, 1, true, model.Normal(0.01))
-
-	box := b.In("box")
-	d.boxTower = model.NewTower(box.In("tower"), 4, c.FPN, c.Head)
-	d.boxFC = model.NewLinear(box.In("fc"), c.Head*boxSide*boxSide, c.BoxFC, model.Kaiming(c.Head*boxSide*boxSide))
-	d.class = model.NewLinear(box.In("class"), c.BoxFC, n+1, model.Normal(0.01))
-	d.box = model.NewLinear(box.In("delta"), c.BoxFC, 4*(n+1), model.Normal(0.001))
-
-	if d.masks {
-		mask := b.In("mask")
-		d.maskTower = model.NewTower(mask.In("tower"), 4, c.FPN, c.Head)
-		d.deconv = model.NewDeconv(mask.In("deconv"), c.Head, c.Head)
-		d.maskOut = model.NewConv(mask.In("linear"), c.Head, n, 1, 1, true, model.Normal(0.01))
-	}
-	return d
-}
-
-func (*detection) Name() string { return detectionlabel.Name }
-
 // pyramid lists the levels that an input of a size has: P3 to P7.
 func pyramid(size int) []detect.Level { return detect.Levels(size, size, 8, 16, 32, 64, 128) }
 
-func (d *detection) anchors(size int) []detect.Box {
+func (d *head) anchors(size int) []detect.Box {
 	levels := pyramid(size)
 	return detect.Anchors(levels, detect.AnchorSizes(levels, float32(d.config.AnchorScale)), detect.AnchorRatios)
 }
@@ -121,23 +94,23 @@ func (t *detectionTargets) random(purpose uint64) func(image int) *rand.Rand {
 	return func(image int) *rand.Rand { return rand.New(rand.NewPCG(t.seeds[image], purpose)) }
 }
 
-func (d *detection) Targets(samples []*data.Sample, rng *rand.Rand) any {
+func (d *head) Targets(samples []*data.Sample, rng *rand.Rand) any {
 	t := &detectionTargets{}
 	known := false
 	size := 0
 	seed := rng.Uint64()
 	for _, s := range samples {
 		size = s.Image.Rect.Dx()
-		truth := detect.NewTruth(detectionlabel.Of(s), size, size)
+		truth := detect.NewTruth(Of(s), size, size)
 		if truth != nil {
-			truth.Partial = detectionlabel.Unknown(s) != nil
+			truth.Partial = Unknown(s) != nil
 		}
 		t.truths = append(t.truths, truth)
-		t.objects = append(t.objects, detectionlabel.Of(s))
+		t.objects = append(t.objects, Of(s))
 		key := fnv.New64a()
 		key.Write([]byte(s.Key))
 		t.seeds = append(t.seeds, seed^key.Sum64())
-		known = known || detectionlabel.Of(s) != nil
+		known = known || Of(s) != nil
 	}
 	if !known {
 		return nil
@@ -147,7 +120,7 @@ func (d *detection) Targets(samples []*data.Sample, rng *rand.Rand) any {
 }
 
 // proposalNet runs the RPN: per level objectness [N, n] and deltas [N, n, 4] in the order of anchors.
-func (d *detection) proposalNet(f *model.Features) (objectness, deltas []*torch.Tensor) {
+func (d *head) proposalNet(f *model.Features) (objectness, deltas []*torch.Tensor) {
 	ratios := int64(len(detect.AnchorRatios))
 	for l := 3; l <= 7; l++ {
 		x := f.Level(l)
@@ -162,7 +135,7 @@ func (d *detection) proposalNet(f *model.Features) (objectness, deltas []*torch.
 }
 
 // propose turns RPN outputs into the proposals of each image.
-func (d *detection) propose(f *model.Features, objectness, deltas []*torch.Tensor) [][]detect.Box {
+func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) [][]detect.Box {
 	size := int(f.Size)
 	anchors := d.anchors(size)
 	n := int(objectness[0].Size(0))
@@ -222,19 +195,19 @@ func roiFeatures(f *model.Features) *detect.Pyramid {
 }
 
 // boxHead returns class logits [R, classes+1] and deltas [R, 4·(classes+1)].
-func (d *detection) boxHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) (class, deltas *torch.Tensor) {
+func (d *head) boxHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) (class, deltas *torch.Tensor) {
 	x := d.boxTower.Forward(p.RoIAlign(boxes, images, boxSide), m).Flatten(1, 3)
 	x = d.boxFC.Forward(x).ReluInPlace()
 	return d.class.Forward(x).Wide(), d.box.Forward(x).Wide()
 }
 
 // maskHead returns mask logits [R, classes, 28, 28].
-func (d *detection) maskHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) *torch.Tensor {
+func (d *head) maskHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) *torch.Tensor {
 	x := d.maskTower.Forward(p.RoIAlign(boxes, images, maskSide), m)
 	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).Wide()
 }
 
-func (d *detection) Parts() []string {
+func (d *head) Parts() []string {
 	names := []string{"rpn_objectness", "rpn_box", "box_class", "box"}
 	if d.masks {
 		names = append(names, "mask")
@@ -244,21 +217,21 @@ func (d *detection) Parts() []string {
 
 // Loss is the sum of torchvision's: objectness and boxes of the RPN, classes and boxes of the second
 // stage, and masks of the positives whose objects have one.
-func (d *detection) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
+func (d *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 	t := targets.(*detectionTargets)
 	objectness, deltas := d.proposalNet(f)
-	var losses []Loss
+	var losses []task.Loss
 	if n := int64(len(t.rpn.Index)); n > 0 {
 		index := torch.From(t.rpn.Index, n)
 		o := torch.Cat(1, objectness...).Flatten(0, 1).IndexSelect(0, index)
-		losses = append(losses, Loss{"rpn_objectness", o.BCEWithLogits(torch.From(t.rpn.Label, n), torch.Mean), float64(n)})
+		losses = append(losses, task.Loss{Name: "rpn_objectness", Value: o.BCEWithLogits(torch.From(t.rpn.Label, n), torch.Mean), Count: float64(n)})
 		var box *torch.Tensor
 		if p := int64(t.rpn.Positive); p > 0 {
 			got := torch.Cat(1, deltas...).Flatten(0, 1).IndexSelect(0, index.Narrow(0, 0, p))
 			want := torch.From(detect.Flat(t.rpn.Delta), p, 4)
 			box = got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n))
 		}
-		losses = append(losses, Loss{"rpn_box", box, float64(n)})
+		losses = append(losses, task.Loss{Name: "rpn_box", Value: box, Count: float64(n)})
 	}
 
 	rois := detect.DefaultRoIs()
@@ -270,9 +243,9 @@ func (d *detection) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	}
 	features := roiFeatures(f)
 	class, delta := d.boxHead(features, f.Mode, r.Box, r.Image)
-	losses = append(losses, Loss{"box_class", class.CrossEntropy(torch.From(r.Class, n), torch.Mean, -100), float64(n)})
+	losses = append(losses, task.Loss{Name: "box_class", Value: class.CrossEntropy(torch.From(r.Class, n), torch.Mean, -100), Count: float64(n)})
 	if p == 0 {
-		return append(losses, Loss{"box", nil, float64(n)})
+		return append(losses, task.Loss{Name: "box", Value: nil, Count: float64(n)})
 	}
 	// Of every positive the four outputs of its class.
 	own := make([]int64, p)
@@ -281,7 +254,7 @@ func (d *detection) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 	}
 	got := delta.Narrow(0, 0, p).View(p*int64(d.classes+1), 4).IndexSelect(0, torch.From(own, p))
 	want := torch.From(detect.Flat(r.Delta), p, 4)
-	losses = append(losses, Loss{"box", got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n)), float64(n)})
+	losses = append(losses, task.Loss{Name: "box", Value: got.SmoothL1(want, torch.Sum, boxBeta).Scale(1 / float64(n)), Count: float64(n)})
 
 	if d.masks {
 		size := int(f.Size)
@@ -291,13 +264,13 @@ func (d *detection) Loss(f *model.Features, targets any, _ *rand.Rand) []Loss {
 			masked, truth = masked[:n], truth[:n*4*maskSide*maskSide]
 		}
 		if n := len(masked); n > 0 {
-			losses = append(losses, Loss{"mask", d.maskLoss(features, f.Mode, r, masked, truth), float64(n)})
+			losses = append(losses, task.Loss{Name: "mask", Value: d.maskLoss(features, f.Mode, r, masked, truth), Count: float64(n)})
 		}
 	}
 	return losses
 }
 
-func (d *detection) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.RoITargets, rows []int64, truth []float32) *torch.Tensor {
+func (d *head) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.RoITargets, rows []int64, truth []float32) *torch.Tensor {
 	var boxes []detect.Box
 	var images []int
 	var own []int64
@@ -314,21 +287,9 @@ func (d *detection) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.R
 	return got.BCEWithLogits(torch.From(truth, n, side, side), torch.Mean)
 }
 
-func (d *detection) Predict(f *model.Features, preds []*data.Sample) {
-	decoded(d.Decode(d.Outputs(f, ExportOptions{}), int(f.Size), preds))
+func (d *head) Predict(f *model.Features, preds []*data.Sample) {
+	task.Must(d.Decode(d.Outputs(f, task.ExportOptions{}), int(f.Size), preds))
 }
 
-// Pseudo keeps the objects whose score reaches the threshold: the label is hard.
-func (*detection) Pseudo(pred *data.Sample, threshold float64) {
-	kept := []data.Object{}
-	for _, o := range detectionlabel.Of(pred) {
-		if float64(o.Score) >= threshold {
-			kept = append(kept, o)
-		}
-	}
-	detectionlabel.Set(pred, kept)
-}
-
-func (d *detection) Metric(l data.Labels) metric.Metric {
-	return metric.ForDetection(d.classes, d.masks, l)
-}
+// Name implements [task.Head].
+func (*head) Name() string { return Name }

@@ -1,4 +1,4 @@
-package task
+package network
 
 import (
 	"context"
@@ -13,13 +13,15 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"must/augment"
 	"must/data"
 	"must/model"
+	"must/predict"
+	"must/task"
 	classificationlabel "must/task/classification"
 	depthlabel "must/task/depth"
 	detectionlabel "must/task/detection"
 	normalslabel "must/task/normals"
+	"must/task/registry"
 	segmentationlabel "must/task/segmentation"
 	"must/torch"
 	"must/torch/goldentest"
@@ -243,7 +245,7 @@ func TestEmptyIsNotUnknown(t *testing.T) {
 // invariantSum is all of the loss of inverse depth.
 func invariantSum(got, want, valid *torch.Tensor) *torch.Tensor {
 	sum := torch.Number(0)
-	for _, l := range invariantLoss(got, want, valid, func(int64) float64 { return 1 }) {
+	for _, l := range depthlabel.InvariantLoss(got, want, valid, func(int64) float64 { return 1 }) {
 		sum = sum.Add(l.Value)
 	}
 	return sum
@@ -297,21 +299,26 @@ func TestInvariantLoss(t *testing.T) {
 			t.Errorf("loss %v after descent from upside down, where noise has %v", v, base)
 		}
 	})
-	d := &depth{units: data.Inverse}
+	d := depthHead(data.Inverse)
 	s := viewsOf(noiseImages(1, 32), 32)[0]
-	first := d.Targets([]*data.Sample{s}, nil).(*mapTargets).values
+	first := d.Targets([]*data.Sample{s}, nil).(*task.MapTargets).Values
 	for i := range depthlabel.Of(s).Pix {
 		depthlabel.Of(s).Pix[i] = 40*depthlabel.Of(s).Pix[i] - 300
 	}
-	goldentest.Near(t, "targets of a label of other scale and shift", d.Targets([]*data.Sample{s}, nil).(*mapTargets).values, first, 1e-3)
+	goldentest.Near(t, "targets of a label of other scale and shift", d.Targets([]*data.Sample{s}, nil).(*task.MapTargets).Values, first, 1e-3)
+}
+
+func depthHead(units string) task.Head {
+	_, b := model.NewSet()
+	return registry.Get(depthlabel.Name).Head(b, task.HeadSpec{Task: depthlabel.Name, Model: spec(32, labels(), depthlabel.Name).Model, Meaning: data.Meaning{Units: units}})
 }
 
 // Depths that are not positive have no logarithm and count as invalid.
 func TestMetricDepthOfNothing(t *testing.T) {
-	d := &depth{units: data.Metric}
+	d := depthHead(data.Metric)
 	s := &data.Sample{Known: data.Know(depthlabel.New(&data.Grid[float32]{W: 2, H: 2, Pix: []float32{0, -1, 1, float32(math.Inf(1))}}))}
-	targets := d.Targets([]*data.Sample{s}, nil).(*mapTargets)
-	if !slices.Equal(targets.valid, []float32{0, 0, 1, 0}) || targets.count != 1 || !slices.Equal(targets.values, make([]float32, 4)) {
+	targets := d.Targets([]*data.Sample{s}, nil).(*task.MapTargets)
+	if !slices.Equal(targets.Valid, []float32{0, 0, 1, 0}) || targets.Count != 1 || !slices.Equal(targets.Values, make([]float32, 4)) {
 		t.Errorf("got %+v", targets)
 	}
 }
@@ -325,8 +332,8 @@ func TestPseudo(t *testing.T) {
 		}
 	}
 	p := pred()
-	for _, task := range []Task{&classification{}, &detection{}, &segmentation{}, &depth{}, &normals{}} {
-		task.Pseudo(p, 0.5)
+	for _, l := range p.Known {
+		p.Put(registry.Get(l.Task()).Pseudo(l, 0.5))
 	}
 	if !slices.Equal(classificationlabel.Of(p), classificationlabel.Of(pred())) || depthlabel.Of(p).Pix[0] != 2 || normalslabel.Of(p).Pix[0] != [3]float32{0, 0, -1} {
 		t.Errorf("soft and continuous labels changed: %+v", p)
@@ -338,7 +345,7 @@ func TestPseudo(t *testing.T) {
 		t.Errorf("semantic %v, confidence %v", segmentationlabel.Of(p), segmentationlabel.Confidence(p))
 	}
 	p = &data.Sample{Known: data.Know(detectionlabel.New([]data.Object{{Score: 0.1}}))}
-	if (&detection{}).Pseudo(p, 0.5); detectionlabel.Of(p) == nil || len(detectionlabel.Of(p)) > 0 {
+	if p.Put(registry.Get(detectionlabel.Name).Pseudo(p.Label(detectionlabel.Name), 0.5)); detectionlabel.Of(p) == nil || len(detectionlabel.Of(p)) > 0 {
 		t.Errorf("an image in which nothing was found has objects %#v, want none, which is not unknown", detectionlabel.Of(p))
 	}
 }
@@ -390,8 +397,8 @@ func TestPredict(t *testing.T) {
 	var order []int
 	var skipped []error
 	var live int
-	uses := []Use{{big, nil}, {small, []string{depthlabel.Name, normalslabel.Name}}}
-	err := Predict(t.Context(), uses, ds, PredictOptions{Batch: 2, Skipped: func(err error) { skipped = append(skipped, err) }}, func(i int, s, p *data.Sample) error {
+	uses := []predict.Use{{Net: big}, {Net: small, Tasks: []string{depthlabel.Name, normalslabel.Name}}}
+	err := predict.Run(t.Context(), uses, ds, predict.Options{Batch: 2, Skipped: func(err error) { skipped = append(skipped, err) }}, func(i int, s, p *data.Sample) error {
 		order = append(order, i)
 		if s.Key != ds.Key(i) || p.Key != s.Key {
 			t.Errorf("sample %d: keys %s and %s", i, s.Key, p.Key)
@@ -442,7 +449,7 @@ func TestPredict(t *testing.T) {
 	// A part of the set, and an end in the middle.
 	order = nil
 	stop := errors.New("enough")
-	err = Predict(t.Context(), uses, ds, PredictOptions{Batch: 2, From: 3, To: 6}, func(i int, _, p *data.Sample) error {
+	err = predict.Run(t.Context(), uses, ds, predict.Options{Batch: 2, From: 3, To: 6}, func(i int, _, p *data.Sample) error {
 		if order = append(order, i); i == 4 {
 			return stop
 		}
@@ -453,20 +460,20 @@ func TestPredict(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Predict(ctx, uses, ds, PredictOptions{}, func(int, *data.Sample, *data.Sample) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := predict.Run(ctx, uses, ds, predict.Options{}, func(int, *data.Sample, *data.Sample) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 
 	// One network alone sees the same as beside another of another size.
 	var alone *data.Sample
-	err = Predict(t.Context(), uses[1:], ds, PredictOptions{To: 1}, func(_ int, _, p *data.Sample) error {
+	err = predict.Run(t.Context(), uses[1:], ds, predict.Options{To: 1}, func(_ int, _, p *data.Sample) error {
 		alone = p
 		return nil
 	})
 	if err != nil || classificationlabel.Of(alone) != nil || detectionlabel.Of(alone) != nil || segmentationlabel.Of(alone) != nil {
 		t.Fatalf("%v; tasks that were not asked for: %+v", err, alone)
 	}
-	err = Predict(t.Context(), uses, ds, PredictOptions{To: 1}, func(_ int, _, p *data.Sample) error {
+	err = predict.Run(t.Context(), uses, ds, predict.Options{To: 1}, func(_ int, _, p *data.Sample) error {
 		goldentest.Near(t, "depth beside another network", depthlabel.Of(p).Pix, depthlabel.Of(alone).Pix, 1e-5)
 		return nil
 	})
@@ -478,7 +485,7 @@ func TestPredict(t *testing.T) {
 func TestEvaluate(t *testing.T) {
 	with(t, spec(48, labels(), classificationlabel.Name, depthlabel.Name, normalslabel.Name), func(n *Network) {
 		l := data.Labels{classificationlabel.Name: {Classes: labels()[classificationlabel.Name].Classes}, depthlabel.Name: {Units: data.Metric}, segmentationlabel.Name: {Classes: []string{"only the set's"}}}
-		scores, err := Evaluate(t.Context(), n, set{labels: l, w: 50, h: 30}, PredictOptions{})
+		scores, err := predict.Evaluate(t.Context(), n, set{labels: l, w: 50, h: 30}, predict.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -489,7 +496,7 @@ func TestEvaluate(t *testing.T) {
 			t.Errorf("scores %v", flat)
 		}
 		// Depth of another kind is aligned, not refused.
-		if scores, err := Evaluate(t.Context(), n, set{labels: data.Labels{depthlabel.Name: {Units: data.Inverse}}, w: 50, h: 30}, PredictOptions{}); err != nil || len(scores[depthlabel.Name]) == 0 {
+		if scores, err := predict.Evaluate(t.Context(), n, set{labels: data.Labels{depthlabel.Name: {Units: data.Inverse}}, w: 50, h: 30}, predict.Options{}); err != nil || len(scores[depthlabel.Name]) == 0 {
 			t.Errorf("inverse depth: %v, %v", scores, err)
 		}
 		for want, l := range map[string]data.Labels{
@@ -498,29 +505,11 @@ func TestEvaluate(t *testing.T) {
 			"one has 3 classes":   {classificationlabel.Name: {Classes: []string{"a", "b", "c", "d"}}},
 			"not the set's: clas": {classificationlabel.Name: {Classes: []string{"a", "b"}}},
 		} {
-			if _, err := Evaluate(t.Context(), n, set{labels: l, w: 50, h: 30}, PredictOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := predict.Evaluate(t.Context(), n, set{labels: l, w: 50, h: 30}, predict.Options{}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("labels %+v: %v, want %q", l, err, want)
 			}
 		}
 	})
-}
-
-func TestLetterboxIsTheLoaders(t *testing.T) {
-	s, err := set{w: 50, h: 30}.Sample(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	images, frames := View{W: 32, H: 32, Fit: Letterbox}.batch([]*data.Sample{s, s})
-	want, frame := augment.Config{Size: 32}.Eval(s)
-	for i, v := range images.Pix {
-		k := i % (32 * 32)
-		if c := i / (32 * 32) % 3; v != want.Image.Pix[4*k+c] {
-			t.Fatalf("value %d is %d, want %d", i, v, want.Image.Pix[4*k+c])
-		}
-	}
-	if frames[1] != frame {
-		t.Errorf("frame %+v, want %+v", frames[1], frame)
-	}
 }
 
 func TestSpecCheck(t *testing.T) {
