@@ -45,6 +45,7 @@ func Training(name string, set data.Source, tasks []string, from string, partial
 		if err != nil {
 			return nil, err
 		}
+		defer data.Close(ds)
 		for _, t := range data.Tasks() {
 			if ds.Labels().Has(t) {
 				tasks = append(tasks, t)

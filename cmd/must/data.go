@@ -80,6 +80,7 @@ func (c *dataShowCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	name := c.name()
 	sheet, err := draw.ContactSheet(ds, c.Images, draw.Options{Title: fmt.Sprintf("%s, %s part", name, c.Split)})
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -25,18 +26,19 @@ func (dataInspectCmd) Help() string {
     must data inspect --format imagenet --data ilsvrc --sample 5000`
 }
 
-func (c *dataInspectCmd) Run(a *app) error {
+func (c *dataInspectCmd) Run(ctx context.Context, a *app) error {
 	ds, err := c.open()
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	looked := ds.Len()
 	if c.Sample > 0 {
 		looked = min(looked, c.Sample)
 	}
 	bar := a.display.Task("inspect", int64(looked), "images")
 	var account bytes.Buffer
-	_, err = inspect.Run(a.ctx, ds, &account, inspect.Options{Count: c.Sample, Progress: func(done, _ int) { bar.Set(int64(done)) }})
+	_, err = inspect.Run(ctx, ds, &account, inspect.Options{Count: c.Sample, Progress: func(done, _ int) { bar.Set(int64(done)) }})
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,6 @@ const about = `Multi-task self-training: specialists label images, one student l
 
 // An app is what a verb has besides its flags.
 type app struct {
-	ctx            context.Context
 	stdout, stderr io.Writer
 	display        *progress.Display // nil: quiet
 	options        torch.Options
@@ -119,10 +118,11 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	})
 	defer still()
 
-	a := &app{ctx: ctx, stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}}
+	a := &app{stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}}
 	if !c.Quiet {
 		a.display = progress.New(stderr)
 	}
+	k.BindTo(ctx, (*context.Context)(nil))
 	err = k.Run(a)
 	a.display.Close()
 	s, quiet := errors.AsType[status](err)

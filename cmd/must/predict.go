@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"must/predictions"
@@ -26,7 +27,7 @@ Examples:
     must predict student.safetensors photos/ --out predictions --threshold 0.3`
 }
 
-func (c *predictCmd) Run(a *app) error {
+func (c *predictCmd) Run(ctx context.Context, a *app) error {
 	if !(c.Threshold >= 0 && c.Threshold <= 1) {
 		return fmt.Errorf("--threshold is %v; it is a score, in [0, 1]", c.Threshold)
 	}
@@ -42,7 +43,7 @@ func (c *predictCmd) Run(a *app) error {
 		return err
 	}
 	defer torch.Do(net.Net.Free)
-	broken, err := predictions.Predict(a.ctx, net, images, c.Out, c.Threshold, a.display)
+	broken, err := predictions.Predict(ctx, net, images, c.Out, c.Threshold, a.display)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -33,7 +34,7 @@ Examples:
     must recipe show demo`
 }
 
-func (c *demoCmd) Run(a *app) error { return c.runFlags.run(a, "demo") }
+func (c *demoCmd) Run(ctx context.Context, a *app) error { return c.runFlags.run(ctx, a, "demo") }
 
 type runCmd struct {
 	Recipe string `arg:"" help:"A recipe file, or the name of one inside the program."`
@@ -57,7 +58,7 @@ Examples:
     must run recipe.yaml --device cuda --out /data/run1`
 }
 
-func (c *runCmd) Run(a *app) error {
+func (c *runCmd) Run(ctx context.Context, a *app) error {
 	if c.Quick {
 		r, err := recipe.Load(c.Recipe, nil)
 		if err != nil {
@@ -69,30 +70,31 @@ func (c *runCmd) Run(a *app) error {
 		c.Set = append(r.Quick, c.Set...)
 		c.Out = filepath.Join(cmp.Or(c.Out, filepath.Join("out", r.Name)), "quick")
 	}
-	return c.runFlags.run(a, c.Recipe)
+	return c.runFlags.run(ctx, a, c.Recipe)
 }
 
-func (c *runFlags) run(a *app, name string) error {
+func (c *runFlags) run(ctx context.Context, a *app, name string) error {
 	r, err := run.Load(name, c.Set, c.Out)
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out, c.Jobs)
 	if c.DryRun {
-		return printPlan(a, r)
+		return printPlan(ctx, a, r)
 	}
 	if err := a.engine(); err != nil {
 		return err
 	}
-	if err := r.Run(a.ctx); err != nil {
+	if err := r.Run(ctx); err != nil {
 		return err
 	}
 	return printRun(a, r.Out)
 }
 
 // printPlan opens every set, measures the networks, and tells what a run would do.
-func printPlan(a *app, r *run.Runner) error {
-	p, err := r.Plan(a.ctx, a.engine())
+func printPlan(ctx context.Context, a *app, r *run.Runner) error {
+	p, err := r.Plan(ctx, a.engine())
 	if err != nil {
 		return err
 	}
@@ -145,6 +147,7 @@ func (c *reportCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	res, err := r.Report()
 	if err != nil {
 		return err

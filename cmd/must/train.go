@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -78,7 +79,7 @@ Examples:
     must train --format images --data photos --labels photos-labels --out out/student`
 }
 
-func (c *trainCmd) Run(a *app) error {
+func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	set, err := c.at("")
 	if err != nil {
 		return err
@@ -99,6 +100,7 @@ func (c *trainCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer runner.Close()
 	runner.Display = a.display
 	if changed := runner.Changed(); len(changed) > 0 {
 		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
@@ -106,7 +108,7 @@ func (c *trainCmd) Run(a *app) error {
 	if err := a.engine(); err != nil {
 		return err
 	}
-	if err := runner.Run(a.ctx); err != nil {
+	if err := runner.Run(ctx); err != nil {
 		return err
 	}
 	a.printf("model:   %s\n", runner.Path(run.Single, train.ModelFile))

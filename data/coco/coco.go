@@ -165,6 +165,9 @@ func (d *Dataset) Len() int            { return len(d.picked) }
 func (d *Dataset) Labels() data.Labels { return d.labels }
 func (d *Dataset) Key(i int) string    { return d.keys[d.picked[i]] }
 
+// Close closes the file of labels, which shapes are read from.
+func (d *Dataset) Close() error { return d.file.Close() }
+
 // Carries tells of the annotations.
 func (d *Dataset) Carries(i int, _ string) bool { return d.labelled(int(d.picked[i])) }
 
