@@ -111,8 +111,26 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if err := runner.Run(ctx); err != nil {
 		return err
 	}
-	a.printf("model:   %s\n", runner.Path(run.Single, train.ModelFile))
-	return printRun(a, c.Out)
+	model := runner.Path(run.Single, train.ModelFile)
+	a.printf("model:   %s\n", model)
+	if err := printRun(a, c.Out); err != nil {
+		return err
+	}
+	a.printf("next:\n")
+	for _, words := range [][]string{
+		{"predict", model, c.picture()}, {"export", model, "--out", strings.TrimSuffix(model, filepath.Ext(model)) + ".onnx"}, {"serve", model},
+	} {
+		a.printf("  must %s\n", commandLine(words))
+	}
+	return nil
+}
+
+// picture names an image to try the model on: a folder of them where that is what the data is.
+func (c *trainCmd) picture() string {
+	if c.Format == "images" || c.Format == "imagefolder" {
+		return c.Data
+	}
+	return "photo.jpg"
 }
 
 // settings are those flags that were given, as settings of the recipe; --set comes last and wins.

@@ -134,7 +134,7 @@ func (kind) Load(b []byte, m data.Meaning, _ string, size image.Point) (data.Lab
 	return New(g), err
 }
 
-func (kind) Outputs() []string { return []string{Name, confidence} }
+func (kind) Outputs() []string { return []string{Name, confidence, logits} }
 
 func (kind) Decode(out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{classes: len(m.Classes)}).Decode(out, size, preds)
