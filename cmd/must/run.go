@@ -13,11 +13,12 @@ import (
 
 // runFlags are those of all verbs that run a recipe.
 type runFlags struct {
-	Out    string   `help:"Folder of the run; a run that is there goes on. Default: out/NAME." placeholder:"DIR"`
-	Stage  []string `help:"Run only this stage (repeatable)." placeholder:"NAME"`
-	Set    []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
-	Jobs   int      `help:"Processes that work side by side, each with its share of the threads: on CPUs two or more are faster where networks are small." default:"1" placeholder:"N"`
-	DryRun bool     `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
+	Out   string   `help:"Folder of the run; a run that is there goes on. Default: out/NAME." placeholder:"DIR"`
+	Stage []string `help:"Run only this stage (repeatable)." placeholder:"NAME"`
+	Set   []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
+	Jobs  int      `help:"Processes that work side by side, each with its share of the threads: on CPUs two or more are faster where networks are small." default:"1" placeholder:"N"`
+	worldFlags
+	DryRun bool `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
 }
 
 type demoCmd struct{ runFlags }
@@ -81,11 +82,24 @@ func (c *runFlags) run(ctx context.Context, a *app, name string) error {
 	defer r.Close()
 	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out, c.Jobs)
 	if c.DryRun {
+		if a.place.Rank > 0 {
+			return nil
+		}
 		return printPlan(ctx, a, r)
 	}
-	if err := a.engine(); err != nil {
+	switch {
+	case c.Jobs > 1 && (c.Processes > 1 || a.place.Size > 1):
+		return fmt.Errorf("--jobs is for one process that starts others, each with work of its own; several processes that compute together share all work by themselves: leave --jobs out")
+	case c.Processes > 1 && a.place.Size == 1:
+		return a.launch(ctx, c.Processes)
+	}
+	if err := a.share(r.Out); err != nil {
 		return err
 	}
+	if !a.world.Leads() {
+		return run.Follow(ctx, r.Out, a.world)
+	}
+	r.World = a.world
 	if err := r.Run(ctx); err != nil {
 		return err
 	}

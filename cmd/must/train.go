@@ -63,8 +63,9 @@ type trainCmd struct {
 	LR     float64 `help:"Learning rate; default 0.02." name:"lr" placeholder:"X"`
 	Seed   uint64  `help:"Of weights and order; default 1." placeholder:"N"`
 
-	Set    []string `help:"Change any other setting of the recipe (repeatable)." sep:"none" placeholder:"KEY=VALUE"`
-	DryRun bool     `help:"Print the recipe that would be run, and do nothing."`
+	Set []string `help:"Change any other setting of the recipe (repeatable)." sep:"none" placeholder:"KEY=VALUE"`
+	worldFlags
+	DryRun bool `help:"Print the recipe that would be run, and do nothing."`
 }
 
 func (trainCmd) Help() string {
@@ -105,9 +106,16 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if changed := runner.Changed(); len(changed) > 0 {
 		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
 	}
-	if err := a.engine(); err != nil {
+	if c.Processes > 1 && a.place.Size == 1 {
+		return a.launch(ctx, c.Processes)
+	}
+	if err := a.share(c.Out); err != nil {
 		return err
 	}
+	if !a.world.Leads() {
+		return run.Follow(ctx, c.Out, a.world)
+	}
+	runner.World = a.world
 	if err := runner.Run(ctx); err != nil {
 		return err
 	}
