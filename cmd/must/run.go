@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 
 	"must/recipe"
 	"must/report"
@@ -16,7 +17,7 @@ type runFlags struct {
 	Out   string   `help:"Folder of the run; a run that is there goes on. Default: out/NAME." placeholder:"DIR"`
 	Stage []string `help:"Run only this stage (repeatable)." placeholder:"NAME"`
 	Set   []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
-	Jobs  int      `help:"Processes that work side by side, each with its share of the threads: on CPUs two or more are faster where networks are small." default:"1" placeholder:"N"`
+	Jobs  int      `help:"Processes that work side by side, each with its share of the threads: on CPUs two or more are faster where networks are small. 0: one; for the demo on a CPU one a core, at most 4." placeholder:"N"`
 	worldFlags
 	DryRun bool `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
 }
@@ -35,7 +36,12 @@ Examples:
     must recipe show demo`
 }
 
-func (c *demoCmd) Run(ctx context.Context, a *app) error { return c.runFlags.run(ctx, a, "demo") }
+func (c *demoCmd) Run(ctx context.Context, a *app) error {
+	if c.Jobs == 0 && a.options.Device == "cpu" {
+		c.Jobs = min(runtime.NumCPU(), 4) // its networks are small: threads of one process would mostly wait for each other
+	}
+	return c.runFlags.run(ctx, a, "demo")
+}
 
 type runCmd struct {
 	Recipe string `arg:"" help:"A recipe file, or the name of one inside the program."`
