@@ -85,6 +85,7 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer data.Close(ds)
+	a.frugal()
 	if err := a.engine(); err != nil {
 		return err
 	}

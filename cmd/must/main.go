@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -74,6 +76,14 @@ type app struct {
 
 // engine opens libtorch; verbs that compute call it first.
 func (a *app) engine() error { return torch.Open(a.options) }
+
+// frugal keeps garbage small beside images: with few cores a gigabyte is then enough for any folder.
+// GOMEMLIMIT says otherwise.
+func (a *app) frugal() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(512<<20 + int64(runtime.GOMAXPROCS(0))*32<<20)
+	}
+}
 
 // printf writes to standard output, under what the display has written.
 func (a *app) printf(format string, args ...any) {
