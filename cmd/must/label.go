@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -66,12 +67,15 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		c.Format = "images"
 	}
 	split := c.Split
-	if split == "" && c.Format == "scenes" {
+	if whole := c.Format == "images" || c.Format == "imagefolder" || c.Format == "shards"; split == "" && !whole {
 		split = "train"
 	}
 	set, err := c.at(split)
 	if err != nil {
 		return err
+	}
+	if (c.Format == "images" || c.Format == "imagefolder") && within(c.Data, c.Out) {
+		return fmt.Errorf("--out %s lies in --data %s, whose pictures would be labelled too the next time: name a folder outside of it", c.Out, c.Data)
 	}
 	thresholds := label.DefaultThresholds()
 	for t := range c.Threshold {
@@ -81,6 +85,11 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 	}
 	maps.Copy(thresholds, c.Threshold)
 	ds, err := formats.Open(set)
+	if errors.Is(err, data.ErrNoPart) && c.Split == "" { // a set without parts
+		if set, err = c.at(""); err == nil {
+			ds, err = formats.Open(set)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -110,7 +119,7 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		return nil
 	}
 	if c.Quality {
-		if err := c.quality(ctx, a, ds, teachers, o); err != nil || c.Task == nil && label.Missing(ds.Labels(), teachers) == nil {
+		if err := c.quality(ctx, a, ds, teachers, o); err != nil || c.Task == nil && label.Missing(ds, teachers) == nil {
 			return err
 		}
 	}
@@ -118,17 +127,17 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	a.printf("labels:  %s (%d images now", c.Out, sum.Images)
+	a.printf("labels:  %s (%d images, %d of them now", c.Out, sum.All.Images, sum.Images)
 	for _, t := range data.Tasks() {
-		if n, ok := sum.Labels[t]; ok {
+		if n := sum.All.Tasks[t].Labels; sum.All.Tasks[t].Images > 0 {
 			a.printf(", %d %s", n, map[string]string{
 				classification.Name: "classes", detection.Name: "objects", segmentation.Name: "pixels with a class", depth.Name: "depth maps", normals.Name: "maps of normals",
 			}[t])
 		}
 	}
 	a.printf(")\n")
-	if sum.Skipped > 0 {
-		a.printf("skipped: %d images could not be read; %s says why\n", sum.Skipped, filepath.Join(c.Out, "manifest"))
+	if sum.All.Skipped > 0 {
+		a.printf("skipped: %d images could not be read; %s says why\n", sum.All.Skipped, filepath.Join(c.Out, "manifest"))
 	}
 	return c.export(a)
 }
@@ -178,6 +187,9 @@ func (c *labelCmd) export(a *app) error {
 				return export.COCO(s, filepath.Join(path, "instances.json"))
 			},
 		}[format]
+		if err := os.RemoveAll(path); err != nil { // an older export, or what was left of one
+			return err
+		}
 		if err := write(source, path); err != nil {
 			return fmt.Errorf("export %s: %w", format, err)
 		}
@@ -211,4 +223,15 @@ func (c *labelImportCmd) Run(a *app) error {
 		a.printf("%d images of the file are not in the set, such as %s\n", k, n.Unknown[0])
 	}
 	return nil
+}
+
+// within tells whether a path is a folder or lies in it.
+func within(folder, path string) bool {
+	f, err := filepath.Abs(folder)
+	p, err2 := filepath.Abs(path)
+	if err != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(f, p)
+	return err == nil && filepath.IsLocal(rel)
 }

@@ -210,7 +210,15 @@ type manifest struct {
 	Keys       []string           `json:"keys"`       // of all samples in [From, To)
 	Sizes      [][2]int           `json:"sizes"`      // width and height of their images; 0 where skipped
 	Errors     map[string]string  `json:"errors"`     // why a sample was skipped, by key
-	Offsets    map[string][]int64 `json:"offsets"`    // by task: where the member of each sample begins in the tar; -1: it has none
+	Counts     map[string]Count   `json:"counts,omitempty"`
+	Offsets    map[string][]int64 `json:"offsets"` // by task: where the member of each sample begins in the tar; -1: it has none
+}
+
+// Count tells of the labels of a task.
+type Count struct {
+	Images int `json:"images"` // that have one
+	Labels int `json:"labels"` // objects, pixels or images
+	Empty  int `json:"empty"`  // images whose label holds nothing
 }
 
 func shardName(k int) string { return fmt.Sprintf("shard-%06d", k) }
