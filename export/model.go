@@ -122,7 +122,7 @@ func (m *Model) See(images predict.Images, tasks ...string) ([]*data.Sample, err
 		preds[i] = &data.Sample{}
 	}
 	for _, name := range tasks {
-		if err := registry.Get(name).Decode(out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
+		if err := registry.Get(name).Decode(name, out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.path, err)
 		}
 	}

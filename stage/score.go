@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -111,10 +112,7 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 		thresholds = l.Thresholds
 	}
 	var rows []Comparison
-	for _, name := range data.Tasks() {
-		if _, ok := s.Teachers[name]; !ok {
-			continue
-		}
+	for _, name := range data.Ordered(maps.Keys(s.Teachers)) {
 		set := s.set(w.Env, name)
 		ds, err := w.Open(set, "test")
 		if err != nil {

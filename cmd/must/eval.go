@@ -1,7 +1,6 @@
 package main
 
 import (
-	"must/data"
 	"must/data/formats"
 	"must/metric"
 	"must/predict"
@@ -72,7 +71,7 @@ func (c *evalNetworkCmd) Run(a *app) error {
 }
 
 func printScores(a *app, scores task.Scores) {
-	for _, t := range data.Tasks() {
+	for _, t := range scores.Tasks() {
 		for _, v := range scores[t] {
 			better := "lower is better"
 			if v.HigherIsBetter {

@@ -17,11 +17,7 @@ import (
 	"must/recipe"
 	"must/review"
 	"must/stage"
-	"must/task/classification"
-	"must/task/depth"
-	"must/task/detection"
-	"must/task/normals"
-	"must/task/segmentation"
+	"must/task/registry"
 	"must/teacher"
 )
 
@@ -116,12 +112,8 @@ func (c *labelCmd) Run(a *app) error {
 		return err
 	}
 	a.printf("labels:  %s (%d images now", c.Out, sum.Images)
-	for _, t := range data.Tasks() {
-		if n, ok := sum.Labels[t]; ok {
-			a.printf(", %d %s", n, map[string]string{
-				classification.Name: "classes", detection.Name: "objects", segmentation.Name: "pixels with a class", depth.Name: "depth maps", normals.Name: "maps of normals",
-			}[t])
-		}
+	for _, t := range data.Ordered(maps.Keys(sum.Labels)) {
+		a.printf(", %d %s", sum.Labels[t], registry.Get(t).Unit())
 	}
 	a.printf(")\n")
 	if sum.Skipped > 0 {
