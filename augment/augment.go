@@ -26,7 +26,7 @@ type Config struct {
 	Flip        float64 `yaml:"flip"`        // probability of a horizontal flip
 	ScaleMin    float64 `yaml:"scale_min"`   // scale jitter, drawn uniformly; 1 fits the longer side into Size. 0: 1
 	ScaleMax    float64 `yaml:"scale_max"`   // 0: 1
-	Photometric float64 `yaml:"photometric"` // strength of ColorJitter; 0: none
+	Photometric float64 `yaml:"photometric"` // strength of SimCLRColors; 0: none
 }
 
 // DefaultConfig returns mild jitter at 64 px. The flip is the field's; the scale range is the

@@ -351,7 +351,7 @@ func TestResampleEqualsPillow(t *testing.T) {
 	}
 }
 
-func TestColorJitter(t *testing.T) {
+func TestColors(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	img := image.NewRGBA(image.Rect(0, 0, 20, 20))
 	for i := range img.Pix {

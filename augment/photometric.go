@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 )
 
-// A jitter is one draw of ColorJitter: factors of brightness, contrast and saturation, and a hue
+// A jitter is one draw of Colors: factors of brightness, contrast and saturation, and a hue
 // rotation in turns.
 type jitter struct{ brightness, contrast, saturation, hue float64 }
 
@@ -14,7 +14,8 @@ type jitter struct{ brightness, contrast, saturation, hue float64 }
 // 1, and of a hue rotation, in turns, around 0.
 type Colors struct{ Brightness, Contrast, Saturation, Hue float64 }
 
-// SimCLRColors returns SimCLR's changes at a strength (Chen et al. 2020, §A).
+// SimCLRColors returns SimCLR's changes at a strength (Chen et al. 2020, §A); at 1 they are factors 1 ± .8 and a
+// hue ± .2 of a turn.
 func SimCLRColors(strength float64) Colors {
 	return Colors{.8 * strength, .8 * strength, .8 * strength, .2 * strength}
 }
@@ -30,18 +31,11 @@ func (c Colors) draw(rng *rand.Rand) jitter {
 	}
 }
 
-// ColorJitter changes brightness, contrast, saturation and hue of img at random, in place.
-// Strength 1 is that of SimCLR (Chen et al. 2020, §A): factors 1 ± .8, hue ± .2 of a turn; hue is
-// rotated in YIQ. The four are applied as one colour matrix in fixed order and clamped once, where
-// torchvision shuffles them and clamps after each.
-func ColorJitter(img *image.RGBA, strength float64, rng *rand.Rand) {
-	SimCLRColors(strength).draw(rng).apply(img, img.Rect)
-}
-
 // The weights of red, green and blue in luma (ITU-R BT.601).
 const lumaR, lumaG, lumaB = .299, .587, .114
 
-// apply changes the part r of img.
+// apply changes the part r of img. Hue is rotated in YIQ. The four changes are one colour matrix in fixed order,
+// clamped once, where torchvision shuffles them and clamps after each.
 func (j jitter) apply(img *image.RGBA, r image.Rectangle) {
 	if j == (jitter{1, 1, 1, 0}) || r.Empty() {
 		return

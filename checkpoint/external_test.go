@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -33,13 +32,8 @@ type externalGolden struct {
 }
 
 func readExternal(t *testing.T) (g map[string]externalGolden) {
-	b, err := os.ReadFile("testdata/external.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	goldentest.ReadFile(t, "external.json", &g)
 	return g
 }
 

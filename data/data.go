@@ -9,6 +9,7 @@ package data
 import (
 	"fmt"
 	"image"
+	"io"
 )
 
 // Ignore marks a pixel of a class map that neither trains nor counts.
@@ -134,6 +135,18 @@ func Notes(d Dataset) []string {
 		return d.Notes()
 	case interface{ Unwrap() Dataset }:
 		return Notes(d.Unwrap())
+	}
+	return nil
+}
+
+// Close closes the files that a dataset holds open, by a method Close of its own or of one that it wraps; most
+// hold none. It is used no more then.
+func Close(d Dataset) error {
+	switch d := d.(type) {
+	case io.Closer:
+		return d.Close()
+	case interface{ Unwrap() Dataset }:
+		return Close(d.Unwrap())
 	}
 	return nil
 }

@@ -58,6 +58,14 @@ func (u *union) Len() int {
 
 func (u *union) Labels() Labels { return u.labels }
 
+// Close closes all parts.
+func (u *union) Close() (err error) {
+	for _, p := range u.parts {
+		err = errors.Join(err, Close(p))
+	}
+	return err
+}
+
 func (u *union) Key(i int) string {
 	p, j := u.locate(i)
 	return strconv.Itoa(p) + "/" + u.parts[p].Key(j)

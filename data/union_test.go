@@ -91,3 +91,27 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// closing counts how often it is closed.
+type closing struct {
+	fake
+	closed *int
+}
+
+func (c closing) Close() error {
+	*c.closed++
+	return nil
+}
+
+func TestCloseReachesEveryFile(t *testing.T) {
+	closed := 0
+	file := closing{fake{n: 3, labels: data.Labels{classification.Name: {Classes: []string{"a"}}}}, &closed}
+	left, _ := data.HoldOut(data.Only(file, classification.Name), 0.5)
+	u, err := data.Union(data.Spread(file, 1), left, fake{n: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := data.Close(u); err != nil || closed != 2 {
+		t.Errorf("closed %d of 2 sets: %v", closed, err)
+	}
+}

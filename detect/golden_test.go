@@ -1,18 +1,17 @@
 package detect
 
 import (
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"image"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
 	"testing"
 
 	"must/data"
+	"must/torch/goldentest"
 )
 
 // golden holds what torchvision computes; testdata/make_golden.py makes it.
@@ -65,22 +64,17 @@ type golden struct {
 	}
 }
 
-var loadGolden = sync.OnceValue(func() *golden {
-	f, err := os.Open("testdata/golden.json.gz")
-	if err != nil {
-		panic(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		panic(err)
-	}
-	g := &golden{}
-	if err := json.NewDecoder(z).Decode(g); err != nil {
-		panic(err)
-	}
-	return g
-})
+// loadGolden reads it once.
+func loadGolden(t testing.TB) *golden {
+	t.Helper()
+	once.Do(func() { goldentest.ReadFile(t, "golden.json.gz", &loaded) })
+	return &loaded
+}
+
+var (
+	once   sync.Once
+	loaded golden
+)
 
 // near fails unless got and want agree to tolerance, relative to the larger of 1 and |want|.
 func near(t *testing.T, what string, got, want []float32, tolerance float32) {
@@ -104,13 +98,13 @@ func same[T comparable](t *testing.T, what string, got, want []T) {
 
 func TestAnchors(t *testing.T) {
 	levels := Levels(96, 64, 8, 16, 32, 64, 128)
-	for _, g := range loadGolden().Anchors {
+	for _, g := range loadGolden(t).Anchors {
 		near(t, fmt.Sprint("scale ", g.Scale), Flat(Anchors(levels, AnchorSizes(levels, g.Scale), AnchorRatios)), g.Boxes, 0)
 	}
 }
 
 func TestCoder(t *testing.T) {
-	for _, g := range loadGolden().Coder {
+	for _, g := range loadGolden(t).Coder {
 		var encoded []Delta
 		var decoded []Box
 		for i, box := range Boxes(g.Box) {
@@ -125,7 +119,7 @@ func TestCoder(t *testing.T) {
 }
 
 func TestMatch(t *testing.T) {
-	g := loadGolden().Match
+	g := loadGolden(t).Match
 	truth := &Truth{Boxes: Boxes(g.Objects)}
 	anchors := Boxes(g.Anchors)
 	for i, a := range anchors {
@@ -172,7 +166,7 @@ func random(seed uint64) func(image int) *rand.Rand {
 
 func TestSampler(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, g := range loadGolden().Sampler {
+	for _, g := range loadGolden(t).Sampler {
 		match := make([]int32, 0, 2000)
 		for range int(g[2]) {
 			match = append(match, 3)
@@ -202,7 +196,7 @@ func TestSampler(t *testing.T) {
 }
 
 func TestNMS(t *testing.T) {
-	g := loadGolden().NMS
+	g := loadGolden(t).NMS
 	read := func(key string, to any) {
 		if err := json.Unmarshal(g[key], to); err != nil {
 			t.Fatal(key, err)
@@ -267,7 +261,7 @@ func TestNMSOfOddBoxes(t *testing.T) {
 }
 
 func TestProposals(t *testing.T) {
-	g := loadGolden().Proposals
+	g := loadGolden(t).Proposals
 	r := DefaultRPN()
 	r.Keep = 70
 	near(t, "proposals", Flat(r.Proposals(Boxes(g.Boxes), g.Scores, g.Levels, 96, 64)), g.Kept, 0)
@@ -305,7 +299,7 @@ func TestRPNTargets(t *testing.T) {
 }
 
 func TestRoITargets(t *testing.T) {
-	g := loadGolden().RoI
+	g := loadGolden(t).RoI
 	var proposals [][]Box
 	var truths []*Truth
 	for i := range g.Proposals {
@@ -327,7 +321,7 @@ func TestRoITargets(t *testing.T) {
 }
 
 func TestDetections(t *testing.T) {
-	g := loadGolden().Detections
+	g := loadGolden(t).Detections
 	r := DefaultRoIs()
 	r.Keep = 20
 	got := r.Detections(Boxes(g.RoIs), g.Probs, g.Deltas, 3, 96, 64)
@@ -348,7 +342,7 @@ func TestDetections(t *testing.T) {
 }
 
 func TestLevelMap(t *testing.T) {
-	g := loadGolden().Levels
+	g := loadGolden(t).Levels
 	var got []int
 	for _, b := range Boxes(g.Boxes) {
 		got = append(got, DefaultLevelMap().Index(b))
@@ -360,7 +354,7 @@ func TestLevelMap(t *testing.T) {
 }
 
 func TestMaskTargets(t *testing.T) {
-	g := loadGolden().Mask
+	g := loadGolden(t).Mask
 	full := data.NewGrid[uint8](96, 64)
 	bounds := image.Rectangle{}
 	for i, v := range g.Pix {
@@ -385,7 +379,7 @@ func TestMaskTargets(t *testing.T) {
 }
 
 func TestPasteMask(t *testing.T) {
-	g := loadGolden().Paste
+	g := loadGolden(t).Paste
 	const w, h, size = 48, 40, 7
 	for i, b := range Boxes(g.Boxes) {
 		probs, want := g.Probs[i*size*size:][:size*size], g.Images[i*w*h:][:w*h]

@@ -19,7 +19,7 @@ func wave(n int64, f func(float64) float64, step, phase float64) []float32 {
 }
 
 func TestRoIAlign(t *testing.T) {
-	g := loadGolden().RoIAlign
+	g := loadGolden(t).RoIAlign
 	boxes := Boxes(g.Boxes)
 	chosen := LevelMap{3, 7, 24, 4}
 	for i, b := range boxes {

@@ -228,8 +228,12 @@ func TestFailures(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: no error", c.what)
 		}
-		if strings.Count(out, "FATAL") != 1 || !strings.Contains(out, c.want) {
-			t.Errorf("%s: want one message with %q:\n%s", c.what, c.want, out)
+		if said := strings.Count(out, "FATAL"); c.what == "fails" {
+			if said != 1 || !strings.Contains(out, c.want) {
+				t.Errorf("%s: want one message with %q:\n%s", c.what, c.want, out)
+			}
+		} else if said > 0 || err == nil || !strings.Contains(err.Error(), c.want) { // our launcher says it
+			t.Errorf("%s: %v, want %q:\n%s", c.what, err, c.want, out)
 		}
 		if c.what == "fails" && !strings.Contains(out, "the disk is full") {
 			t.Errorf("the reason is missing:\n%s", out)
@@ -249,8 +253,7 @@ func TestStop(t *testing.T) {
 		c = exec.Command("sleep", "60")
 		return c
 	})
-	exit, ok := errors.AsType[*exec.ExitError](err)
-	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+	if err == nil || !strings.Contains(err.Error(), "terminated") {
 		t.Errorf("%v, want the signal to end", err)
 	}
 }

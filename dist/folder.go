@@ -1,31 +1,22 @@
 package dist
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/gofrs/flock"
 )
 
 // TryLock takes the lock of a file, which it makes where there is none, unless another process has it. The
 // system drops the lock when the process ends, however it ends.
 func TryLock(path string) (release func(), ok bool, err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
-	if err != nil {
-		return nil, false, err
+	l := flock.New(path, flock.SetPermissions(0o666))
+	if ok, err = l.TryLock(); err != nil {
+		return nil, false, fmt.Errorf("%w: the file system of this folder has no locks (flock); put the run on one that has, such as NFS 4", err)
 	}
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		f.Close()
-		return nil, false, nil
-	case err != nil:
-		f.Close()
-		return nil, false, fmt.Errorf("%s: %w: the file system of this folder has no locks (flock); put the run on one that has, such as NFS 4", path, err)
-	}
-	return func() { f.Close() }, true, nil
+	return func() { l.Close() }, ok, nil
 }
 
 // seeTime is how long a file that one machine wrote may take to be seen by another.

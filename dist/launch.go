@@ -27,12 +27,13 @@ func Watch() {
 	}()
 }
 
-// grace is how long processes may go on after one of them failed; they end by themselves within moments.
-const grace = 15 * time.Second
+// grace is how long processes may go on after one of them failed; they end by themselves within moments, but
+// where they wait for one that never came.
+const grace = 5 * time.Second
 
 // Launch runs n processes of a command on this machine and waits for all. When ctx ends they are asked to
-// stop, as by Ctrl-C. Where one fails the others are ended, if they do not end by themselves, and its
-// *exec.ExitError is returned: what went wrong the processes have said.
+// stop, as by Ctrl-C. Where one fails the others are ended, if they do not end by themselves. The error is an
+// *exec.ExitError where the process has said what went wrong, and else names the process.
 func Launch(ctx context.Context, n int, command func() *exec.Cmd) error {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,15 +77,15 @@ func Launch(ctx context.Context, n int, command func() *exec.Cmd) error {
 	var first error
 	for range n {
 		e := <-results
-		if e.err != nil && first == nil {
-			first = e.err
-			defer time.AfterFunc(grace, func() { signal(syscall.SIGKILL) }).Stop()
+		if e.err == nil || first != nil {
+			continue
 		}
-	}
-	if first != nil {
-		if _, ok := errors.AsType[*exec.ExitError](first); !ok {
-			return fmt.Errorf("waiting for %d processes: %w", n, first)
+		first = e.err
+		if exit, ok := errors.AsType[*exec.ExitError](e.err); !ok || !exit.Exited() {
+			first = fmt.Errorf("process %d of %d (pid %d) ended without a word: %v; all processes end here, and the same command goes on from what was saved last",
+				e.rank, n, started[e.rank].Process.Pid, e.err)
 		}
+		defer time.AfterFunc(grace, func() { signal(syscall.SIGKILL) }).Stop()
 	}
 	return first
 }

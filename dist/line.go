@@ -245,11 +245,16 @@ func name(size int, h hello) string {
 }
 
 // lost ends all for a process whose line broke. Where that was rank 0, the first of those left on each
-// machine says so.
+// machine says so; of its own processes our launcher knows more, and says it.
 func (l *line) lost(rank int, q *peer) {
 	if l.rank == 0 {
 		l.tell(message{Kind: kindFailed})
-	} else if first := slices.IndexFunc(l.welcome.All, func(h hello) bool { return h.Rank > 0 && h.Machine == l.welcome.All[l.rank].Machine }); first != l.rank {
+	}
+	if os.Getenv(lifeline) != "" {
+		l.fatal("")
+		return
+	}
+	if first := slices.IndexFunc(l.welcome.All, func(h hello) bool { return h.Rank > 0 && h.Machine == l.welcome.All[l.rank].Machine }); l.rank > 0 && first != l.rank {
 		l.fatal("")
 		return
 	}

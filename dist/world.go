@@ -291,6 +291,18 @@ func (w *World) Fail(err error) (tell bool) {
 // Describe names this process for people, as other processes' failures are told.
 func (w *World) Describe() string { return name(w.Size, w.line.welcome.All[w.Rank]) }
 
+// Machines counts the machines of the world, for people.
+func (w *World) Machines() string {
+	seen := map[string]bool{}
+	for _, h := range w.line.welcome.All {
+		seen[h.Machine] = true
+	}
+	if len(seen) == 1 {
+		return "one machine"
+	}
+	return fmt.Sprintf("%d machines", len(seen))
+}
+
 // Close leaves the world in order; all ranks do.
 func (w *World) Close() error {
 	if w == nil {

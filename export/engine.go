@@ -15,7 +15,6 @@ import (
 	"must/checkpoint"
 	"must/onnx/ort"
 	"must/predict"
-	"must/task/segmentation"
 	"must/torch"
 	"must/weights"
 )
@@ -127,7 +126,7 @@ func (r *runner) export() error {
 	}
 	sweep(filepath.Dir(r.cached))
 	_, err = ONNX(context.Background(), n, r.cached, Options{
-		Argmax: slices.Contains(n.Spec.Tasks, segmentation.Name), Bytes: true, few: true, Origin: Origin{SHA256: r.sum, Training: c.Training},
+		Bytes: true, engine: true, Origin: Origin{SHA256: r.sum, Training: c.Training},
 	})
 	return err
 }

@@ -34,7 +34,8 @@ type Options struct {
 	Program string       // its name and version
 	Origin  Origin
 
-	few bool // images are enough to be proven on
+	inline int  // see [graph.Graph]
+	engine bool // for this program's use alone: few images prove it, and outputs are as it reads them fastest
 }
 
 // An Origin tells where the weights come from; it travels in the file.
@@ -44,7 +45,7 @@ type Origin struct {
 }
 
 func (o Options) graph() network.GraphOptions {
-	return network.GraphOptions{ExportOptions: task.ExportOptions{Argmax: o.Argmax, Raw: o.Raw}, Tasks: o.Tasks, Features: o.Features, Bytes: o.Bytes, Half: o.Half}
+	return network.GraphOptions{ExportOptions: task.ExportOptions{Argmax: o.Argmax, Raw: o.Raw, Logits: o.engine}, Tasks: o.Tasks, Features: o.Features, Bytes: o.Bytes, Half: o.Half}
 }
 
 // check tells what does not go together.
@@ -123,6 +124,7 @@ func write(n *network.Network, path string, o Options) error {
 	if err := torch.Do(func() { g = n.Graph(o.graph()) }); err != nil {
 		return err
 	}
+	g.Inline = o.inline
 	name, version, _ := strings.Cut(o.Program, " ")
 	return g.Write(path, name, version, texts)
 }

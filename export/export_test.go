@@ -43,6 +43,7 @@ func needsRuntime(t *testing.T) {
 var backbones = map[string]model.Config{
 	"resnet18": {Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16},
 	"resnet50": {Depth: 50, Width: 0.125, FPN: 16, Head: 8, BoxFC: 16},
+	"groups":   {Depth: 18, Width: 0.125, Norm: model.NormGroup, FPN: 8, Head: 8, BoxFC: 16},
 	"resnext":  {Depth: 50, Width: 0.125, Stem: model.StemDeep, Variant: model.Variant{Groups: 4, GroupWidth: 4, Squeeze: 16, AverageShortcut: true}, FPN: 8, Head: 8, BoxFC: 16},
 	"bit":      {Backbone: model.BackboneBiT, Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16},
 	"clip": {Backbone: model.BackboneViT, Patch: 8, Grid: 7, Dim: 24, Heads: 3, Layers: 2,
@@ -141,7 +142,7 @@ func TestOptions(t *testing.T) {
 		for name, o := range map[string]Options{
 			"bytes":          {Bytes: true, Argmax: true},
 			"raw":            {Raw: true, Tasks: []string{detection.Name}},
-			"half":           {Half: true, Tasks: []string{classification.Name, depth.Name, normals.Name}},
+			"half":           {Half: true, Tasks: []string{classification.Name, segmentation.Name, depth.Name, normals.Name}},
 			"classification": {Tasks: []string{classification.Name}, Features: []string{"pooled"}},
 		} {
 			t.Run(name, func(t *testing.T) { exported(t, n, o) })
@@ -348,6 +349,28 @@ func TestTorch(t *testing.T) {
 	with(t, spec(backbones["bit"], 64, labels(), depth.Name), func(n *network.Network) {
 		if _, err := Torch(n, filepath.Join(t.TempDir(), "b.pth")); err == nil || !strings.Contains(err.Error(), "torchvision has no BiT ResNet-v2-18") {
 			t.Error(err)
+		}
+	})
+}
+
+// Weights that a file does not hold lie beside it, and are gone when it holds them.
+func TestWeightsBeside(t *testing.T) {
+	needsRuntime(t)
+	with(t, spec(backbones["vit"], 64, labels(), classification.Name), func(n *network.Network) {
+		path := filepath.Join(t.TempDir(), "model.onnx")
+		for _, inline := range []int{1, 0} {
+			if _, err := ONNX(context.Background(), n, path, Options{Program: "must test", inline: inline}); err != nil {
+				t.Fatal(err)
+			}
+			m, err := Open(path, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Free()
+			beside, err := os.Stat(path + ".data")
+			if inline == 0 && !os.IsNotExist(err) || inline != 0 && (err != nil || beside.Size() < 10000) {
+				t.Errorf("at most %d bytes inside: %v, %v", inline, beside, err)
+			}
 		}
 	})
 }

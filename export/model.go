@@ -29,8 +29,18 @@ type Model struct {
 // Open loads a model that this program exported. Its metadata says all that is needed; a file that does
 // not fit them is an error. The caller frees the model.
 func Open(path string, threads int) (m *Model, err error) {
-	return open(path, ort.Options{Threads: threads})
+	m, err = open(path, ort.Options{Threads: threads})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Try(); err != nil {
+		m.Free()
+		return nil, err
+	}
+	return m, nil
 }
+
+// open is Open without the model being tried.
 
 func open(path string, o ort.Options) (m *Model, err error) {
 	defer func() {
@@ -76,7 +86,7 @@ func open(path string, o ort.Options) (m *Model, err error) {
 	if in := m.session.Inputs; len(in) != 1 || in[0].Name != task.InputName || !slices.Equal(in[0].Shape, []int64{-1, 3, size, size}) {
 		return m, fmt.Errorf("its input is not %s [N, 3, %d, %d]", task.InputName, size, size)
 	}
-	return m, m.Try()
+	return m, nil
 }
 
 // Try runs the model on a grey image.
@@ -113,21 +123,36 @@ func (m *Model) See(images predict.Images, tasks ...string) ([]*data.Sample, err
 		tasks = m.tasks
 	}
 	tasks = slices.DeleteFunc(slices.Clone(tasks), func(t string) bool { return !slices.Contains(m.tasks, t) })
-	out, err := m.run(images, tasks)
-	if err != nil {
-		return nil, err
-	}
 	preds := make([]*data.Sample, images.N)
 	for i := range preds {
 		preds[i] = &data.Sample{}
 	}
-	for _, name := range tasks {
-		if err := registry.Get(name).Decode(name, out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
+	size := 3 * images.H * images.W
+	at := max(1, pixelsAtOnce/(images.H*images.W))
+	for from := 0; from < images.N; from += at {
+		n := min(at, images.N-from)
+		out, err := m.run(predict.Images{Pix: images.Pix[from*size:][:n*size], N: n, H: images.H, W: images.W}, tasks)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.decode(out, tasks, preds[from:from+n]); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.path, err)
 		}
 	}
 	return preds, nil
 }
+
+func (m *Model) decode(out task.Outputs, tasks []string, preds []*data.Sample) error {
+	for _, name := range tasks {
+		if err := registry.Get(name).Decode(name, out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pixelsAtOnce is how much of a batch is computed at once: what is more needs memory and is not faster.
+const pixelsAtOnce = 512 * 512
 
 // run computes the outputs of tasks.
 func (m *Model) run(images predict.Images, tasks []string) (task.Outputs, error) {

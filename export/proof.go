@@ -94,7 +94,7 @@ func prove(ctx context.Context, n *network.Network, path string, o Options) (*Pr
 		p.Tolerance = halfTolerance
 	}
 	least := leastImages
-	if o.few {
+	if o.engine {
 		least = proofBatch
 	}
 	images, err := proofImages(o.Images, n.Size, least)

@@ -174,16 +174,17 @@ func plan(ds data.Dataset, teachers []Teacher, o Options, aligned ...string) (sh
 	return p, uses, nil
 }
 
-// pseudo turns a prediction for a sample into its pseudo labels: what the sample lacks, by the rules.
-func pseudo(uses []predict.Use, thresholds map[string]float64, have data.Labels, sample, pred *data.Sample) {
-	for _, u := range uses {
-		for _, name := range u.Tasks {
-			if l := pred.Label(name); l != nil {
-				pred.Put(registry.Get(name).Pseudo(l, thresholds[name]))
+// rules returns what turns predictions into pseudo labels.
+func rules(uses []predict.Use, thresholds map[string]float64) func(pred *data.Sample) {
+	return func(pred *data.Sample) {
+		for _, u := range uses {
+			for _, name := range u.Tasks {
+				if l := pred.Label(name); l != nil {
+					pred.Put(registry.Get(name).Pseudo(l, thresholds[name]))
+				}
 			}
 		}
 	}
-	data.Lack(sample, have, pred)
 }
 
 func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
@@ -230,7 +231,7 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		}
 		return nil
 	}
-	o := predict.Options{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Skipped: func(err error) {
+	o := predict.Options{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Pixels: -1, Rules: rules(r.uses, r.o.Thresholds), Skipped: func(err error) {
 		var e *data.SampleError
 		if errors.As(err, &e) {
 			mu.Lock()
@@ -240,11 +241,10 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		r.o.Display.Logf("skipped: %v", err)
 	}}
 	err := predict.Run(ctx, r.uses, ds, o, func(index int, sample, pred *data.Sample) error {
-		pred.Image = sample.Image // gives the frame
 		if err := skipTo(index); err != nil {
 			return err
 		}
-		pseudo(r.uses, r.o.Thresholds, ds.Labels(), sample, pred)
+		data.Lack(sample, ds.Labels(), pred) // what has a true label keeps it
 		next = index + 1
 		err := s.Add(pred)
 		if e, ok := errors.AsType[*data.SampleError](err); ok { // such as depth beyond float16

@@ -23,10 +23,10 @@ func Preview(ctx context.Context, ds data.Dataset, teachers []Teacher, n int, o 
 		return nil, err
 	}
 	sheet := &labelled{labels: ds.Labels().Join(provenance.Labels())}
-	passing := predict.Options{Batch: o.Batch, Workers: o.Workers, Name: "preview", Display: o.Display,
+	passing := predict.Options{Batch: o.Batch, Workers: o.Workers, Name: "preview", Display: o.Display, Rules: rules(uses, o.Thresholds),
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
 	err = predict.Run(ctx, uses, ds, passing, func(_ int, s, pred *data.Sample) error {
-		pseudo(uses, o.Thresholds, ds.Labels(), s, pred)
+		data.Lack(s, ds.Labels(), pred)
 		data.Fill(s, ds.Labels(), pred)
 		sheet.samples = append(sheet.samples, s)
 		return nil

@@ -53,7 +53,7 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 		}
 	}
 	q := &Quality{Scores: task.Scores{}}
-	p := predict.Options{Batch: o.Batch, Workers: o.Workers, Name: "quality of labels for " + o.Name, Display: o.Display,
+	p := predict.Options{Batch: o.Batch, Workers: o.Workers, Name: "quality of labels for " + o.Name, Display: o.Display, Pixels: -1,
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
 	err = predict.Run(ctx, uses, ds, p, func(_ int, truth, pred *data.Sample) error {
 		q.Images++

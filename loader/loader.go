@@ -9,8 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"iter"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -28,7 +30,9 @@ type Batch struct {
 	Images  []uint8 // [N, 3, Size, Size] RGB, 0 to 255
 
 	Samples   []*data.Sample // augmented; labels in the network's frame
-	Originals []*data.Sample // as the dataset gave them; only with Options.Originals
+	Originals []*data.Sample // as the dataset gave them, but see Options.Pixels; only with Options.Originals
+	Sizes     []image.Point  // of the originals' images
+	Brought   [][]Brought    // what each of Options.Bring made of them
 	Frames    []data.Frame   // how to get back to the original frame; nil in training
 	Index     []int          // into the dataset
 	Extra     any            // what Options.Collate made
@@ -63,6 +67,13 @@ type Options struct {
 	// batch's Samples are then images only: who has the originals needs no resampled labels.
 	Originals bool
 
+	// Pixels is how much of an original's image is kept: a larger one is shrunk to it once the views are
+	// made. 0: all; negative: nothing but its Rect.
+	Pixels int
+
+	// Bring makes more views of each original's image, without Train.
+	Bring []func(*image.RGBA) (*image.RGBA, data.Frame)
+
 	// Collate makes Batch.Extra, on a worker. rng depends on (Seed, step) only, and is the same for all parts
 	// of a batch.
 	Collate func(samples []*data.Sample, rng *rand.Rand) any
@@ -73,6 +84,12 @@ type Options struct {
 
 // A View is a random view of a sample, of the batch's size. It does not change the sample.
 type View func(s *data.Sample, rng *rand.Rand) *data.Sample
+
+// A Brought is a view of an image and the way back.
+type Brought struct {
+	Image *image.RGBA
+	Frame data.Frame
+}
 
 // Skipped tells which samples could not be read.
 type Skipped struct {
@@ -275,7 +292,11 @@ func (l *Loader) newJob(step, n int) *job {
 		b.Frames = make([]data.Frame, n)
 	}
 	if l.o.Originals {
-		b.Originals = make([]*data.Sample, n)
+		b.Originals, b.Sizes = make([]*data.Sample, n), make([]image.Point, n)
+		b.Brought = make([][]Brought, len(l.o.Bring))
+		for k := range b.Brought {
+			b.Brought[k] = make([]Brought, n)
+		}
 	}
 	j := &job{Batch: b, step: step, draws: make([]draw, n), done: make(chan struct{})}
 	j.pending.Store(int32(n))
@@ -417,8 +438,12 @@ func (l *Loader) read(j *job, i int) error {
 			return nil
 		}
 		if j.Originals != nil {
-			if j.Originals[i] = s; !l.o.Train {
+			if j.Originals[i], j.Sizes[i] = s, s.Image.Rect.Size(); !l.o.Train {
 				s = &data.Sample{Key: s.Key, Image: s.Image}
+			}
+			for k, bring := range l.o.Bring {
+				view, frame := bring(s.Image)
+				j.Brought[k][i] = Brought{view, frame}
 			}
 		}
 		if l.o.Train {
@@ -427,12 +452,32 @@ func (l *Loader) read(j *job, i int) error {
 			s, j.Frames[i] = l.o.Augment.Eval(s)
 		}
 		l.put(j, i, index, s)
+		if j.Originals != nil && l.o.Pixels != 0 {
+			j.Originals[i] = shrunk(j.Originals[i], l.o.Pixels)
+		}
 		return nil
 	}
 	if d.replace {
 		return l.unreadable()
 	}
 	return nil
+}
+
+// shrunk returns a sample with an image of so many pixels at most, or with its Rect only. Labels stay.
+func shrunk(s *data.Sample, pixels int) *data.Sample {
+	size := s.Image.Rect.Size()
+	all := size.X * size.Y
+	if pixels > 0 && all <= pixels {
+		return s
+	}
+	out := *s
+	if pixels < 0 {
+		out.Image = &image.RGBA{Rect: s.Image.Rect}
+	} else {
+		k := math.Sqrt(float64(pixels) / float64(all))
+		out.Image, _ = augment.Stretch(s.Image, max(1, int(k*float64(size.X))), max(1, int(k*float64(size.Y))))
+	}
+	return &out
 }
 
 // put stores an augmented sample as number i of a job's batch.
@@ -493,7 +538,10 @@ func (l *Loader) compact(b *Batch) {
 				b.Frames[n] = b.Frames[i]
 			}
 			if b.Originals != nil {
-				b.Originals[n] = b.Originals[i]
+				b.Originals[n], b.Sizes[n] = b.Originals[i], b.Sizes[i]
+				for _, views := range b.Brought {
+					views[n] = views[i]
+				}
 			}
 		}
 		n++
@@ -503,7 +551,10 @@ func (l *Loader) compact(b *Batch) {
 		b.Frames = b.Frames[:n]
 	}
 	if b.Originals != nil {
-		b.Originals = b.Originals[:n]
+		b.Originals, b.Sizes = b.Originals[:n], b.Sizes[:n]
+		for k := range b.Brought {
+			b.Brought[k] = b.Brought[k][:n]
+		}
 	}
 }
 

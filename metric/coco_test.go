@@ -2,7 +2,6 @@ package metric
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"math"
 	"os"
@@ -12,24 +11,8 @@ import (
 	"testing/iotest"
 
 	"must/data"
+	"must/torch/goldentest"
 )
-
-// readGolden reads a file that a script in testdata made.
-func readGolden(t testing.TB, name string, into any) {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.NewDecoder(z).Decode(into); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // A cocoCase is a pair of files and the 12 numbers of pycocotools; testdata/make_coco.py makes them.
 type cocoCase struct {
@@ -38,7 +21,7 @@ type cocoCase struct {
 }
 
 func readCases(t testing.TB) (cases []cocoCase) {
-	readGolden(t, "coco.json.gz", &cases)
+	goldentest.ReadFile(t, "coco.json.gz", &cases)
 	return cases
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"must/data"
+	"must/torch/goldentest"
 )
 
 // scores holds what testdata/make_scores.py computes by the formulas of the reference programs.
@@ -48,7 +49,7 @@ type scores struct {
 }
 
 func readScores(t *testing.T) (s scores) {
-	readGolden(t, "scores.json.gz", &s)
+	goldentest.ReadFile(t, "scores.json.gz", &s)
 	return s
 }
 

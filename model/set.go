@@ -195,6 +195,9 @@ func allocate(d torch.DType, ps []*Param, grad bool) *torch.Flat {
 func (s *Set) Fuse() {
 	torch.NoGrad(func() {
 		for _, c := range s.convs {
+			if c.norm != nil && c.norm.group != nil {
+				continue // it depends on the image
+			}
 			torch.Scope(func() {
 				w, b := c.weight(c.w.T), like(c.b, c.w.T)
 				if c.norm != nil {

@@ -1,7 +1,6 @@
 package onnx
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -21,6 +20,7 @@ import (
 	"must/task/detection"
 	"must/task/normals"
 	"must/task/segmentation"
+	"must/torch/goldentest"
 )
 
 // needRuntime skips a test where there is no ONNX Runtime.
@@ -79,13 +79,7 @@ func TestGolden(t *testing.T) {
 		Depth       [][]*float64
 		Normals     [][]float64
 	}
-	b, err := os.ReadFile("testdata/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &cases); err != nil {
-		t.Fatal(err)
-	}
+	goldentest.Read(t, &cases)
 	for _, c := range cases {
 		t.Run(c.Declaration, func(t *testing.T) {
 			teacher, err := Open(declaration(t, c.Declaration), Options{Dir: "testdata"})

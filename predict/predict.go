@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 	"sync"
 
 	"must/augment"
@@ -88,28 +89,118 @@ type Options struct {
 	Display  *progress.Display
 	Bar      *progress.Task // counts images in place of a bar of its own
 	Skipped  func(error)    // hears of every broken sample
+
+	// Pixels is how much of a sample's image is kept for each: a larger one is shrunk to it. 0: all;
+	// negative: nothing but its Rect.
+	Pixels int
+
+	// Rules, if set, are applied to a prediction before it is led back to the image: thresholds on maps
+	// cost less there, and mean the same.
+	Rules func(pred *data.Sample)
+}
+
+// restorePixels limits the sizes of images whose maps are resized at the same time.
+const restorePixels = 1 << 24
+
+// A Seen is what predictors see in an image, in the frames of their views.
+type Seen struct {
+	Index  int
+	Sample *data.Sample // as the set gave it, its image as [Options].Pixels has it
+	Size   image.Point  // of the image as the set gave it
+
+	preds  []*data.Sample
+	frames []data.Frame
+}
+
+// At returns what was seen in the frame of the image at w×h pixels, of the tasks named or of all. Its
+// image is a Rect without pixels.
+func (s *Seen) At(w, h int, tasks ...string) *data.Sample {
+	out := &data.Sample{Key: s.Sample.Key, Image: &image.RGBA{Rect: image.Rect(0, 0, w, h)}}
+	for i, p := range s.preds {
+		if len(tasks) > 0 {
+			some := &data.Sample{Key: p.Key}
+			for _, l := range p.Known {
+				if slices.Contains(tasks, l.Task()) {
+					some.Put(l)
+				}
+			}
+			p = some
+		}
+		Merge(out, s.frames[i].Restore(p, w, h))
+	}
+	return out
 }
 
 // Run runs predictors, one after the other, over a set in order and hands every image's
 // prediction, in the image's own frame, to each. Every image is decoded once, whatever the number of
 // predictors. Broken samples are left out.
 func Run(ctx context.Context, uses []Use, ds data.Dataset, o Options, each func(index int, sample, pred *data.Sample) error) error {
+	return look(ctx, uses, ds, o, func(seen []*Seen) error {
+		for len(seen) > 0 {
+			n, pixels := 0, 0 // as many as memory allows
+			for n < len(seen) && (n == 0 || pixels+seen[n].Size.X*seen[n].Size.Y <= restorePixels) {
+				pixels += seen[n].Size.X * seen[n].Size.Y
+				n++
+			}
+			preds := make([]*data.Sample, n)
+			var wg sync.WaitGroup // resizing maps and masks to large originals takes long
+			for i, s := range seen[:n] {
+				wg.Go(func() { preds[i] = s.At(s.Size.X, s.Size.Y) })
+			}
+			wg.Wait()
+			for i, s := range seen[:n] {
+				if err := each(s.Index, s.Sample, preds[i]); err != nil {
+					return err
+				}
+				preds[i] = nil
+			}
+			seen = seen[n:]
+		}
+		return nil
+	})
+}
+
+// Look is [Run] for those who want predictions in frames of their own: each image by itself, its
+// maps still small.
+func Look(ctx context.Context, uses []Use, ds data.Dataset, o Options, each func(*Seen) error) error {
+	return look(ctx, uses, ds, o, func(seen []*Seen) error {
+		for _, s := range seen {
+			if err := each(s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// look hands over what is seen in the images of a batch.
+func look(ctx context.Context, uses []Use, ds data.Dataset, o Options, each func([]*Seen) error) error {
 	if o.Batch == 0 {
 		o.Batch = 16
 	}
 	if o.To == 0 {
 		o.To = ds.Len()
 	}
-	size := 1
+	size, first := 1, View{}
 	for _, u := range uses { // the loader prepares the first letterbox
 		if v := u.Net.View(); v.Fit == Letterbox && v.W == v.H {
-			size = v.W
+			size, first = v.W, v
 			break
 		}
 	}
-	l, err := loader.New(ds, loader.Options{
-		Batch: o.Batch, Augment: augment.Config{Size: size}, Workers: o.Workers, Originals: true, Skipped: o.Skipped,
-	})
+	lo := loader.Options{
+		Batch: o.Batch, Augment: augment.Config{Size: size}, Workers: o.Workers, Originals: true, Pixels: o.Pixels, Skipped: o.Skipped,
+	}
+	brought := make([]int, len(uses)) // which of the loader's other views a predictor reads, -1: the first letterbox
+	for i, u := range uses {
+		if v := u.Net.View(); v == first {
+			brought[i] = -1
+		} else {
+			brought[i] = len(lo.Bring)
+			lo.Bring = append(lo.Bring, v.Bring)
+		}
+	}
+	l, err := loader.New(ds, lo)
 	if err != nil {
 		return err
 	}
@@ -122,28 +213,24 @@ func Run(ctx context.Context, uses []Use, ds data.Dataset, o Options, each func(
 		if err != nil {
 			return err
 		}
-		merged := make([]*data.Sample, b.N)
+		seen := make([]*Seen, b.N)
 		for i, s := range b.Originals {
-			merged[i] = &data.Sample{Key: s.Key}
+			seen[i] = &Seen{Index: b.Index[i], Sample: s, Size: b.Sizes[i]}
 		}
-		for _, u := range uses {
-			preds, frames, err := u.see(b)
+		for k, u := range uses {
+			preds, frames, err := u.see(b, brought[k])
 			if err != nil {
 				return err
 			}
-			var wg sync.WaitGroup // resizing maps and masks to large originals takes long
 			for i, p := range preds {
-				wg.Go(func() {
-					at := b.Originals[i].Image.Rect.Size()
-					Merge(merged[i], frames[i].Restore(p, at.X, at.Y))
-				})
+				if o.Rules != nil {
+					o.Rules(p)
+				}
+				seen[i].preds, seen[i].frames = append(seen[i].preds, p), append(seen[i].frames, frames[i])
 			}
-			wg.Wait()
 		}
-		for i, p := range merged {
-			if err := each(b.Index[i], b.Originals[i], p); err != nil {
-				return err
-			}
+		if err := each(seen); err != nil {
+			return err
 		}
 		bar.Add(int64(b.N))
 		b.Release()
@@ -151,44 +238,40 @@ func Run(ctx context.Context, uses []Use, ds data.Dataset, o Options, each func(
 	return ctx.Err()
 }
 
-// see predicts a batch; frames lead back to its originals.
-func (u Use) see(b *loader.Batch) (preds []*data.Sample, frames []data.Frame, err error) {
-	v := u.Net.View()
-	if v == (View{W: b.Size, H: b.Size, Fit: Letterbox}) {
+// see predicts a batch, from the loader's view of a number; frames lead back to its originals.
+func (u Use) see(b *loader.Batch, view int) (preds []*data.Sample, frames []data.Frame, err error) {
+	if view < 0 {
 		preds, err = u.Net.See(Images{b.Images, b.N, b.Size, b.Size}, u.Tasks...)
 		return preds, b.Frames, err
 	}
-	if v.Fit != Keep {
-		images, frames := v.batch(b.Originals)
-		preds, err = u.Net.See(images, u.Tasks...)
-		return preds, frames, err
-	}
-	for i := range b.Originals {
-		images, f := v.batch(b.Originals[i : i+1])
-		p, err := u.Net.See(images, u.Tasks...)
+	views := b.Brought[view]
+	for len(views) > 0 { // those of one size together
+		n := 1
+		for n < len(views) && views[n].Image.Rect.Size() == views[0].Image.Rect.Size() && u.Net.View().Fit != Keep {
+			n++
+		}
+		p, err := u.Net.See(planar(views[:n]), u.Tasks...)
 		if err != nil {
 			return nil, nil, err
 		}
-		preds, frames = append(preds, p...), append(frames, f...)
+		preds = append(preds, p...)
+		for _, v := range views[:n] {
+			frames = append(frames, v.Frame)
+		}
+		views = views[n:]
 	}
 	return preds, frames, nil
 }
 
-// batch brings images there, where all get the same size.
-func (v View) batch(samples []*data.Sample) (Images, []data.Frame) {
-	frames, views := make([]data.Frame, len(samples)), make([]*image.RGBA, len(samples))
-	var wg sync.WaitGroup
-	for i, s := range samples {
-		wg.Go(func() { views[i], frames[i] = v.Bring(s.Image) })
-	}
-	wg.Wait()
-	size := views[0].Rect.Size()
+// planar puts views of one size together.
+func planar(views []loader.Brought) Images {
+	size := views[0].Image.Rect.Size()
 	plane := size.X * size.Y
-	images := Images{make([]uint8, len(samples)*3*plane), len(samples), size.Y, size.X}
-	for i, img := range views {
-		loader.Planar(images.Pix[3*i*plane:][:3*plane], img.Pix)
+	images := Images{make([]uint8, len(views)*3*plane), len(views), size.Y, size.X}
+	for i, v := range views {
+		loader.Planar(images.Pix[3*i*plane:][:3*plane], v.Image.Pix)
 	}
-	return images, frames
+	return images
 }
 
 // Merge adds the labels that src has to dst, in place of dst's own.
@@ -218,6 +301,7 @@ func Evaluate(ctx context.Context, net Predictor, ds data.Dataset, o Options) (t
 	if len(tasks) == 0 {
 		return nil, fmt.Errorf("nothing to score: the network's tasks are %v, and the set has labels for none of them", has)
 	}
+	o.Pixels = -1
 	err := Run(ctx, []Use{{net, tasks}}, ds, o, func(_ int, truth, pred *data.Sample) error {
 		for name, m := range metrics {
 			if l := truth.Label(name); l != nil {

@@ -7,6 +7,7 @@ import (
 
 	"must/augment"
 	"must/data"
+	"must/loader"
 )
 
 func TestLetterboxIsTheLoaders(t *testing.T) {
@@ -15,7 +16,8 @@ func TestLetterboxIsTheLoaders(t *testing.T) {
 	for i := range s.Image.Pix {
 		s.Image.Pix[i] = uint8(rng.Uint32()) | uint8(i%4/3*255) // opaque
 	}
-	images, frames := View{W: 32, H: 32, Fit: Letterbox}.batch([]*data.Sample{s, s})
+	view, viewFrame := View{W: 32, H: 32, Fit: Letterbox}.Bring(s.Image)
+	images := planar([]loader.Brought{{Image: view}, {Image: view}})
 	want, frame := augment.Config{Size: 32}.Eval(s)
 	for i, v := range images.Pix {
 		k := i % (32 * 32)
@@ -23,7 +25,7 @@ func TestLetterboxIsTheLoaders(t *testing.T) {
 			t.Fatalf("value %d is %d, want %d", i, v, want.Image.Pix[4*k+c])
 		}
 	}
-	if frames[1] != frame {
-		t.Errorf("frame %+v, want %+v", frames[1], frame)
+	if viewFrame != frame {
+		t.Errorf("frame %+v, want %+v", viewFrame, frame)
 	}
 }

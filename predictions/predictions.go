@@ -3,10 +3,10 @@
 package predictions
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,35 +131,48 @@ func (d *imageFiles) Sample(i int) (*data.Sample, error) {
 }
 
 // Predict writes what a network, or an external model, sees in each image: KEY.json, KEY.png with every
-// task drawn in, and maps beside them. Objects below the threshold are left out. It returns the number
-// of images that could not be read.
-func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out string, threshold float64, display *progress.Display) (broken int, err error) {
+// task drawn in, and maps beside them. Objects below the threshold are left out; batch is how many images
+// the network sees at once, 0 for as many as usual. It returns the number of images that could not be read.
+func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out string, threshold float64, batch int, display *progress.Display) (broken int, err error) {
 	net := from.Net
 	labels := net.Knows()
 	var skipped atomic.Int64
-	o := predict.Options{Name: "predict", Display: display, Skipped: func(err error) {
+	o := predict.Options{Name: "predict", Display: display, Batch: batch, Pixels: drawnPixels, Skipped: func(err error) {
 		skipped.Add(1)
 		display.Logf("skipped: %v", err)
 	}}
-	err = predict.Run(ctx, []predict.Use{{Net: net}}, images, o, func(i int, s, pred *data.Sample) error {
-		if labels.Has(detection.Name) {
+	o.Rules = func(pred *data.Sample) {
+		if pred.Has(detection.Name) {
 			pred.Put(registry.Get(detection.Name).Pseudo(pred.Label(detection.Name), threshold))
 		}
-		pred.Image = s.Image
-		p := Describe(pred, labels)
-		p.Image, p.Network = s.Key, from.Hash
-		if files, ok := images.(*imageFiles); ok {
-			p.Image = files.files[i]
+		if pred.Has(segmentation.Name) {
+			segmentation.SetConfidence(pred, nil) // which no file has
 		}
-		return p.write(filepath.Join(out, filepath.FromSlash(s.Key)), pred, labels)
+	}
+	err = predict.Look(ctx, []predict.Use{{Net: net}}, images, o, func(seen *predict.Seen) error {
+		p := &Prediction{Image: seen.Sample.Key, Network: from.Hash, Width: seen.Size.X, Height: seen.Size.Y}
+		if files, ok := images.(*imageFiles); ok {
+			p.Image = files.files[seen.Index]
+		}
+		return p.write(filepath.Join(out, filepath.FromSlash(seen.Sample.Key)), seen, labels)
 	})
 	return int(skipped.Load()), err
 }
+
+// drawnPixels is how much of an image is kept for its picture, whose panels are far smaller.
+const drawnPixels = 1 << 22
 
 // Describe says what is predicted of an image. Its maps have no files yet.
 func Describe(pred *data.Sample, l data.Labels) *Prediction {
 	size := pred.Image.Rect.Size()
 	p := &Prediction{Width: size.X, Height: size.Y}
+	p.add(pred, l)
+	return p
+}
+
+// add says what is predicted of the tasks that pred has.
+func (p *Prediction) add(pred *data.Sample, l data.Labels) {
+	size := pred.Image.Rect.Size()
 	if classification.Of(pred) != nil {
 		p.classes(classification.Of(pred), l[classification.Name].Classes)
 	}
@@ -188,54 +201,59 @@ func Describe(pred *data.Sample, l data.Labels) *Prediction {
 	if normals.Of(pred) != nil {
 		p.Normals = &MapFile{}
 	}
-	return p
 }
 
 // A PredictedMap is a map of a prediction as a file.
 type PredictedMap struct {
 	Suffix string  // of the file's name
 	Name   *string // where the prediction names the file
-	Bytes  []byte
+	Write  func(io.Writer) error
 }
 
-// Maps encodes the maps that a prediction names.
-func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap, err error) {
+// Maps returns the maps that a prediction names.
+func (p *Prediction) Maps(pred *data.Sample) (maps []PredictedMap) {
 	if g := segmentation.Of(pred); g != nil {
-		var b bytes.Buffer
-		if err := segmentation.EncodeMap(&b, g); err != nil {
-			return nil, err
-		}
-		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, b.Bytes()})
+		maps = append(maps, PredictedMap{".segmentation.png", &p.Segmentation.File, func(w io.Writer) error { return segmentation.EncodeMap(w, g) }})
 	}
 	if g := depth.Of(pred); g != nil {
-		maps = append(maps, PredictedMap{".depth.npy", &p.Depth.File, npy.Append(nil, npy.Float32, []int{g.H, g.W}, g.Pix)})
+		maps = append(maps, PredictedMap{".depth.npy", &p.Depth.File, func(w io.Writer) error {
+			return npy.Write(w, npy.Float32, []int{g.H, g.W}, slices.Values([][]float32{g.Pix}))
+		}})
 	}
 	if g := normals.Of(pred); g != nil {
-		values := make([]float32, 0, 3*len(g.Pix))
-		for _, n := range g.Pix {
-			values = append(values, n[:]...)
-		}
-		maps = append(maps, PredictedMap{".normals.npy", &p.Normals.File, npy.Append(nil, npy.Float32, []int{g.H, g.W, 3}, values)})
+		maps = append(maps, PredictedMap{".normals.npy", &p.Normals.File, func(w io.Writer) error {
+			return npy.Write(w, npy.Float32, []int{g.H, g.W, 3}, func(yield func([]float32) bool) {
+				for i := range g.Pix {
+					if !yield(g.Pix[i][:]) {
+						return
+					}
+				}
+			})
+		}})
 	}
-	return maps, nil
+	return maps
 }
 
 // write writes the files of one prediction, all beginning with base.
-func (p *Prediction) write(base string, pred *data.Sample, l data.Labels) error {
+func (p *Prediction) write(base string, seen *predict.Seen, l data.Labels) error {
 	if err := os.MkdirAll(filepath.Dir(base), 0o777); err != nil {
 		return err
 	}
-	maps, err := p.Maps(pred)
-	if err != nil {
-		return err
-	}
-	for _, m := range maps {
-		*m.Name = filepath.Base(base) + m.Suffix
-		if err := atomicfile.WriteFile(base+m.Suffix, m.Bytes); err != nil {
-			return err
+	size := seen.Size
+	for _, name := range l.Tasks() { // the maps of large images one by one
+		pred := seen.At(size.X, size.Y, name)
+		p.add(pred, l)
+		for _, m := range p.Maps(pred) {
+			*m.Name = filepath.Base(base) + m.Suffix
+			if err := atomicfile.Write(base+m.Suffix, m.Write); err != nil {
+				return err
+			}
 		}
 	}
-	if err := draw.WritePNG(base+".png", draw.Panel(pred, l, draw.Options{Side: 384})); err != nil {
+	size = seen.Sample.Image.Rect.Size()
+	drawn := seen.At(size.X, size.Y)
+	drawn.Image = seen.Sample.Image
+	if err := draw.WritePNG(base+".png", draw.Panel(drawn, l, draw.Options{Side: 384})); err != nil {
 		return err
 	}
 	return atomicfile.WriteJSON(base+".json", p)

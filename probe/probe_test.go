@@ -2,12 +2,10 @@ package probe
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +22,7 @@ import (
 	"must/task/detection"
 	"must/task/segmentation"
 	"must/torch"
+	"must/torch/goldentest"
 )
 
 // golden holds what scikit-learn computes; testdata/make_golden.py makes it.
@@ -45,13 +44,8 @@ type golden struct {
 }
 
 func readGolden(t *testing.T) (g golden, train, test *Features) {
-	b, err := os.ReadFile("testdata/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	goldentest.Read(t, &g)
 	names := make([]string, g.Classes)
 	for i := range names {
 		names[i] = fmt.Sprint("class", i)

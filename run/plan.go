@@ -265,7 +265,8 @@ func (m *planner) estimate(c stage.Cost) (seconds float64, bytes int64, err erro
 		}
 		seconds += float64(run.Times) * (float64(run.Steps*run.Config.Batch)*math.Max(cost.Step, read) + float64(run.Predict)*math.Max(cost.Predict, read))
 		if run.Steps > 0 && cost.Image > 0 {
-			bytes = max(bytes, m.resident+cost.Fixed+cost.Image*int64(run.Config.Batch))
+			pieces := max(1, run.Config.Accumulate)
+			bytes = max(bytes, m.resident+cost.Fixed+cost.Image*int64((run.Config.Batch+pieces-1)/pieces))
 		}
 	}
 	return seconds, bytes, nil

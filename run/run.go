@@ -19,12 +19,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"must/atomicfile"
+	"must/dist"
 	"must/machine"
 	"must/progress"
 	"must/recipe"
 	"must/stage"
 	"must/strict"
 	"must/torch"
+	"must/train"
 )
 
 // A Runner runs the stages of a recipe into a folder.
@@ -34,7 +36,8 @@ type Runner struct {
 	Only    []string // stages to run; empty: all
 	Display *progress.Display
 
-	Jobs  int // processes at once; 0 or 1: all in this one
+	World *dist.World // of the processes that run it together; nil: this one alone
+	Jobs  int         // processes at once; 0 or 1: all in this one
 	Spawn Spawn
 
 	prints map[string]fingerprint // by stage, found once
@@ -109,6 +112,9 @@ func (r *Runner) surroundings() environment {
 	e := surroundings()
 	if r.Jobs > 1 && e.Device != "" {
 		e.Device = fmt.Sprintf("%s in all, %d processes", e.Device, r.Jobs)
+	}
+	if n := r.World.Count(); n > 1 && e.Device != "" {
+		e.Device = fmt.Sprintf("%s in each of %d processes", e.Device, n)
 	}
 	return e
 }
@@ -232,6 +238,37 @@ func (r *Runner) Run(ctx context.Context) error {
 	return err
 }
 
+// Follow runs, for rank 0 of a world that runs a recipe into a folder, this process's share of what is shared,
+// until rank 0 has ended.
+func Follow(ctx context.Context, out string, w *dist.World) error {
+	for {
+		var name string
+		if more, err := w.Next(&name); err != nil || !more {
+			return err
+		}
+		if err := follow(ctx, out, w, name); err != nil {
+			return fmt.Errorf("stage %s: %w", name, err)
+		}
+	}
+}
+
+func follow(ctx context.Context, out string, w *dist.World, name string) error {
+	r, err := Open(out) // as rank 0 has written it down
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	r.World = w
+	s := r.Step(name)
+	if s == nil {
+		return fmt.Errorf("process 0 runs it, but the recipe in %s has none of that name; is the folder shared?", out)
+	}
+	if err := s.Run(ctx, r.work(name)); err != nil && !errors.Is(err, train.ErrAllStopped) {
+		return err
+	}
+	return nil
+}
+
 // seconds is a time in whole seconds.
 func seconds(s float64) time.Duration { return time.Duration(s) * time.Second }
 
@@ -286,7 +323,7 @@ func (r *Runner) settle() error {
 
 // work is a stage at work in its folder.
 func (r *Runner) work(name string) *stage.Work {
-	return &stage.Work{Env: r.Env, Name: name, Dir: r.Folder(name), Display: r.Display}
+	return &stage.Work{Env: r.Env, Name: name, Dir: r.Folder(name), Display: r.Display, World: r.World}
 }
 
 func (r *Runner) runStage(ctx context.Context, s *stage.Step) error {

@@ -45,6 +45,7 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 		if err != nil {
 			return nil, err
 		}
+		defer data.Close(ds)
 		tasks = ds.Labels().Tasks()
 		if len(tasks) == 0 {
 			return nil, fmt.Errorf("%s: the set has no labels to learn from; label it first with must label", set.Path)

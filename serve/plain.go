@@ -124,16 +124,16 @@ func (s *Server) plainAnswer(w http.ResponseWriter, r *http.Request) error {
 		p := a.describe()
 		p.Image = name
 		if maps {
-			files, err := p.Maps(a.Sample)
-			if err != nil {
-				return err
-			}
-			for _, f := range files {
+			for _, f := range p.Maps(a.Sample) {
+				var b bytes.Buffer
+				if err := f.Write(&b); err != nil {
+					return err
+				}
 				kind := "application/octet-stream"
 				if strings.HasSuffix(f.Suffix, ".png") {
 					kind = "image/png"
 				}
-				*f.Name = "data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(f.Bytes)
+				*f.Name = "data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(b.Bytes())
 			}
 		}
 		return encodeJSON(&body, p)

@@ -123,7 +123,7 @@ func predictFiles(t *testing.T, model string, images data.Dataset, out string) {
 		t.Fatal(err)
 	}
 	defer teacher.Free([]label.Teacher{net})
-	if _, err := predictions.Predict(t.Context(), net, images, out, threshold, nil); err != nil {
+	if _, err := predictions.Predict(t.Context(), net, images, out, threshold, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 }

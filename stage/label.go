@@ -142,6 +142,9 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		return err
 	}
 	defer teacher.Free(teachers)
+	if err := w.callIn(); err != nil {
+		return err
+	}
 	for _, name := range l.Data {
 		if whole, err := l.adopt(w, name); err != nil {
 			return err
@@ -164,6 +167,9 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		if err := atomicfile.WriteJSON(labelledFile(w.Dir, name), labelled{l.fingerprint(w, name)}); err != nil {
 			return err
 		}
+	}
+	if leads, err := w.regroup(); err != nil || !leads {
+		return err
 	}
 	return l.assess(ctx, w, teachers)
 }

@@ -99,7 +99,6 @@ const scoresFile = "scores.json"
 
 // Run compares: scores.json, and pictures of what both see in some of the images.
 func (s *Score) Run(ctx context.Context, w *Work) error {
-	display := w.Display.Stage(w.Name)
 	opened, err := w.open(s.Student, s.Engine)
 	if err != nil {
 		return err
@@ -111,40 +110,73 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 		l, _ := find[*Label](w.Env, t.Labels)
 		thresholds = l.Thresholds
 	}
+	if err := w.callIn(); err != nil {
+		return err
+	}
+	names := data.Ordered(maps.Keys(s.Teachers))
+	for _, name := range names {
+		release, mine, err := w.take(name)
+		if err == nil && mine {
+			err = s.compare(ctx, w, name, student, thresholds)
+			release()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if leads, err := w.regroup(); err != nil || !leads {
+		return err
+	}
 	var rows []Comparison
-	for _, name := range data.Ordered(maps.Keys(s.Teachers)) {
-		set := s.set(w.Env, name)
-		ds, err := w.Open(set, "test")
-		if err != nil {
+	for _, name := range names {
+		var c Comparison
+		if err := readJSON(w.comparison(name), &c); err != nil {
 			return err
 		}
-		opened, err := w.open(s.Teachers[name], s.Engine)
-		if err != nil {
-			return err
-		}
-		teacher := opened.Net
-		c := Comparison{Task: name, Set: set}
-		c.Teacher, err = predict.Evaluate(ctx, teacher, ds, predict.Options{Name: name + " of teacher", Display: display})
-		if err == nil {
-			c.Student, err = predict.Evaluate(ctx, student, ds, predict.Options{Name: name + " of student", Display: display})
-		}
-		if err == nil {
-			err = pictures(ctx, filepath.Join(w.Dir, pictureFolder), ds, name, stageImages, stageSide,
-				viewer{teacherPicture, teacher, thresholds}, viewer{studentPicture, student, shown})
-		}
-		torch.Do(teacher.Free)
-		if err != nil {
-			return err
-		}
-		t, err := ranking(c.Teacher, name)
-		if err != nil {
-			return fmt.Errorf("data set %s: %w", set, err)
-		}
-		u := c.Student[name][0]
-		w.Display.Logf("%s: %s: teacher %.3f, student %.3f", name, t.Name, t.Value, u.Value)
 		rows = append(rows, c)
 	}
 	return atomicfile.WriteJSON(filepath.Join(w.Dir, scoresFile), rows)
+}
+
+// comparison is where that of one task is kept until all are there.
+func (w *Work) comparison(task string) string { return filepath.Join(w.Dir, "compared-"+task+".json") }
+
+// compare compares the student with the teacher of one task, unless an earlier call did.
+func (s *Score) compare(ctx context.Context, w *Work, name string, student predict.Predictor, thresholds map[string]float64) error {
+	path := w.comparison(name)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	display := w.Display.Stage(w.Name)
+	set := s.set(w.Env, name)
+	ds, err := w.Open(set, "test")
+	if err != nil {
+		return err
+	}
+	opened, err := w.open(s.Teachers[name], s.Engine)
+	if err != nil {
+		return err
+	}
+	teacher := opened.Net
+	defer torch.Do(teacher.Free)
+	c := Comparison{Task: name, Set: set}
+	if c.Teacher, err = predict.Evaluate(ctx, teacher, ds, predict.Options{Name: name + " of teacher", Display: display}); err != nil {
+		return err
+	}
+	if c.Student, err = predict.Evaluate(ctx, student, ds, predict.Options{Name: name + " of student", Display: display}); err != nil {
+		return err
+	}
+	if err := pictures(ctx, filepath.Join(w.Dir, pictureFolder), ds, name, stageImages, stageSide,
+		viewer{teacherPicture, teacher, thresholds}, viewer{studentPicture, student, shown}); err != nil {
+		return err
+	}
+	t, err := ranking(c.Teacher, name)
+	if err != nil {
+		return fmt.Errorf("data set %s: %w", set, err)
+	}
+	u := c.Student[name][0]
+	w.Display.Logf("%s: %s: teacher %.3f, student %.3f", name, t.Name, t.Value, u.Value)
+	return atomicfile.WriteJSON(path, c)
 }
 
 // compared reports whether some comparison has ended.

@@ -3,6 +3,9 @@ package stage
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"must/data"
 	"must/data/formats"
@@ -92,6 +95,17 @@ func (e *Env) cached(set, name string, open func() (data.Dataset, error)) (data.
 	}
 	e.opened[name] = ds
 	return ds, nil
+}
+
+// Close closes the files of all sets. They are opened anew where they are asked for again.
+func (e *Env) Close() (err error) {
+	for _, name := range slices.Sorted(maps.Keys(e.opened)) {
+		if strings.HasPrefix(name, "own/") { // the others are made of these
+			err = errors.Join(err, data.Close(e.opened[name]))
+		}
+	}
+	e.opened = nil
+	return err
 }
 
 // own opens one part of a set in its own classes, without pseudo labels.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 
+	"must/dist"
 	"must/progress"
 	"must/recipe"
 	"must/report"
@@ -94,6 +95,7 @@ type Work struct {
 	Name    string
 	Dir     string // its folder
 	Display *progress.Display
+	World   *dist.World // of the processes that run it together; nil: this one alone
 
 	Seconds float64 // for the report: spent so far
 }

@@ -91,10 +91,10 @@ func (in *Inputs) network(e *Env, m any) {
 	in.Add("detection", e.Detection)
 }
 
-// relevant are the settings that weights depend on: not how many goroutines read, nor how often the
-// state is saved.
+// relevant are the settings that weights depend on: not how many goroutines read, how often the state is
+// saved, nor in how many pieces a batch is computed.
 func relevant(c train.Config) train.Config {
-	c.Workers, c.SaveEvery = 0, 0
+	c.Workers, c.SaveEvery, c.Accumulate = 0, 0, 0
 	return c
 }
 
@@ -309,7 +309,14 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	if err != nil {
 		return err
 	}
-	result, err := trainOnce(ctx, job)
+	if t.Pretext == nil { // whose losses compare the images of a batch: rank 0 trains alone
+		job.World = w.World
+	}
+	if !w.World.Leads() {
+		_, err := train.Run(ctx, job)
+		return err
+	}
+	result, err := trainOnce(ctx, job, w.callIn)
 	if err != nil {
 		return err
 	}
@@ -365,7 +372,8 @@ func (t *Train) weights(e *Env, c train.Config) (map[string]float64, error) {
 }
 
 // trainOnce trains, unless an earlier call did so to the end and was cut off after it.
-func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
+// begin is called before it does.
+func trainOnce(ctx context.Context, job train.Job, begin func() error) (*train.Result, error) {
 	path := filepath.Join(job.Dir, train.ModelFile)
 	if job.Pretext != nil {
 		c, err := checkpoint.Read(path)
@@ -379,6 +387,9 @@ func trainOnce(ctx context.Context, job train.Job) (*train.Result, error) {
 	}
 	net, c, err := checkpoint.Load(path)
 	if errors.Is(err, os.ErrNotExist) {
+		if err := begin(); err != nil {
+			return nil, err
+		}
 		return train.Run(ctx, job)
 	}
 	if err != nil {

@@ -280,14 +280,23 @@ func (w *Work) pointDir(set *TransferSet, name string, p Point) string {
 func (t *Transfer) Run(ctx context.Context, w *Work) error {
 	bar := w.Display.Stage(w.Name).Task("trials", int64(len(t.Sets)*len(t.From)*len(t.Seeds)), "trials")
 	defer bar.Done()
+	if err := w.callIn(); err != nil {
+		return err
+	}
 	for _, set := range t.Sets {
 		for _, name := range recipe.Names(t.From) {
-			if err := t.fineTune(ctx, w, set, name, bar); err != nil {
+			release, mine, err := w.take(set.Data + "-" + name)
+			if err == nil && mine {
+				err = t.fineTune(ctx, w, set, name, bar)
+				release()
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	_, err := w.regroup()
+	return err
 }
 
 // Parts are the pairs SET/NAME that have trials left.
@@ -516,7 +525,7 @@ func (t *Transfer) trial(ctx context.Context, w *Work, set *TransferSet, name st
 	_, err = trainOnce(ctx, train.Job{
 		Name: set.Data + " from " + name, Net: net, Train: trainSet, Config: c, Dir: dir, Display: w.Display,
 		Info: checkpoint.Training{Data: []string{set.Data}, Start: from, Version: recipe.Version},
-	})
+	}, func() error { return nil })
 	if errors.Is(err, torch.ErrNotFinite) { // a result as well
 		trial.Diverged, trial.Seconds = true, time.Since(began).Seconds()
 		return trial, nil

@@ -25,6 +25,7 @@ func StoreNPY(buf *bytes.Buffer, dtype string, shape []int, v []float32, nan boo
 			}
 		}
 	}
+	buf.Grow(256 + npy.Size(dtype)*len(v)) // a header is half of that
 	buf.Write(npy.Append(buf.AvailableBuffer(), dtype, shape, v))
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 // ExportOptions say what outputs are.
 type ExportOptions struct {
 	Argmax bool // segmentation: the best class and its probability in place of all probabilities
+	Logits bool // segmentation: logits before they are resized, in place of either, which Decode resizes
 	Raw    bool // detection: all boxes before suppression
 }
 

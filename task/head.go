@@ -43,21 +43,32 @@ func NewPixelHead(b model.Builder, c model.Config, out int64) PixelHead {
 
 // Forward runs it on the labelled images, nil for all.
 func (h PixelHead) Forward(f *model.Features, labelled []int64) *torch.Tensor {
-	fused := f.Fused() // outside of the scope: other heads read it too
+	f.Fused() // outside of the scope: other heads read it too
+	return torch.Scoped(func() *torch.Tensor { return h.Coarse(f, labelled).Bilinear(f.Size, f.Size) })
+}
+
+// Coarse is Forward before the output is resized: [N, out, S/4, S/4].
+func (h PixelHead) Coarse(f *model.Features, labelled []int64) *torch.Tensor {
+	fused := f.Fused() // as above
 	return torch.Scoped(func() *torch.Tensor {
 		x := fused
 		if labelled != nil {
 			x = Rows(x, labelled)
 		}
-		return h.linear.Forward(h.tower.Forward(x, f.Mode)).Wide().Bilinear(f.Size, f.Size)
+		return h.linear.Forward(h.tower.Forward(x, f.Mode)).Wide()
 	})
 }
 
 // Graph adds it to a graph.
 func (h PixelHead) Graph(g *graph.Graph, m *model.Maps) model.Map {
+	return h.CoarseGraph(g, m).Bilinear(g, m.Size, m.Size)
+}
+
+// CoarseGraph is Graph before the output is resized.
+func (h PixelHead) CoarseGraph(g *graph.Graph, m *model.Maps) model.Map {
 	x := h.linear.Graph(g, h.tower.Graph(g, m.Fused(g)))
 	x.V = g.Float(x.V)
-	return x.Bilinear(g, m.Size, m.Size)
+	return x
 }
 
 // MapTargets are dense labels of n images: values of [n, S, S, …] and which pixels have one.

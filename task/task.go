@@ -70,7 +70,7 @@ type Task interface {
 	Load(name string, b []byte, m data.Meaning, dtype string, size image.Point) (data.Label, error)
 
 	// Outputs names the outputs of an exported graph, and Decode gives samples the predictions that outputs,
-	// of no options but Argmax, hold for size×size images. Outputs of other shapes are an error.
+	// of no options but Argmax and Logits, hold for size×size images. Outputs of other shapes are an error.
 	Outputs() []string
 	Decode(name string, out Outputs, m data.Meaning, size int, preds []*data.Sample) error
 }

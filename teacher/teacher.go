@@ -91,7 +91,10 @@ func Checkpoint(path string, e Engine) (label.Teacher, error) {
 // Open opens a checkpoint, or an external teacher from the file that declares it, the latter's classes
 // mapped to those of l, where it has some. The caller frees it in torch.Do.
 func Open(path string, l data.Labels, e Engine) (label.Teacher, error) {
-	if !IsDeclaration(path) {
+	switch {
+	case strings.HasSuffix(path, ".onnx"):
+		return label.Teacher{}, fmt.Errorf("%s: an ONNX model is opened by the %s file that declares it; must export writes one beside it, docs/onnx.md says how to write one", path, Suffix)
+	case !IsDeclaration(path):
 		return Checkpoint(path, e)
 	}
 	d, dir, err := Declaration(path)

@@ -55,3 +55,18 @@ func FuzzTeacher(f *testing.F) {
 		}
 	})
 }
+
+func TestOpenONNX(t *testing.T) {
+	if _, err := Open("net.onnx", data.Labels{}, Engine{}); err == nil || !strings.Contains(err.Error(), ".teacher.yaml file that declares it") {
+		t.Error(err)
+	}
+	for text, want := range map[string]string{
+		"onnx: a.onnx\nexported: true\n":              "",
+		"onnx: a.onnx\nexported: true\ntask: depth\n": "the model itself says the rest",
+		"exported: true\n":                            "onnx is missing",
+	} {
+		if _, err := Parse([]byte(text)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}

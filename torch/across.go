@@ -16,9 +16,9 @@ var across struct {
 // SumAcross makes a function that sums n float32 values at p over all processes, in place, an operator with
 // autograd: Across. It is for the CPU.
 //
-// The stable ABI has no way to tell autograd of a new operator. But an operator's own kernels can be put in the
-// place of those that libtorch has, and its formula then calls them: so Across is mish, which no network here
-// uses, whose backward is an operator by itself.
+// The stable ABI has no way to tell autograd of a new operator, but kernels can be given to one that libtorch
+// declares, with its formula for the gradient, and has none for: cudnn_affine_grid_generator is one tensor in
+// and one out, its gradient is an operator of the same kind, and on a CPU it does nothing of its own.
 func SumAcross(sum func(p unsafe.Pointer, n int) error) error {
 	inDo("SumAcross")
 	if across.sum != nil {
@@ -41,7 +41,7 @@ func SumAcross(sum func(p unsafe.Pointer, n int) error) error {
 	check(r, "library_init_impl")
 	library := out[0]
 	kernel := purego.NewCallback(sumKernel)
-	for _, name := range []string{"mish", "mish_backward"} { // of the value, and of its gradient
+	for _, name := range []string{acrossOperator, acrossOperator + "_backward"} {
 		n := cstring(name)
 		r, _, _ := purego.SyscallN(implement, library, uintptr(unsafe.Pointer(&n[0])), kernel, abi)
 		check(r, "library_impl", name)
@@ -50,28 +50,23 @@ func SumAcross(sum func(p unsafe.Pointer, n int) error) error {
 	return nil
 }
 
-// sumKernel is called by libtorch, on the engine's thread: the arguments are on the stack and belong to the
-// kernel, the first is what is to be summed. The result takes its place.
-func sumKernel(stack *uint64, arguments, _ uintptr) {
-	args := unsafe.Slice(stack, arguments)
+const acrossOperator = "cudnn_affine_grid_generator"
+
+// sumKernel is called by libtorch, on the engine's thread, for the value and for its gradient: the first
+// argument on the stack is the tensor, which belongs to the kernel, and the result takes its place.
+func sumKernel(stack *uint64, _, _ uintptr) {
 	scope(func() {
-		for i, a := range args {
-			x := wrap(uintptr(a))
-			if i > 0 {
-				continue
-			}
-			x = x.Contiguous().Clone()
-			if err := across.sum(x.Pointer(), int(x.Len())); err != nil && across.err == nil {
-				across.err = err
-			}
-			args[0] = handle(x)
+		x := wrap(uintptr(*stack)).Contiguous().Clone()
+		if err := across.sum(x.Pointer(), int(x.Len())); err != nil && across.err == nil {
+			across.err = err
 		}
+		*stack = handle(x)
 	})
 }
 
 // Across returns the sums of t's elements, float32, over all processes, by the function that was given to
 // SumAcross; the gradient is summed alike. All processes call it in the same order.
-func (t *Tensor) Across() *Tensor { return call1("mish", t) }
+func (t *Tensor) Across() *Tensor { return call1(acrossOperator, t, 0, 0, 0, 0) }
 
 // AcrossError returns the first error that Across met since it was asked last.
 func AcrossError() error {

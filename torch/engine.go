@@ -2,13 +2,7 @@
 // compiler: tensors with scoped memory, operators with autograd, fused optimizers, CPU and CUDA.
 //
 // All tensor work of a process runs on one goroutine locked to one thread, because grad mode, error
-// texts and the OpenMP pool of libtorch belong to a thread. [Do] runs a function there:
-//
-//	err := torch.Do(func() {
-//		x := torch.Float32s([]float32{1, 2, 3, 4}, 2, 2)
-//		y := x.Mul(x).Sum()
-//		fmt.Println(y.Item())
-//	})
+// texts and the OpenMP pool of libtorch belong to a thread. [Do] runs a function there, see its example.
 //
 // Inside Do operators panic with an [*Error] that names the operator and the shapes of its
 // arguments; Do returns it as an error. Every tensor made inside Do or a [Scope] is freed at its

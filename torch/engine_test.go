@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 // A process opens libtorch once, so that what is wrong with a library is seen in a process of its own.
@@ -388,5 +389,34 @@ func TestWrongLibrary(t *testing.T) {
 	}
 	if out := open(filepath.Join(t.TempDir(), "nowhere"), "cpu"); !strings.Contains(out, "nowhere") {
 		t.Errorf("no folder: %q", out)
+	}
+}
+
+// Sums across processes are an operator with autograd: here of one process that has two others like it.
+func TestAcross(t *testing.T) {
+	err := DoErr(func() error {
+		if err := SumAcross(func(p unsafe.Pointer, n int) error {
+			for i := range unsafe.Slice((*float32)(p), n) {
+				unsafe.Slice((*float32)(p), n)[i] *= 3
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		f := NewFlat(Float, [][]int64{{2, 2}}, true)
+		defer f.Free()
+		Load(f.Data, []float32{1, 2, 3, 4})
+		y := f.Params[0].Transpose(0, 1).Across()
+		if got, want := Values[float32](y), []float32{3, 9, 6, 12}; !slices.Equal(got, want) {
+			t.Errorf("sums %v, want %v", got, want)
+		}
+		y.Mul(From([]float32{1, 2, 3, 4}, 2, 2)).Sum().Backward()
+		if got, want := Values[float32](f.Grad), []float32{3, 9, 6, 12}; !slices.Equal(got, want) {
+			t.Errorf("gradient %v, want %v", got, want)
+		}
+		return AcrossError()
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

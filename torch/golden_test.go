@@ -1,15 +1,15 @@
 package torch
 
 import (
-	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"math"
-	"os"
 	"slices"
 	"testing"
+
+	"must/torch/goldentest"
 )
 
 // operators under test, by the name of their case in golden.json.
@@ -152,13 +152,8 @@ type golden struct {
 }
 
 func readGolden(t *testing.T) (g golden) {
-	text, err := os.ReadFile("testdata/golden.json")
-	if err == nil {
-		err = json.Unmarshal(text, &g)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	goldentest.Read(t, &g)
 	return g
 }
 

@@ -1,15 +1,14 @@
 package train
 
 import (
-	"encoding/json"
 	"math"
-	"os"
 	"strings"
 	"testing"
 
 	"must/model"
 	"must/task/classification"
 	"must/torch"
+	"must/torch/goldentest"
 )
 
 // wave is the formula that make_lars.py takes its values from.
@@ -37,13 +36,7 @@ func TestLARS(t *testing.T) {
 			Steps []map[string][]float64
 		}
 	}
-	b, err := os.ReadFile("testdata/lars.json")
-	if err == nil {
-		err = json.Unmarshal(b, &g)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	goldentest.ReadFile(t, "lars.json", &g)
 	for _, run := range g.Runs {
 		err := torch.Do(func() {
 			set, b := model.NewSet()

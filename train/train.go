@@ -164,7 +164,7 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 		}
 		batch = batch[:0]
 		bar.Set(int64(t.step))
-		bar.Note(fmt.Sprintf("loss %.3f", t.smooth))
+		bar.Note(t.note())
 		if t.stopped {
 			break
 		}
@@ -231,7 +231,8 @@ type trainer struct {
 
 	stopping func() bool   // whether this process was asked to stop
 	stopped  bool          // whether all stop after this step
-	talked   time.Duration // spent in talking to other processes, in this step
+	talked   time.Duration // spent on other processes in this step
+	talking  float64       // share of the time spent so, as shown
 
 	momentum *torch.Tensor // SGD's, or AdamW's first moment
 	square   *torch.Tensor // AdamW's second moment
@@ -268,6 +269,14 @@ func (t *trainer) free() {
 	for _, x := range []*torch.Tensor{t.momentum, t.square, t.average, t.averageS} {
 		x.Free()
 	}
+}
+
+// note says for people how it goes.
+func (t *trainer) note() string {
+	if !t.several() {
+		return fmt.Sprintf("loss %.3f", t.smooth)
+	}
+	return fmt.Sprintf("loss %.3f · %.0f %% of the time summing and waiting", t.smooth, 100*t.talking)
 }
 
 // A part is a part of a task's loss, by name.
@@ -382,6 +391,7 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	}
 	t.smooth += 0.05 * (rec.Total - t.smooth)
 	rec.Seconds, rec.Talked = time.Since(began).Seconds(), t.talked.Seconds()
+	t.talking += 0.05 * (rec.Talked/rec.Seconds - t.talking)
 	return t.log.write(rec)
 }
 

@@ -16,7 +16,7 @@ func Torchvision(c model.Config, size, classes int) (build string, err error) {
 	add := func(format string, value any) { args = append(args, fmt.Sprintf(format, value)) }
 	name, classifier := fmt.Sprint("resnet", c.Depth), "fc"
 	switch {
-	case c.Backbone == model.BackboneBiT, vit && (v.PreNorm || v.QKNorm || v.MeanToken), !vit && (c.Width != 1 || c.Stem != "" || v.Squeeze != 0 || v.AverageShortcut):
+	case c.Backbone == model.BackboneBiT, !vit && c.Norm == model.NormGroup, vit && (v.PreNorm || v.QKNorm || v.MeanToken), !vit && (c.Width != 1 || c.Stem != "" || v.Squeeze != 0 || v.AverageShortcut):
 		return "", fmt.Errorf("torchvision has no %v", c)
 	case vit:
 		hidden := v.MLP

@@ -15,6 +15,7 @@ type dataCmd struct {
 	Show    dataShowCmd    `cmd:"" help:"Draw a contact sheet of a set with all its labels."`
 	Inspect dataInspectCmd `cmd:"" help:"Say what is in a set: counts, sizes, labels, broken images; and draw it."`
 	Convert dataConvertCmd `cmd:"" help:"Write a set's labels in another format."`
+	Example dataExampleCmd `cmd:"" help:"Write the smallest set of a format that works, to see how it is laid out."`
 }
 
 func (dataCmd) Help() string {
@@ -22,7 +23,9 @@ func (dataCmd) Help() string {
 
     must data list
     must data show crowds
+    must data inspect --data folder
     must data inspect --format voc --data VOCdevkit --subset 2007
+    must data example yolo out/yolo
     must data convert --format voc --data VOCdevkit --subset 2007 --to coco --out voc-coco`
 }
 
@@ -63,7 +66,7 @@ func (p *part) open() (data.Dataset, error) {
 
 type dataShowCmd struct {
 	part
-	Images int    `help:"How many." default:"12" placeholder:"N"`
+	Images int    `help:"How many, spread over the set." default:"12" placeholder:"N"`
 	Out    string `help:"PNG file to write; default: out/show/NAME.png." placeholder:"FILE"`
 }
 
@@ -80,8 +83,9 @@ func (c *dataShowCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	name := c.name()
-	sheet, err := draw.ContactSheet(ds, c.Images, draw.Options{Title: fmt.Sprintf("%s, %s part", name, c.Split)})
+	sheet, err := draw.ContactSheet(data.Spread(ds, c.Images), c.Images, draw.Options{Title: fmt.Sprintf("%s, %s part", name, c.Split)})
 	if err != nil {
 		return err
 	}
@@ -93,5 +97,30 @@ func (c *dataShowCmd) Run(a *app) error {
 		return err
 	}
 	a.printf("%s\n", out)
+	return nil
+}
+
+type dataExampleCmd struct {
+	Format string `arg:"" help:"A format, see must data list."`
+	Dir    string `arg:"" help:"Folder to write; it must not be there, or be empty."`
+}
+
+func (dataExampleCmd) Help() string {
+	return `Examples:
+
+    must data example masks out/masks
+    must data inspect --data out/masks`
+}
+
+func (c *dataExampleCmd) Run(a *app) error {
+	if _, err := formats.Example(c.Format, c.Dir); err != nil {
+		return err
+	}
+	f, err := formats.Find(c.Format)
+	if err != nil {
+		return err
+	}
+	a.printf("%s", f.Listing())
+	a.printf("%s\n", commandLine([]string{"must", "data", "inspect", "--format", c.Format, "--data", c.Dir}))
 	return nil
 }

@@ -29,11 +29,12 @@ Examples:
     must data convert --format voc --data VOCdevkit --subset 2007 --to shards --out voc-labels`
 }
 
-func (c *dataConvertCmd) Run(a *app) error {
+func (c *dataConvertCmd) Run(ctx context.Context, a *app) error {
 	ds, err := c.open()
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	broken := 0
 	skipped := func(err error) {
 		broken++
@@ -43,7 +44,7 @@ func (c *dataConvertCmd) Run(a *app) error {
 		return fmt.Errorf("--images goes with coco, yolo, voc and png; %s is labels alone", c.To)
 	}
 	bar := a.display.Task("convert", int64(ds.Len()), "images")
-	ds = watched{ds, a.ctx, func() { bar.Add(1) }}
+	ds = watched{ds, func() error { bar.Add(1); return ctx.Err() }}
 	source := export.FromDataset(ds, skipped)
 	source.Images, source.Part = c.Images, c.Split
 	partial := 0
@@ -61,7 +62,7 @@ func (c *dataConvertCmd) Run(a *app) error {
 		err = export.Arrays(source, c.Out)
 	case "shards":
 		if err = os.MkdirAll(c.Out, 0o777); err == nil {
-			err = export.Shards(a.ctx, ds, c.name(), c.Out, "must "+recipe.Version, skipped)
+			err = export.Shards(ctx, ds, c.name(), c.Out, "must "+recipe.Version, skipped)
 		}
 	}
 	bar.Done()
@@ -78,18 +79,16 @@ func (c *dataConvertCmd) Run(a *app) error {
 	return nil
 }
 
-// watched counts the samples that are read, until it is stopped.
+// watched asks before every sample whether to go on.
 type watched struct {
 	data.Dataset
-	ctx  context.Context
-	read func()
+	next func() error
 }
 
 func (w watched) Sample(i int) (*data.Sample, error) {
-	if err := w.ctx.Err(); err != nil {
+	if err := w.next(); err != nil {
 		return nil, err
 	}
-	w.read()
 	return w.Dataset.Sample(i)
 }
 

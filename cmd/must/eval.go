@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+
+	"must/data"
 	"must/data/formats"
 	"must/metric"
 	"must/predict"
@@ -39,7 +42,7 @@ Examples:
     must eval depth.safetensors --format nyu --data nyu --scale 0.001 --metric nyu`
 }
 
-func (c *evalNetworkCmd) Run(a *app) error {
+func (c *evalNetworkCmd) Run(ctx context.Context, a *app) error {
 	src, err := c.at(c.Split)
 	if err != nil {
 		return err
@@ -48,6 +51,7 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
 	if err := a.engine(); err != nil {
 		return err
 	}
@@ -58,7 +62,7 @@ func (c *evalNetworkCmd) Run(a *app) error {
 	net := opened.Net
 	defer torch.Do(net.Free)
 	skipped := 0
-	scores, err := predict.Evaluate(a.ctx, net, ds, predict.Options{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
+	scores, err := predict.Evaluate(ctx, net, ds, predict.Options{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
 		skipped++
 		a.display.Logf("skipped: %v", err)
 	}})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -38,7 +39,7 @@ Examples:
     must export student.safetensors --out trunk.pth --to torch`
 }
 
-func (c *exportCmd) Run(a *app) error {
+func (c *exportCmd) Run(ctx context.Context, a *app) error {
 	if end := map[string]string{"onnx": ".onnx", "torch": ".pth"}[c.To]; !strings.HasSuffix(c.Out, end) {
 		return fmt.Errorf("--out is %s; with --to %s its name ends in %s", c.Out, c.To, end)
 	}
@@ -65,7 +66,7 @@ func (c *exportCmd) Run(a *app) error {
 		a.printf("written: %s\nfor:     %s\ninput:   RGB in 0 to 255, minus mean %v, by deviation %v\n", c.Out, build, n.Mean, n.Std)
 		return nil
 	}
-	proof, err := export.ONNX(a.ctx, n, c.Out, export.Options{
+	proof, err := export.ONNX(ctx, n, c.Out, export.Options{
 		Tasks: c.Task, Features: c.Feature, Argmax: c.Argmax, Raw: c.Raw, Bytes: c.Bytes, Half: c.FP16,
 		Images: images, Program: "must " + recipe.Version, Origin: export.Origin{SHA256: origin.SHA256, Training: origin.Training},
 	})

@@ -24,15 +24,16 @@ type jobCmd struct {
 	Part  string `arg:"" optional:""`
 }
 
-func (c *jobCmd) Run(a *app) error {
+func (c *jobCmd) Run(ctx context.Context, a *app) error {
 	r, err := run.Open(c.Out)
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	if err := a.engine(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(a.ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		io.Copy(io.Discard, os.Stdin)

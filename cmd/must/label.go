@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -56,7 +57,7 @@ Examples:
     must label --teacher boxes.safetensors --teacher depth.safetensors --data photos --out labels --threshold detection=0.7 --export coco`
 }
 
-func (c *labelCmd) Run(a *app) error {
+func (c *labelCmd) Run(ctx context.Context, a *app) error {
 	if c.Format == "" {
 		c.Format = "images"
 	}
@@ -79,6 +80,8 @@ func (c *labelCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(ds)
+	a.frugal()
 	if err := a.engine(); err != nil {
 		return err
 	}
@@ -91,7 +94,7 @@ func (c *labelCmd) Run(a *app) error {
 		Name: c.name(), Tasks: c.Task, Thresholds: thresholds, Batch: c.Batch, ShardSize: c.ShardSize, Program: "must " + recipe.Version, Display: a.display,
 	}
 	if c.Preview > 0 {
-		img, err := label.Preview(a.ctx, ds, teachers, c.Preview, o)
+		img, err := label.Preview(ctx, ds, teachers, c.Preview, o)
 		if err != nil {
 			return err
 		}
@@ -103,11 +106,11 @@ func (c *labelCmd) Run(a *app) error {
 		return nil
 	}
 	if c.Quality {
-		if err := c.quality(a, ds, teachers, o); err != nil || c.Task == nil && label.Missing(ds.Labels(), teachers) == nil {
+		if err := c.quality(ctx, a, ds, teachers, o); err != nil || c.Task == nil && label.Missing(ds.Labels(), teachers) == nil {
 			return err
 		}
 	}
-	sum, err := label.Run(a.ctx, ds, teachers, c.Out, o)
+	sum, err := label.Run(ctx, ds, teachers, c.Out, o)
 	if err != nil {
 		return err
 	}
@@ -123,8 +126,8 @@ func (c *labelCmd) Run(a *app) error {
 }
 
 // quality tells how good the labels are.
-func (c *labelCmd) quality(a *app, ds data.Dataset, teachers []label.Teacher, o label.Options) error {
-	q, err := label.Assess(a.ctx, ds, teachers, o)
+func (c *labelCmd) quality(ctx context.Context, a *app, ds data.Dataset, teachers []label.Teacher, o label.Options) error {
+	q, err := label.Assess(ctx, ds, teachers, o)
 	if err != nil {
 		return err
 	}

@@ -9,19 +9,24 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"must/dist"
 	"must/progress"
 	"must/recipe"
 	"must/torch"
+	"must/train"
 )
 
 var version string // set by the linker
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { dist.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // A cli is what can be typed.
 type cli struct {
@@ -59,14 +64,26 @@ const about = `Multi-task self-training: specialists label images, one student l
 
 // An app is what a verb has besides its flags.
 type app struct {
-	ctx            context.Context
 	stdout, stderr io.Writer
 	display        *progress.Display // nil: quiet
 	options        torch.Options
+	args           []string // of the command line
+
+	place    dist.Place
+	world    *dist.World // nil: this process is alone
+	launched atomic.Bool // others do the work, and talk
 }
 
 // engine opens libtorch; verbs that compute call it first.
 func (a *app) engine() error { return torch.Open(a.options) }
+
+// frugal keeps garbage small beside images: with few cores a gigabyte is then enough for any folder.
+// GOMEMLIMIT says otherwise.
+func (a *app) frugal() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(512<<20 + int64(runtime.GOMAXPROCS(0))*32<<20)
+	}
+}
 
 // printf writes to standard output, under what the display has written.
 func (a *app) printf(format string, args ...any) {
@@ -113,23 +130,36 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
+	a := &app{stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}, args: args}
+	if !c.Quiet {
+		a.display = progress.New(stderr)
+	}
+	if err := a.takePlace(); err != nil {
+		fmt.Fprintf(stderr, "must: %v\n", err)
+		return 1
+	}
 	still := context.AfterFunc(ctx, func() {
 		stop() // the next one kills
+		if a.place.Rank > 0 || a.launched.Load() {
+			return
+		}
 		fmt.Fprintln(stderr, "must: stopping: the current step is finished and the state saved; Ctrl-C again quits at once")
 	})
 	defer still()
 
-	a := &app{ctx: ctx, stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}}
-	if !c.Quiet {
-		a.display = progress.New(stderr)
-	}
+	k.BindTo(ctx, (*context.Context)(nil))
 	err = k.Run(a)
 	a.display.Close()
+	err = a.leave(err)
 	s, quiet := errors.AsType[status](err)
 	switch {
 	case err == nil:
 		return 0
-	case ctx.Err() != nil:
+	case quiet && a.launched.Load():
+		return int(s)
+	case a.place.Rank > 0 && errors.Is(err, train.ErrAllStopped):
+		return interrupted
+	case ctx.Err() != nil || errors.Is(err, train.ErrAllStopped):
 		fmt.Fprintf(stderr, "must: stopped; this goes on from here:\n  must %s\n", commandLine(args))
 		return interrupted
 	case quiet:

@@ -16,9 +16,11 @@ import (
 
 	"must/data"
 	"must/data/formats"
+	"must/onnx/ort"
 	"must/predictions"
 	"must/recipe"
 	"must/task/detection"
+	"must/task/segmentation"
 	"must/torch"
 )
 
@@ -150,7 +152,7 @@ func TestNetwork(t *testing.T) {
 		"--batch", "4", "--epochs", "1", "--set", "model.fpn=8", "--set", "model.head=8", "--set", "model.box_fc=16", "--set", "data.data.parts={train: 8, val: 4}"}
 	says(t, must(t, append(train, "--dry-run")...), "width: 0.125", "set: stuff")
 	model := filepath.Join("net", "train", "model.safetensors")
-	says(t, must(t, train...), model, filepath.Join("net", "report.html"))
+	says(t, must(t, train...), model, filepath.Join("net", "report.html"), "must predict "+model+" photo.jpg", "must export "+model+" --out", "must serve "+model)
 	exists(t, model, "net/report.html", "net/train/pictures/detection-0-prediction.png")
 	must(t, train...) // done before
 	fails(t, append(train, "--lr", "0.3"), "net holds a run", "--out")
@@ -192,6 +194,12 @@ func TestNetwork(t *testing.T) {
 	exists(t, "features/train.npy", "features/test-classes.npy", "features/scores.json")
 	fails(t, append(probe, "--knn", "0"), "neighbours")
 	fails(t, []string{"probe", model, "--format", "scenes", "--subset", "stuff", "--count", "2"}, "no classes")
+
+	fails(t, []string{"export", model, "--out", "net.pth"}, "ends in .onnx")
+	fails(t, []string{"export", model, "--out", "net.pth", "--to", "torch"}, "torchvision has no ResNet-18 of width 0.125")
+	if _, err := ort.Find(); err == nil {
+		exported(t, model)
+	}
 
 	must(t, "predict", model, "photos/0.png", "photos")
 	exists(t, "out/predict/0.png", "out/predict/0-2.json", "out/predict/3.segmentation.png")
@@ -307,5 +315,47 @@ func TestInterrupt(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	if got := commandLine([]string{"run", "a b.yaml", "--set", "x=[1, 2]", "it's", ""}); got != `run 'a b.yaml' --set 'x=[1, 2]' 'it'\''s' ''` {
 		t.Error(got)
+	}
+}
+
+// exported checks that what must export writes labels photos as the network does, and so does the engine
+// that runs it.
+func exported(t *testing.T, model string) {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	says(t, must(t, "export", model, "--out", "net.onnx", "--images", "photos"), "16 images in ONNX Runtime", "boxes", "written: net.onnx", "beside:  net.teacher.yaml", "beside:  net.py")
+	must(t, "label", "--teacher", "net.teacher.yaml", "--data", "photos", "--out", "labels-onnx")
+	must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine", "--engine", "onnxruntime")
+	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine"), "0 images now") // another engine, the same labels
+	read := func(dir string) data.Dataset {
+		set, err := formats.Open(data.Source{Format: "images", Path: "photos", Labels: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	want := read("labels")
+	for _, dir := range []string{"labels-onnx", "labels-engine"} {
+		got := read(dir)
+		for i := range want.Len() {
+			a, err := want.Sample(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := got.Sample(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, n := segmentation.Of(a), segmentation.Of(b)
+			other := 0
+			for k, c := range m.Pix {
+				if n.Pix[k] != c {
+					other++
+				}
+			}
+			if other > len(m.Pix)/500 || len(detection.Of(a)) != len(detection.Of(b)) {
+				t.Errorf("%s, image %d: %d pixels are others, %d objects, want %d", dir, i, other, len(detection.Of(b)), len(detection.Of(a)))
+			}
+		}
 	}
 }

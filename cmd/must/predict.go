@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"must/predictions"
@@ -12,6 +13,7 @@ type predictCmd struct {
 	Checkpoint string   `arg:"" help:"The network, or a .teacher.yaml that declares an ONNX model." type:"existingfile"`
 	Image      []string `arg:"" help:"Images, or folders of them."`
 	Out        string   `help:"Folder to write to." default:"out/predict" placeholder:"DIR"`
+	Batch      int      `help:"Images that the network sees at once; default 16. Memory for it grows with this." default:"16" placeholder:"N"`
 	Threshold  float64  `help:"Least score of an object; default 0.5." default:"0.5" placeholder:"X"`
 	engine
 }
@@ -26,14 +28,18 @@ Examples:
     must predict student.safetensors photos/ --out predictions --threshold 0.3`
 }
 
-func (c *predictCmd) Run(a *app) error {
+func (c *predictCmd) Run(ctx context.Context, a *app) error {
 	if !(c.Threshold >= 0 && c.Threshold <= 1) {
 		return fmt.Errorf("--threshold is %v; it is a score, in [0, 1]", c.Threshold)
+	}
+	if c.Batch < 1 {
+		return fmt.Errorf("--batch is %d; it must be at least 1", c.Batch)
 	}
 	images, err := predictions.Images(c.Image)
 	if err != nil {
 		return err
 	}
+	a.frugal()
 	if err := a.engine(); err != nil {
 		return err
 	}
@@ -42,7 +48,7 @@ func (c *predictCmd) Run(a *app) error {
 		return err
 	}
 	defer torch.Do(net.Net.Free)
-	broken, err := predictions.Predict(a.ctx, net, images, c.Out, c.Threshold, a.display)
+	broken, err := predictions.Predict(ctx, net, images, c.Out, c.Threshold, c.Batch, a.display)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 
@@ -35,7 +36,7 @@ Examples:
     must probe student.safetensors --format cifar --data cifar-10-batches-bin --features features`
 }
 
-func (c *probeCmd) Run(a *app) error {
+func (c *probeCmd) Run(ctx context.Context, a *app) error {
 	splits := [2]string{c.TrainSplit, c.TestSplit}
 	var sets [2]data.Dataset
 	for i, split := range splits {
@@ -46,6 +47,7 @@ func (c *probeCmd) Run(a *app) error {
 		if sets[i], err = formats.Open(src); err != nil {
 			return err
 		}
+		defer data.Close(sets[i])
 	}
 	weights, err := checkpoint.ReadPretrained(c.Checkpoint)
 	if err != nil {
@@ -62,11 +64,11 @@ func (c *probeCmd) Run(a *app) error {
 	o := probe.Options{Seed: c.Seed, K: c.KNN, Batch: c.Batch, Display: a.display}
 	var parts [2]*probe.Features
 	for i, split := range splits {
-		if parts[i], err = probe.Extract(a.ctx, net, sets[i], "features of "+split, o); err != nil {
+		if parts[i], err = probe.Extract(ctx, net, sets[i], "features of "+split, o); err != nil {
 			return err
 		}
 	}
-	scores, err := probe.Score(a.ctx, parts[0], parts[1], o)
+	scores, err := probe.Score(ctx, parts[0], parts[1], o)
 	if err != nil {
 		return err
 	}

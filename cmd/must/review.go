@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,7 +70,7 @@ type reviewCmd struct {
 	Prefix  string   `help:"Label Studio: what comes before a file's name below its local root." placeholder:"DIR/"`
 }
 
-func (c *reviewCmd) Run(a *app) error {
+func (c *reviewCmd) Run(ctx context.Context, a *app) error {
 	if len(c.Export) > 0 {
 		return c.export(a)
 	}
@@ -77,18 +78,19 @@ func (c *reviewCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer data.Close(images)
 	l, err := web.Listen(c.Listen)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	s, err := review.Open(a.ctx, c.labelled.Labels, images, c.Against)
+	s, err := review.Open(ctx, c.labelled.Labels, images, c.Against)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	a.printf("%s: the page. Decisions go to %s. Ctrl-C ends it.\n", web.URL(l), shards.DecisionsPath(c.labelled.Labels))
-	return web.Serve(a.ctx, l, s, web.Options{Names: c.Name, Log: a.display.Logf})
+	return web.Serve(ctx, l, s, web.Options{Names: c.Name, Log: a.display.Logf})
 }
 
 // export writes the labels, as decided, in the forms of other tools.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 
 	"must/recipe"
 	"must/report"
@@ -12,18 +14,19 @@ import (
 
 // runFlags are those of all verbs that run a recipe.
 type runFlags struct {
-	Out    string   `help:"Folder of the run; a run that is there goes on. Default: out/NAME." placeholder:"DIR"`
-	Stage  []string `help:"Run only this stage (repeatable)." placeholder:"NAME"`
-	Set    []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
-	Jobs   int      `help:"Processes that work side by side, each with its share of the threads: on CPUs two or more are faster where networks are small." default:"1" placeholder:"N"`
-	DryRun bool     `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
+	Out   string   `help:"Folder of the run; a run that is there goes on. Default: out/NAME." placeholder:"DIR"`
+	Stage []string `help:"Run only this stage (repeatable)." placeholder:"NAME"`
+	Set   []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
+	Jobs  int      `help:"Processes that work side by side, each with its share of the threads: on CPUs two or more are faster where networks are small. 0: one; for the demo on a CPU one a core, at most 4." placeholder:"N"`
+	worldFlags
+	DryRun bool `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
 }
 
 type demoCmd struct{ runFlags }
 
 func (demoCmd) Help() string {
 	return `Four specialists learn, label what lacks labels, and one student learns from all of them; then six
-tasks that it never saw, beside its rivals. It needs no data. Cut off at any moment, the same command goes on.
+tasks that it never saw, beside its baselines. It needs no data. Cut off at any moment, the same command goes on.
 
 Examples:
 
@@ -33,7 +36,12 @@ Examples:
     must recipe show demo`
 }
 
-func (c *demoCmd) Run(a *app) error { return c.runFlags.run(a, "demo") }
+func (c *demoCmd) Run(ctx context.Context, a *app) error {
+	if c.Jobs == 0 && a.options.Device == "cpu" {
+		c.Jobs = min(runtime.NumCPU(), 4) // its networks are small: threads of one process would mostly wait for each other
+	}
+	return c.runFlags.run(ctx, a, "demo")
+}
 
 type runCmd struct {
 	Recipe string `arg:"" help:"A recipe file, or the name of one inside the program."`
@@ -57,7 +65,7 @@ Examples:
     must run recipe.yaml --device cuda --out /data/run1`
 }
 
-func (c *runCmd) Run(a *app) error {
+func (c *runCmd) Run(ctx context.Context, a *app) error {
 	if c.Quick {
 		r, err := recipe.Load(c.Recipe, nil)
 		if err != nil {
@@ -69,30 +77,44 @@ func (c *runCmd) Run(a *app) error {
 		c.Set = append(r.Quick, c.Set...)
 		c.Out = filepath.Join(cmp.Or(c.Out, filepath.Join("out", r.Name)), "quick")
 	}
-	return c.runFlags.run(a, c.Recipe)
+	return c.runFlags.run(ctx, a, c.Recipe)
 }
 
-func (c *runFlags) run(a *app, name string) error {
+func (c *runFlags) run(ctx context.Context, a *app, name string) error {
 	r, err := run.Load(name, c.Set, c.Out)
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out, c.Jobs)
 	if c.DryRun {
-		return printPlan(a, r)
+		if a.place.Rank > 0 {
+			return nil
+		}
+		return printPlan(ctx, a, r)
 	}
-	if err := a.engine(); err != nil {
+	switch {
+	case c.Jobs > 1 && (c.Processes > 1 || a.place.Size > 1):
+		return fmt.Errorf("--jobs is for one process that starts others, each with work of its own; several processes that compute together share all work by themselves: leave --jobs out")
+	case c.Processes > 1 && a.place.Size == 1:
+		return a.launch(ctx, c.Processes)
+	}
+	if err := a.share(r.Out); err != nil {
 		return err
 	}
-	if err := r.Run(a.ctx); err != nil {
+	if !a.world.Leads() {
+		return run.Follow(ctx, r.Out, a.world)
+	}
+	r.World = a.world
+	if err := r.Run(ctx); err != nil {
 		return err
 	}
 	return printRun(a, r.Out)
 }
 
 // printPlan opens every set, measures the networks, and tells what a run would do.
-func printPlan(a *app, r *run.Runner) error {
-	p, err := r.Plan(a.ctx, a.engine())
+func printPlan(ctx context.Context, a *app, r *run.Runner) error {
+	p, err := r.Plan(ctx, a.engine())
 	if err != nil {
 		return err
 	}
@@ -145,6 +167,7 @@ func (c *reportCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	res, err := r.Report()
 	if err != nil {
 		return err

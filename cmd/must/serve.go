@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -39,7 +40,7 @@ Examples:
     curl --data-binary @photo.jpg http://127.0.0.1:8000/models/student/predict`
 }
 
-func (c *serveCmd) Run(a *app) error {
+func (c *serveCmd) Run(ctx context.Context, a *app) error {
 	if c.MaxBatch < 1 || c.Queue < 1 || c.MaxBody < 1 || c.MaxPixels < 1 || c.MaxWait < 0 || c.Timeout <= 0 {
 		return errors.New("--max-batch, --queue, --max-body, --max-pixels and --timeout must be positive, --max-wait not negative")
 	}
@@ -67,12 +68,12 @@ func (c *serveCmd) Run(a *app) error {
 	o.MaxBatch, o.MaxWait, o.Queue, o.Timeout = c.MaxBatch, c.MaxWait, c.Queue, c.Timeout
 	o.MaxBody, o.MaxPixels, o.Threshold = c.MaxBody<<20, c.MaxPixels*1_000_000, c.Threshold
 	o.Files, o.Studio, o.Token = c.Files, c.Studio, os.Getenv("LABEL_STUDIO_API_KEY")
-	s, err := serve.New(a.ctx, models, o)
+	s, err := serve.New(ctx, models, o)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	go s.Run()
 	a.printf("%s: a page to try it; %s/docs lists what else there is. Ctrl-C ends it.\n", web.URL(l), web.URL(l))
-	return web.Serve(a.ctx, l, s, web.Options{Names: c.Name, Timeout: c.Timeout, Grace: c.Timeout, Log: a.display.Logf})
+	return web.Serve(ctx, l, s, web.Options{Names: c.Name, Timeout: c.Timeout, Grace: c.Timeout, Log: a.display.Logf})
 }

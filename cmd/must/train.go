@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -60,8 +61,9 @@ type trainCmd struct {
 	LR     float64 `help:"Learning rate; default 0.02." name:"lr" placeholder:"X"`
 	Seed   uint64  `help:"Of weights and order; default 1." placeholder:"N"`
 
-	Set    []string `help:"Change any other setting of the recipe (repeatable)." sep:"none" placeholder:"KEY=VALUE"`
-	DryRun bool     `help:"Print the recipe that would be run, and do nothing."`
+	Set []string `help:"Change any other setting of the recipe (repeatable)." sep:"none" placeholder:"KEY=VALUE"`
+	worldFlags
+	DryRun bool `help:"Print the recipe that would be run, and do nothing."`
 }
 
 func (trainCmd) Help() string {
@@ -76,7 +78,7 @@ Examples:
     must train --format images --data photos --labels photos-labels --out out/student`
 }
 
-func (c *trainCmd) Run(a *app) error {
+func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	set, err := c.at("")
 	if err != nil {
 		return err
@@ -97,18 +99,44 @@ func (c *trainCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	defer runner.Close()
 	runner.Display = a.display
 	if changed := runner.Changed(); len(changed) > 0 {
 		return fmt.Errorf("%s holds a run with other data or settings; choose another --out, or remove it", c.Out)
 	}
-	if err := a.engine(); err != nil {
+	if c.Processes > 1 && a.place.Size == 1 {
+		return a.launch(ctx, c.Processes)
+	}
+	if err := a.share(c.Out); err != nil {
 		return err
 	}
-	if err := runner.Run(a.ctx); err != nil {
+	if !a.world.Leads() {
+		return run.Follow(ctx, c.Out, a.world)
+	}
+	runner.World = a.world
+	if err := runner.Run(ctx); err != nil {
 		return err
 	}
-	a.printf("model:   %s\n", runner.Path(run.Single, train.ModelFile))
-	return printRun(a, c.Out)
+	model := runner.Path(run.Single, train.ModelFile)
+	a.printf("model:   %s\n", model)
+	if err := printRun(a, c.Out); err != nil {
+		return err
+	}
+	a.printf("next:\n")
+	for _, words := range [][]string{
+		{"predict", model, c.picture()}, {"export", model, "--out", strings.TrimSuffix(model, filepath.Ext(model)) + ".onnx"}, {"serve", model},
+	} {
+		a.printf("  must %s\n", commandLine(words))
+	}
+	return nil
+}
+
+// picture names an image to try the model on: a folder of them where that is what the data is.
+func (c *trainCmd) picture() string {
+	if c.Format == "images" || c.Format == "imagefolder" {
+		return c.Data
+	}
+	return "photo.jpg"
 }
 
 // settings are those flags that were given, as settings of the recipe; --set comes last and wins.

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"must/data"
+	"must/data/text"
 	"must/task/classification"
 )
 
@@ -120,14 +121,14 @@ func find(dir, name string) (variant, string, error) {
 
 // readNames reads the names of the classes, one a line.
 func readNames(file string) ([]string, error) {
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	content, err := text.ReadFile(file)
+	if !text.Exists(err) {
 		return nil, fmt.Errorf("%s: no such file, but the names of the classes are in it: unpack it from the archive", file)
 	}
 	if err != nil {
 		return nil, err
 	}
-	names := strings.Fields(string(text))
+	names := strings.Fields(content)
 	if len(names) == 0 || len(names) > 256 {
 		return nil, fmt.Errorf("%s: %d names of classes, want 1 to 256", file, len(names))
 	}

@@ -126,10 +126,7 @@ func (l *Legend) Read(file string) (*data.Grid[uint8], error) {
 	}
 	g, err := imagefile.DecodeIndex(file)
 	if err != nil {
-		if l.colour == nil && strings.Contains(err.Error(), "not colour") {
-			err = fmt.Errorf("%w; if its colours are classes, list them in labelmap.txt beside the folders (name:red,green,blue)", err)
-		}
-		return nil, err
+		return nil, hint(err)
 	}
 	for i, v := range g.Pix {
 		switch c := l.class[v]; c {
@@ -142,6 +139,14 @@ func (l *Legend) Read(file string) (*data.Grid[uint8], error) {
 		}
 	}
 	return g, nil
+}
+
+// hint adds what to do about a map of colours.
+func hint(err error) error {
+	if !strings.Contains(err.Error(), "not colour") {
+		return err
+	}
+	return fmt.Errorf("%w; if its colours are classes, list them in labelmap.txt beside the folders (name:red,green,blue)", err)
 }
 
 // colours reads a map of colours; nil where it is grey.
@@ -195,7 +200,7 @@ func ForMaps(t *Table, files []string, first int, declared, otherwise string) (*
 			looked = looked[:min(len(looked), 64)]
 		}
 		if used, err = values(looked); err != nil && t == nil && used == ([256]bool{}) {
-			return nil, fmt.Errorf("no class in its maps: %w", err)
+			return nil, fmt.Errorf("no class in its maps: %w", hint(err))
 		}
 	}
 	most, binary := -1, used[255] && first == 0

@@ -9,11 +9,13 @@ package coco
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"must/data"
@@ -148,6 +150,7 @@ type Dataset struct {
 	folder   string // of images
 	frame    string
 	panoptic bool
+	part     string // told by hash; "": all
 	maps     string // of panoptic maps
 	index    *index
 	labels   data.Labels
@@ -164,6 +167,9 @@ type Dataset struct {
 func (d *Dataset) Len() int            { return len(d.picked) }
 func (d *Dataset) Labels() data.Labels { return d.labels }
 func (d *Dataset) Key(i int) string    { return d.keys[d.picked[i]] }
+
+// Close closes the file of labels, which shapes are read from.
+func (d *Dataset) Close() error { return d.file.Close() }
 
 // Carries tells of the annotations.
 func (d *Dataset) Carries(i int, _ string) bool { return d.labelled(int(d.picked[i])) }
@@ -205,6 +211,16 @@ func (d *Dataset) Notes() (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: %d", note.what, note.n))
 		}
 	}
+	if d.part != "" {
+		notes = append(notes, imagefile.ByHash(d.part))
+	}
+	seen := map[string]bool{}
+	for _, c := range d.index.categories {
+		if seen[c.name] {
+			notes = append(notes, fmt.Sprintf("several categories are called %q: they are different classes here", c.name))
+		}
+		seen[c.name] = true
+	}
 	return append(notes, d.counts.Notes()...)
 }
 
@@ -216,15 +232,19 @@ func open(file, set string, o Options) (_ *Dataset, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dataset{file: f, frame: o.Frame, panoptic: set == panoptic}
+	d := &Dataset{file: f, frame: o.Frame, panoptic: set == panoptic, part: o.Split}
 	defer func() {
 		if err != nil {
 			f.Close()
 			err = fmt.Errorf("%s: %w", file, err)
 		}
 	}()
+	var mark [2]byte
+	if _, err := f.ReadAt(mark[:], 0); err == nil && (mark == [2]byte{0xff, 0xfe} || mark == [2]byte{0xfe, 0xff} || mark[0] == 0 || mark[1] == 0) {
+		return nil, errors.New("it is UTF-16, and JSON is UTF-8: save it so")
+	}
 	if d.index, err = readIndex(f, d.panoptic, window); err != nil {
-		return nil, err
+		return nil, errors.New(inWords(err.Error()))
 	}
 	d.Orphans = d.index.orphans
 	if err := d.namePaths(file, o); err != nil {
@@ -378,4 +398,21 @@ func (d *Dataset) objects(at int, s *data.Sample, f frame.Frame) (err error) {
 	slices.Sort(detection.Unknown(s))
 	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
 	return nil
+}
+
+// inWords says what is wrong with a file in a user's words where the decoder says it in its own.
+func inWords(s string) string {
+	s = strings.ReplaceAll(s, "callback: ", "")
+	for _, c := range []struct{ decoder, user string }{
+		{"unexpected byte 78 'N'", "NaN, which is no number: write null, or leave the field out"},
+		{"unexpected byte 73 'I'", "Infinity, which is no number"},
+		{"unexpected byte 34 '\"'", "a text, not a number: write it without quotes"},
+		{"unexpected byte 91 '['", "a list, not a number"},
+		{"float as int", "a fraction, not a whole number"},
+	} {
+		if head, _, ok := strings.Cut(s, c.decoder); ok {
+			return head + c.user
+		}
+	}
+	return s
 }

@@ -587,3 +587,29 @@ func TestFrames(t *testing.T) {
 		}
 	}
 }
+
+func FuzzPolygons(f *testing.F) {
+	for _, s := range []string{"[[1,2,3,4,5,6]]", "[1,2,3,4]", "[[1,2],[3,4],[5,6]]", "[[1,2,3,4]", "[1,[2]]", "[]"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		polygons, _, err := readPolygons(b)
+		for _, p := range polygons {
+			if err == nil && (len(p) < 6 || len(p)%2 == 1) {
+				t.Errorf("%q: %v", b, p)
+			}
+		}
+	})
+}
+
+func FuzzCleanName(f *testing.F) {
+	for _, s := range []string{"/srv/a.png", `..\\..\\a.png`, `D:\\a.png`, "?d=a", "file:///a", "..", "a/../../b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n := cleanName(s, "/tmp")
+		if n.path == ".." || strings.HasPrefix(n.path, "../") || strings.HasPrefix(n.path, "/") {
+			t.Errorf("%q becomes %q", s, n.path)
+		}
+	})
+}

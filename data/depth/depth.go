@@ -295,6 +295,9 @@ func (d *dataset) search(split string, images func(file string) []string) error 
 	}
 	keys := imagefile.Keys(pictures)
 	in, byFolder := pairs.InPart(pictures, keys, split)
+	if !byFolder && split != "" {
+		d.notes = append(d.notes, imagefile.ByHash(split))
+	}
 	depths := 0
 	for i, p := range pictures {
 		if !in[i] && !(root != "." && byFolder) {
@@ -304,6 +307,9 @@ func (d *dataset) search(split string, images func(file string) []string) error 
 			depths++
 		}
 		d.pairs, d.keys = append(d.pairs, pair{p, of[i]}), append(d.keys, keys[i])
+	}
+	if depths == 0 && slices.ContainsFunc(of, func(m string) bool { return m != "" }) {
+		return data.NoPart(fmt.Errorf("%s: none of its %d images with depth belongs to the %s part", d.folder, len(of), split))
 	}
 	if depths == 0 {
 		return fmt.Errorf("%s: none of its %d images has a depth map: want rgb_1.jpg with sync_depth_1.png, 1_colors.png with 1_depth.png, rgb/1.jpg with depth/1.png (or %s), or a list file", d.path(root), len(d.pairs), strings.Join(mapEndings[1:], ", "))

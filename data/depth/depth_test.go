@@ -278,3 +278,19 @@ func FuzzPFM(f *testing.F) {
 		}
 	})
 }
+
+func FuzzTimes(f *testing.F) {
+	f.Add("# a\n1.0 rgb/1.png\n", "1.01 depth/1.png\n")
+	f.Add("1,a.png\n2,b.png", "1 ../x\n")
+	f.Fuzz(func(t *testing.T, rgb, depth string) {
+		d := &dataset{folder: datatest.Folder(t, map[string]string{"rgb.txt": rgb, "depth.txt": depth})}
+		if err := d.sequences(""); err != nil {
+			return
+		}
+		for _, p := range d.pairs {
+			if !filepath.IsLocal(p.image) || !filepath.IsLocal(p.depth) {
+				t.Errorf("%q", p)
+			}
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"must/data"
 	"must/data/imagefile"
 	"must/data/pairs"
 	"must/data/text"
@@ -76,6 +77,9 @@ func (d *dataset) sequences(split string) error {
 		if in[i] {
 			d.pairs, d.keys = append(d.pairs, p), append(d.keys, keys[i])
 		}
+	}
+	if len(d.pairs) == 0 {
+		return data.NoPart(fmt.Errorf("%s: none of its %d images with depth belongs to the %s part", d.folder, len(found), split))
 	}
 	return nil
 }

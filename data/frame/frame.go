@@ -135,6 +135,9 @@ func of(rule string, shown image.Point, turn, w, h int, c *Counts) (Frame, error
 		}
 		return f, nil
 	}
+	if drawn == image.Pt(shown.Y, shown.X) {
+		return Frame{}, fmt.Errorf("the image has %d×%d pixels, but its labels are for %d×%d, and no EXIF orientation turns it: turn the picture back, or, if labels tell a wrong size, set frame to %s", shown.X, shown.Y, drawn.X, drawn.Y, Shown)
+	}
 	return Frame{}, fmt.Errorf("the image has %d×%d pixels, but its labels are for %d×%d: if pictures were stretched since they were labelled set frame to %s, if labels tell a wrong size to %s",
 		shown.X, shown.Y, drawn.X, drawn.Y, Resized, Shown)
 }

@@ -179,6 +179,7 @@ func decode(content []byte, upright bool) (*image.RGBA, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer budget.take(f.bytes(config))()
 	img, err := f.open(content)
 	if err != nil {
 		return nil, err

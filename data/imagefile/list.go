@@ -70,8 +70,11 @@ type Entry struct {
 	Dir  bool
 }
 
-// ReadDir returns the files and folders in a folder, sorted by name, links followed, hidden ones and
-// dead links left out.
+// litter are folders that systems leave among people's files.
+var litter = []string{"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+
+// ReadDir returns the files and folders in a folder, sorted by name, links followed, hidden ones, dead links and the
+// litter of systems left out.
 func ReadDir(dir string) ([]Entry, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +85,7 @@ func ReadDir(dir string) ([]Entry, error) {
 	}
 	out := make([]Entry, 0, len(entries))
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
+		if strings.HasPrefix(e.Name(), ".") || slices.Contains(litter, e.Name()) {
 			continue
 		}
 		mode := e.Type()
@@ -175,6 +178,12 @@ func InSplit(key, split string) bool {
 		of = "test"
 	}
 	return of == split
+}
+
+// ByHash is the note of a set whose parts InSplit tells.
+func ByHash(split string) string {
+	share := map[string]string{"train": "90 %", "val": "5 %", "test": "5 %"}[split]
+	return fmt.Sprintf("no folders of parts in it: the %s part is about %s of the images, told by the hash of their names; split \"\" is all", split, share)
 }
 
 // CheckSplit reports a split that InSplit does not know; "" is all files.

@@ -63,17 +63,26 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("%s: no class folders in it; for images without labels use the format images", filepath.Join(src.Path, chosen))
 	}
 
-	var files []string
+	var files, empty []string
 	var class []int
 	for _, name := range folders {
 		found, err := imagefile.List(filepath.Join(src.Path, chosen, name))
 		if err != nil {
 			return nil, err
 		}
+		if len(found) == 0 {
+			empty = append(empty, name)
+		}
 		index, _ := slices.BinarySearch(d.classes, name)
 		for _, f := range found {
 			files, class = append(files, path.Join(chosen, name, f)), append(class, index)
 		}
+	}
+	if len(empty) > 0 {
+		d.notes = append(d.notes, fmt.Sprintf("class folders without an image, which are classes all the same: %s (delete those that are none)", strings.Join(empty, ", ")))
+	}
+	if len(splits) == 0 && src.Split != "" {
+		d.notes = append(d.notes, imagefile.ByHash(src.Split))
 	}
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%s: no images in its class folders (names ending in .jpg, .png, …)", filepath.Join(src.Path, chosen))
@@ -89,13 +98,6 @@ func Open(src data.Source) (data.Dataset, error) {
 	return d, nil
 }
 
-// synonyms are the folder names for each split, ours first.
-var synonyms = map[string][]string{
-	"train": {"train", "training"},
-	"val":   {"val", "valid", "validation"},
-	"test":  {"test", "testing"},
-}
-
 // splitFolders returns the folders of a root that hold the class folders of a split.
 func splitFolders(root string) ([]string, error) {
 	folders, err := subfolders(root)
@@ -103,27 +105,31 @@ func splitFolders(root string) ([]string, error) {
 		return nil, err
 	}
 	var splits []string
-	for _, split := range imagefile.Splits {
-		for _, name := range synonyms[split] {
-			if !slices.Contains(folders, name) {
-				continue
-			}
-			classes, err := subfolders(filepath.Join(root, name))
-			if err != nil {
-				return nil, err
-			}
-			if len(classes) > 0 {
-				splits = append(splits, name)
-			}
+	for _, name := range folders {
+		if imagefile.SplitOf(name) == "" {
+			continue
+		}
+		classes, err := subfolders(filepath.Join(root, name))
+		if err != nil {
+			return nil, err
+		}
+		if len(classes) > 0 {
+			splits = append(splits, name)
 		}
 	}
+	slices.SortStableFunc(splits, func(a, b string) int {
+		return slices.Index(imagefile.Splits, imagefile.SplitOf(a)) - slices.Index(imagefile.Splits, imagefile.SplitOf(b))
+	})
 	return splits, nil
 }
 
 // choose returns the folder that stands for a split, "" if none does.
 func choose(folders []string, split string) string {
-	for _, name := range append([]string{split}, synonyms[split]...) {
-		if slices.Contains(folders, name) {
+	if slices.Contains(folders, split) {
+		return split
+	}
+	for _, name := range folders {
+		if split != "" && imagefile.SplitOf(name) == split {
 			return name
 		}
 	}
@@ -149,7 +155,11 @@ type dataset struct {
 	classes     []string
 	files, keys []string
 	class       []int
+	notes       []string
 }
+
+// Notes tells of empty classes, and of a part told by hash.
+func (d *dataset) Notes() []string { return d.notes }
 
 func (d *dataset) Len() int            { return len(d.files) }
 func (d *dataset) Labels() data.Labels { return data.Labels{classification.Name: {Classes: d.classes}} }

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"must/data/matfile"
+	"must/data/text"
 )
 
 const (
@@ -151,6 +152,13 @@ func readTable(root, name string) (file string, content []byte, err error) {
 			return file, nil, fmt.Errorf("%s: not a file of up to %d MB", file, maxTable>>20)
 		}
 		content, err = os.ReadFile(file)
+		if ext := filepath.Ext(name); err == nil && (ext == ".txt" || ext == ".csv") {
+			var plain string
+			if plain, err = text.Decode(content, ""); err != nil {
+				return file, nil, fmt.Errorf("%s: %w", file, err)
+			}
+			content = []byte(plain)
+		}
 		return file, content, err
 	}
 	return "", nil, nil

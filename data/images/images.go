@@ -11,8 +11,10 @@ import (
 
 // Open returns all images in the folder src.Path and the folders in it, sorted by path. Its samples
 // carry no labels; their keys are the paths relative to src.Path without extension (with it where
-// names differ in nothing else). With src.Split, only that part of a split by the hash of the key
-// (imagefile.InSplit). No file is opened yet.
+// names differ in nothing else). No file is opened yet.
+//
+// All of an unlabelled folder is its train part; there is no other, as nothing could be scored on it. With
+// pseudo labels, src.Labels, parts are told by the hash of the key (imagefile.InSplit). src.Split "" is all.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
 		return nil, fmt.Errorf("a folder of images has no sets, but set is %q: leave it out", src.Set)
@@ -20,15 +22,25 @@ func Open(src data.Source) (data.Dataset, error) {
 	if err := imagefile.CheckSplit(src.Split); err != nil {
 		return nil, err
 	}
+	split := src.Split
+	if src.Labels == "" {
+		if split != "" && split != "train" {
+			return nil, data.NoPart(fmt.Errorf("%s: a folder of images without labels has no %s part: all of it is the train part", src.Path, split))
+		}
+		split = ""
+	}
 	files, err := imagefile.List(src.Path)
 	if err != nil {
 		return nil, err
 	}
 	d := &dataset{folder: src.Path}
 	for i, key := range imagefile.Keys(files) {
-		if src.Split == "" || imagefile.InSplit(key, src.Split) {
+		if split == "" || imagefile.InSplit(key, split) {
 			d.files, d.keys = append(d.files, files[i]), append(d.keys, key)
 		}
+	}
+	if split != "" {
+		d.notes = []string{imagefile.ByHash(split)}
 	}
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%s: no images in it (names ending in .jpg, .png, …)", src.Path)
@@ -42,7 +54,11 @@ func Open(src data.Source) (data.Dataset, error) {
 type dataset struct {
 	folder      string
 	files, keys []string
+	notes       []string
 }
+
+// Notes tells of a part told by hash.
+func (d *dataset) Notes() []string { return d.notes }
 
 func (d *dataset) Len() int            { return len(d.files) }
 func (d *dataset) Labels() data.Labels { return data.Labels{} }

@@ -65,9 +65,15 @@ func TestOpenSplits(t *testing.T) {
 	for i := range 60 {
 		os.WriteFile(filepath.Join(dir, strings.Repeat("i", i+1)+".jpg"), nil, 0o600)
 	}
+	if d, err := Open(data.Source{Path: dir, Split: "train"}); err != nil || d.Len() != 60 {
+		t.Errorf("all of an unlabelled folder is its train part: %v, %v", d, err)
+	}
+	if _, err := Open(data.Source{Path: dir, Split: "val"}); err == nil || !strings.Contains(err.Error(), "no val part") {
+		t.Error(err)
+	}
 	n := 0
-	for _, split := range imagefile.Splits {
-		d, err := Open(data.Source{Path: dir, Split: split})
+	for _, split := range imagefile.Splits { // with pseudo labels
+		d, err := Open(data.Source{Path: dir, Split: split, Labels: "labels"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -71,6 +71,7 @@ type Classification struct {
 // Detection counts objects.
 type Detection struct {
 	Labelled, Empty        int   // images with known objects, and those of them with none
+	Partial                int   // images whose label does not tell of all classes
 	Objects, Crowds, Masks int   // Objects are without crowds (COCO's crowds, VOC's difficult)
 	PerImage               Range // objects
 	Side                   Range // √area of a box in pixels, to 1 %
@@ -270,7 +271,7 @@ func (t *tally) add(i int, s *data.Sample, err error) {
 		c.add(classification.Of(s))
 	}
 	if d := t.s.Detection; d != nil && detection.Of(s) != nil {
-		t.perImage = append(t.perImage, float64(d.add(detection.Of(s), t.side)))
+		t.perImage = append(t.perImage, float64(d.add(detection.Of(s), detection.Unknown(s) != nil, t.side)))
 	}
 	if c := t.s.Segmentation; c != nil && segmentation.Of(s) != nil {
 		c.add(segmentation.Of(s))
@@ -298,7 +299,7 @@ func (c *Classification) add(p []float32) {
 }
 
 // add returns the number of objects that are no crowds.
-func (d *Detection) add(objects []data.Object, side histogram) int {
+func (d *Detection) add(objects []data.Object, partial bool, side histogram) int {
 	d.Labelled++
 	n := 0
 	seen := map[int]bool{}
@@ -328,7 +329,10 @@ func (d *Detection) add(objects []data.Object, side histogram) int {
 		side.add(float32(math.Sqrt(area)))
 	}
 	d.Objects += n
-	if len(objects) == 0 {
+	switch {
+	case partial:
+		d.Partial++
+	case len(objects) == 0:
 		d.Empty++
 	}
 	return n

@@ -70,6 +70,9 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 	if d := s.Detection; d != nil {
 		section(t, detection.Name)
 		row("labelled", "%s, %s of them without objects", share(d.Labelled, good, "images"), thousands(d.Empty))
+		if d.Partial > 0 {
+			row("", "%s whose label does not tell of all classes", share(d.Partial, d.Labelled, "images"))
+		}
 		row("objects", "%s, and %s crowds or difficult ones; %s masks", thousands(d.Objects), thousands(d.Crowds), thousands(d.Masks))
 		row("per image", "%s", d.PerImage)
 		row("√area", "%s px", d.Side)

@@ -55,6 +55,9 @@ func Open(src data.Source) (data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(maps) == 0 && d.lossy != "" {
+		return nil, fmt.Errorf("%s: %s is no map: a JPEG changes the values of pixels; save maps as PNG", src.Path, d.lossy)
+	}
 	of, unclear, single := Rules.Match(pictures, maps, prefer)
 	if src.Images != "" {
 		for i := range of {
@@ -68,7 +71,10 @@ func Open(src data.Source) (data.Dataset, error) {
 	if err := d.findLegend(src, of); err != nil {
 		return nil, err
 	}
-	in, _ := pairs.InPart(pictures, keys, src.Split)
+	in, byFolder := pairs.InPart(pictures, keys, src.Split)
+	if !byFolder && src.Split != "" {
+		d.notes = append(d.notes, imagefile.ByHash(src.Split))
+	}
 	var kept []string
 	for i := range pictures {
 		if in[i] {
@@ -76,7 +82,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		}
 	}
 	if len(d.pictures) == 0 {
-		return nil, fmt.Errorf("%s: none of its %d images belongs to the %s part", src.Path, len(pictures), src.Split)
+		return nil, data.NoPart(fmt.Errorf("%s: none of its %d images belongs to the %s part", src.Path, len(pictures), src.Split))
 	}
 	d.maps = kept
 	d.notes = append(d.notes, pairs.Notes(kept, unclear, single, "maps")...)
@@ -97,6 +103,7 @@ type dataset struct {
 	keys         []string
 	notes        []string
 	counts       frame.Counts
+	lossy        string // a JPEG where a map should be
 }
 
 // alone is the folder that maps get by which images are in another one.
@@ -135,6 +142,8 @@ func (d *dataset) find(src data.Source) (pictures, maps []string, err error) {
 		switch label := Rules.IsLabel(f); {
 		case label && isMap(f) && !isOther(f):
 			maps = append(maps, f)
+		case label && d.lossy == "":
+			d.lossy = f
 		case !label && !isOther(f):
 			pictures = append(pictures, f)
 		}

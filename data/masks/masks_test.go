@@ -94,6 +94,7 @@ func TestRefused(t *testing.T) {
 		src   data.Source
 	}{
 		"none of its 1 images has a map": {files: map[string]string{"images/a.jpg": "png 2×1", "masks/b.png": grey(0, 1)}},
+		"masks/a.jpg is no map: a JPEG":  {files: map[string]string{"images/a.jpg": "png 2×1", "masks/a.jpg": "png 2×1"}},
 		"declare whether 255 is void":    {files: map[string]string{"images/a.jpg": "png 2×1", "masks/a.png": grey(0, 255)}},
 		"belongs to the test part":       {files: map[string]string{"train/images/a.jpg": "png 2×1", "train/masks/a.png": grey(0, 1)}, src: data.Source{Split: "test"}},
 		"split is":                       {src: data.Source{Split: "minival"}},

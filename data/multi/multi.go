@@ -72,14 +72,17 @@ func Open(src data.Source) (data.Dataset, error) {
 		return nil, fmt.Errorf("%s: no labels in it: want some of %s, %s, %s, %s and %s beside %s", src.Path, classesCSV, boxesDir, masksDir, depthDir, normalsDir, imagesDir)
 	}
 	if d.pick(src.Split); len(d.images) == 0 {
-		return nil, fmt.Errorf("%s: none of the %d images in it belongs to the %q part", d.path(imagesDir), len(files), src.Split)
+		return nil, data.NoPart(fmt.Errorf("%s: none of the %d images in it belongs to the %q part", d.path(imagesDir), len(files), src.Split))
 	}
 	return d, nil
 }
 
 // pick keeps the images of a part.
 func (d *dataset) pick(part string) {
-	in, _ := pairs.InPart(d.images, d.keys, part)
+	in, byFolder := pairs.InPart(d.images, d.keys, part)
+	if !byFolder && part != "" {
+		d.notes = append(d.notes, imagefile.ByHash(part))
+	}
 	d.images, d.keys = kept(d.images, in), kept(d.keys, in)
 	if d.class != nil {
 		d.class = kept(d.class, in)
@@ -328,6 +331,13 @@ func (d *dataset) readClasses(src data.Source) error {
 func parseClasses(content string) ([][2]string, error) {
 	r := csv.NewReader(strings.NewReader(content))
 	r.TrimLeadingSpace, r.FieldsPerRecord = true, -1
+	first, _, _ := strings.Cut(content, "\n")
+	for _, comma := range ";\t" { // as spreadsheets write them
+		if !strings.Contains(first, ",") && strings.ContainsRune(first, comma) {
+			r.Comma, r.TrimLeadingSpace = comma, comma != '\t'
+			break
+		}
+	}
 	rows, err := r.ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("not lines of image,class: %w", err)
@@ -336,8 +346,13 @@ func parseClasses(content string) ([][2]string, error) {
 	image, class := 0, 1
 	for n, row := range rows {
 		if n == 0 {
-			column := func(names ...string) int {
-				return slices.IndexFunc(row, func(s string) bool { return slices.Contains(names, strings.ToLower(strings.TrimSpace(s))) })
+			column := func(names ...string) int { // the first of the names that is there
+				for _, name := range names {
+					if i := slices.IndexFunc(row, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), name) }); i >= 0 {
+						return i
+					}
+				}
+				return -1
 			}
 			i, c := column("image", "file", "filename", "file_name", "path", "name", "id"), column("class", "label", "category")
 			if i >= 0 && c >= 0 {

@@ -113,6 +113,14 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func TestParseClasses(t *testing.T) {
+	for _, content := range []string{"image,class\na.jpg,night\n", "image;class\na.jpg;night\n", "a.jpg\tnight\n", "class,id,image\nnight,3,a.jpg\n", "\"a.jpg\",\"night\"\nb.jpg,\n"} {
+		if all, err := parseClasses(content); err != nil || len(all) != 1 || all[0] != [2]string{"a.jpg", "night"} {
+			t.Errorf("%q: %q, %v", content, all, err)
+		}
+	}
+}
+
 func FuzzParseClasses(f *testing.F) {
 	f.Add("image,class\na.jpg,day\n")
 	f.Add("id,n,label\n\"a\\b.jpg\",3,x\n")

@@ -9,9 +9,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -213,11 +216,48 @@ func Append(dst []byte, dtype string, shape []int, values []float32) []byte {
 	if n, err := count(shape, len(values)); err != nil || n != len(values) {
 		panic(fmt.Sprintf("npy: %d values for shape %v", len(values), shape))
 	}
+	head := appendHeader(nil, dtype, shape)
+	dst = slices.Grow(dst, len(head)+Size(dtype)*len(values))
+	return appendValues(append(dst, head...), dtype, values)
+}
+
+// Write writes what [Append] appends, of values that come in runs, without holding it. It panics where
+// they are not as many as the shape says.
+func Write(w io.Writer, dtype string, shape []int, runs iter.Seq[[]float32]) error {
+	if _, err := w.Write(appendHeader(nil, dtype, shape)); err != nil {
+		return err
+	}
+	const chunk = 1 << 14 // values
+	var b []byte
+	total := 0
+	for run := range runs {
+		total += len(run)
+		for part := range slices.Chunk(run, chunk) {
+			b = appendValues(b[:0], dtype, part)
+			if _, err := w.Write(b); err != nil {
+				return err
+			}
+		}
+	}
+	if n, err := count(shape, total); err != nil || n != total {
+		panic(fmt.Sprintf("npy: %d values for shape %v", total, shape))
+	}
+	return nil
+}
+
+// Size returns the bytes of a value that is written.
+func Size(dtype string) int {
+	if dtype == Float16 {
+		return 2
+	}
+	return 4
+}
+
+func appendHeader(dst []byte, dtype string, shape []int) []byte {
 	descr := map[string]string{Float16: "<f2", Float32: "<f4"}[dtype]
 	if descr == "" {
 		panic(fmt.Sprintf("npy: cannot write %q", dtype))
 	}
-
 	dims := make([]string, len(shape))
 	for i, d := range shape {
 		dims[i] = strconv.Itoa(d)
@@ -232,7 +272,10 @@ func Append(dst []byte, dtype string, shape []int, values []float32) []byte {
 	dst = append(dst, magic...)
 	dst = append(dst, 1, 0)
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(dict)))
-	dst = append(dst, dict...)
+	return append(dst, dict...)
+}
+
+func appendValues(dst []byte, dtype string, values []float32) []byte {
 	if dtype == Float16 {
 		for _, v := range values {
 			dst = binary.LittleEndian.AppendUint16(dst, float16.Fromfloat32(v).Bits())

@@ -51,8 +51,8 @@ func openLabeled(file string, src data.Source) (data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &labeled{file: file}
-	if err := d.open(f, variable); err != nil {
+	d := &labeled{file: file, content: f}
+	if err := d.find(variable); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -63,13 +63,13 @@ func openLabeled(file string, src data.Source) (data.Dataset, error) {
 	return d, nil
 }
 
-// open finds the variables and checks that they belong together. MATLAB's axes come in reverse.
-func (d *labeled) open(f *os.File, variable string) error {
-	info, err := f.Stat()
+// find finds the variables and checks that they belong together. MATLAB's axes come in reverse.
+func (d *labeled) find(variable string) error {
+	info, err := d.content.Stat()
 	if err != nil {
 		return err
 	}
-	h, err := hdf5.Open(f, info.Size())
+	h, err := hdf5.Open(d.content, info.Size())
 	if err != nil {
 		return err
 	}
@@ -122,9 +122,13 @@ func readSplit(file, split string, n int) ([]int, error) {
 
 type labeled struct {
 	file           string
+	content        *os.File
 	images, depths *hdf5.Dataset // [N, 3, W, H] of 0–255, [N, W, H] in metres
 	indices        []int
 }
+
+// Close closes the file.
+func (d *labeled) Close() error { return d.content.Close() }
 
 func (d *labeled) Len() int            { return len(d.indices) }
 func (d *labeled) Labels() data.Labels { return data.Labels{depthlabel.Name: {Units: data.Metric}} }

@@ -204,6 +204,7 @@ type Dataset struct {
 	labels              data.Labels
 	legend              *classes.Legend
 	numbered            bool
+	part                string // told by hash; "": it is not
 	items               []item
 	stem                map[string][]string // images, below their folder, by their path without extension
 	base                map[string][]string // by the name of their file
@@ -264,6 +265,9 @@ func (d *Dataset) Notes() (notes []string) {
 	}
 	if d.numbered {
 		notes = append(notes, fmt.Sprintf("classes are called by their numbers in the maps: list their names, from 0 on, in %s to name them", d.path("class_names.txt")))
+	}
+	if d.part != "" {
+		notes = append(notes, imagefile.ByHash(d.part))
 	}
 	return append(notes, d.counts.Notes()...)
 }
@@ -539,6 +543,9 @@ func (d *Dataset) list(folder, split string) error {
 		if folders && imagefile.SplitOf(first) == split || !folders && imagefile.InSplit(it.key, split) {
 			d.items = append(d.items, it)
 		}
+	}
+	if !folders {
+		d.part = split
 	}
 	if len(d.items) == 0 {
 		return data.NoPart(fmt.Errorf("%s: none of its images falls into the %s part", d.root, split))

@@ -12,7 +12,6 @@ package webdataset
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
@@ -29,6 +28,7 @@ import (
 
 	"must/data"
 	"must/data/imagefile"
+	"must/data/text"
 	"must/task/classification"
 )
 
@@ -73,6 +73,9 @@ func Open(path string) (data.Dataset, error) {
 			return nil, fmt.Errorf("open WebDataset: %s: %w", file, err)
 		}
 	}
+	if len(d.items) == 0 && d.dotted > 0 {
+		return nil, fmt.Errorf("open WebDataset %s: the names of all its images have dots in front of their ending, such as %s: a sample's name ends at the first dot of it, so rename them", path, d.firstDotted)
+	}
 	if len(d.items) == 0 {
 		return nil, fmt.Errorf("open WebDataset %s: %d shards hold no image", path, len(files))
 	}
@@ -93,6 +96,33 @@ type dataset struct {
 	classes []string
 	keys    []string
 	items   []item
+
+	// Of the members: images of names with dots before their ending, and labels that are no class.
+	dotted, strange           int
+	firstDotted, firstStrange string
+}
+
+// Carries tells of classes.
+func (d *dataset) Carries(i int, _ string) bool { return d.items[i].class != unknown }
+
+// Notes tells what was left out.
+func (d *dataset) Notes() (notes []string) {
+	without := 0
+	for _, it := range d.items {
+		if it.class == unknown {
+			without++
+		}
+	}
+	if without > 0 && d.classes != nil {
+		notes = append(notes, fmt.Sprintf("images without a class: %d", without))
+	}
+	if d.dotted > 0 {
+		notes = append(notes, fmt.Sprintf("images left out, as a sample's name ends at its first dot: %d, such as %s", d.dotted, d.firstDotted))
+	}
+	if d.strange > 0 {
+		notes = append(notes, fmt.Sprintf("labels in .json that are no class, left out: %d, such as %s (list the names in classes.txt beside the shards)", d.strange, d.firstStrange))
+	}
+	return notes
 }
 
 // item says where the image of a sample is.
@@ -169,26 +199,21 @@ func (d *dataset) makeKeysUnique() {
 }
 
 func (d *dataset) readClasses(file string) error {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	list, err := text.List(file)
+	if !text.Exists(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if name := strings.TrimSpace(lines.Text()); name != "" {
-			if slices.Contains(d.classes, name) {
-				return fmt.Errorf("%s: class %q twice", file, name)
-			}
-			d.classes = append(d.classes, name)
+	seen := map[string]bool{}
+	for _, name := range list {
+		if seen[name] {
+			return fmt.Errorf("%s: class %q twice", file, name)
 		}
+		seen[name] = true
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
+	d.classes = list
 	return nil
 }
 
@@ -202,6 +227,10 @@ type scanner struct {
 	it    item
 	image bool // the sample has one
 	rank  int  // of the member that gave the class: 3 .cls, 2 .json, 1 .txt
+	first int  // item of the shard at hand
+
+	apart map[string]int   // item of the shard by key, once a label came apart from its image
+	early map[string]int32 // classes that came before their image
 }
 
 func (s *scanner) scan(shard int, file string) error {
@@ -245,7 +274,14 @@ func (w *window) ReadAt(b []byte, offset int64) (int, error) {
 }
 
 func (s *scanner) scanTar(shard int, f io.ReadSeeker) error {
-	s.key = ""
+	s.key, s.first, s.apart, s.early = "", len(s.items), nil, nil
+	var magic [2]byte
+	if n, _ := f.Read(magic[:]); n == 2 && magic == [2]byte{0x1f, 0x8b} {
+		return errors.New("it is compressed by gzip, whatever its name, and cannot be read at random: uncompress it")
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
 	t := tar.NewReader(f)
 	for {
 		h, err := t.Next()
@@ -278,7 +314,7 @@ func (s *scanner) scanTar(shard int, f io.ReadSeeker) error {
 
 // split cuts a member's name into key and extension. The key is empty for what is no part of a sample.
 func split(name string) (key, ext string) {
-	name = strings.TrimPrefix(name, "./")
+	name = strings.TrimLeft(strings.TrimPrefix(name, "./"), "/")
 	dir, base := path.Split(name)
 	stem, ext, ok := strings.Cut(base, ".")
 	if !ok || stem == "" || strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
@@ -299,10 +335,19 @@ func (s *scanner) member(t *tar.Reader, f io.Seeker, h *tar.Header, ext string) 
 		if err != nil && ext == "cls" {
 			return err
 		}
+		if err != nil && ext == "json" && !errors.Is(err, errNoClass) {
+			if s.strange++; s.firstStrange == "" {
+				s.firstStrange = h.Name
+			}
+		}
 		if err == nil { // any other .json or .txt is a caption or the like
 			s.it.class, s.rank = class, rank
 		}
-	case !s.image && !strings.Contains(ext, ".") && imagefile.HasExtension("x."+ext):
+	case strings.Contains(ext, ".") && imagefile.HasExtension("x."+ext):
+		if s.dotted++; s.firstDotted == "" {
+			s.firstDotted = h.Name
+		}
+	case !s.image && imagefile.HasExtension("x."+ext):
 		if h.Size > maxImageBytes {
 			return fmt.Errorf("%d bytes are too many for an image", h.Size)
 		}
@@ -315,43 +360,81 @@ func (s *scanner) member(t *tar.Reader, f io.Seeker, h *tar.Header, ext string) 
 	return nil
 }
 
-// flush ends the sample at hand.
+// flush ends the sample at hand. A label that lies apart from its image is still its.
 func (s *scanner) flush() {
-	if !s.image {
+	class := s.it.class
+	switch {
+	case s.key == "":
 		return
+	case !s.image && class == unknown:
+		return
+	case !s.image:
+		if s.apart == nil {
+			s.apart, s.early = map[string]int{}, map[string]int32{}
+			for i := s.first; i < len(s.items); i++ {
+				s.apart[s.keys[i]] = i
+			}
+		}
+		if i, ok := s.apart[s.key]; ok {
+			if s.items[i].class == unknown {
+				s.items[i].class = class
+			}
+		} else {
+			s.early[s.key] = class
+		}
+	default:
+		if early, ok := s.early[s.key]; ok && class == unknown {
+			s.it.class, class = early, early
+		}
+		if s.apart != nil {
+			s.apart[s.key] = len(s.items)
+		}
+		s.items = append(s.items, s.it)
+		s.keys = append(s.keys, s.key)
+		s.image = false
 	}
-	s.items = append(s.items, s.it)
-	s.keys = append(s.keys, s.key)
-	s.most = max(s.most, s.it.class)
-	s.image = false
+	s.most = max(s.most, class)
 }
+
+// errNoClass says that a .json has no class.
+var errNoClass = errors.New("no class in it")
 
 // class reads the class out of a member.
 func (s *scanner) class(b []byte, ext string) (int32, error) {
-	text := string(bytes.TrimSpace(b))
+	label := string(bytes.TrimSpace(b))
+	if ext != "json" {
+		plain, err := text.Decode(b, "")
+		if err != nil {
+			return 0, err
+		}
+		label = strings.TrimSpace(plain)
+	}
 	if ext == "json" {
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal(b, &fields); err != nil {
 			return 0, err
 		}
-		text = ""
+		label = ""
 		for _, name := range []string{"cls", "class", "label"} {
 			if v, ok := fields[name]; ok {
-				text = strings.Trim(string(v), `"`)
+				label = strings.Trim(string(v), `"`)
 				break
 			}
 		}
+		if label == "" {
+			return 0, errNoClass
+		}
 	}
-	if i, ok := s.index[text]; ok {
+	if i, ok := s.index[label]; ok {
 		return int32(i), nil
 	}
 	limit := len(s.classes)
 	if limit == 0 {
 		limit = maxClasses
 	}
-	i, err := strconv.Atoi(text)
+	i, err := strconv.Atoi(strings.TrimSuffix(label, ".0"))
 	if err != nil {
-		return 0, fmt.Errorf("%.40q is neither the index of a class nor a name in classes.txt beside the shards", text)
+		return 0, fmt.Errorf("%.40q is neither the index of a class nor a name in classes.txt beside the shards", label)
 	}
 	if i < 0 || i >= limit {
 		return 0, fmt.Errorf("class %d of %d", i, limit)

@@ -118,11 +118,10 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 		return s, err
 	}
 	content, err := text.ReadFileAs(d.path(p.label), d.encoding)
-	var objects []data.Object
-	var unknown []int
-	if err == nil {
-		objects, unknown, err = d.spec.parse(content, len(d.classes), f)
+	if err != nil { // it names the file
+		return nil, &data.SampleError{Key: s.Key, Err: err}
 	}
+	objects, unknown, err := d.spec.parse(content, len(d.classes), f)
 	if err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: d.path(p.label), Err: err}
 	}
@@ -241,6 +240,9 @@ func (d *dataset) pick(split string, named bool) {
 	if part, ok := d.parts[split]; split != "" && (ok || named) {
 		d.picked = part
 		return
+	}
+	if split != "" {
+		d.notes = append(d.notes, imagefile.ByHash(split))
 	}
 	for i, p := range d.pictures { // without data.yaml, a part that is no folder is told by hash
 		if split == "" || imagefile.InSplit(p.key, split) {

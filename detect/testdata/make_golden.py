@@ -1,6 +1,6 @@
 """Makes golden.json.gz: what torchvision's Mask R-CNN computes for small inputs.
 
-python make_golden.py     (torch 2.15, torchvision 0.29)
+python make_golden.py     (torch 2.15.0, torchvision 0.29.2)
 """
 import gzip, json, os
 import torch

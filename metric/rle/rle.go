@@ -169,15 +169,6 @@ func (m Mask) Bounds() image.Rectangle {
 
 // Union returns the pixels set in any of the masks, which must agree in size.
 func Union(masks ...Mask) (Mask, error) {
-	return fold(masks, func(in int) bool { return in != 0 })
-}
-
-// Intersection returns the pixels set in all of the masks, which must agree in size.
-func Intersection(masks ...Mask) (Mask, error) {
-	return fold(masks, func(in int) bool { return in == inA|inB })
-}
-
-func fold(masks []Mask, keep func(in int) bool) (Mask, error) {
 	if len(masks) == 0 {
 		return Mask{}, nil
 	}
@@ -188,7 +179,7 @@ func fold(masks []Mask, keep func(in int) bool) (Mask, error) {
 		}
 		counts, last := []uint32{0}, false
 		for n, in := range stretches(out, m) {
-			if keep(in) != last {
+			if (in != 0) != last {
 				counts, last = append(counts, 0), !last
 			}
 			counts[len(counts)-1] += n

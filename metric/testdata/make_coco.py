@@ -1,6 +1,6 @@
 """Writes coco.json.gz: small random instances and results files with the 12 numbers of pycocotools.
 
-Run with numpy and pycocotools: python make_coco.py [seed [cases [path]]]
+Run as `python make_coco.py [seed [cases [path]]]` (numpy 2.4.6, pycocotools 2.0.11).
 """
 import contextlib
 import copy

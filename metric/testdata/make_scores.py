@@ -1,7 +1,7 @@
 """Writes scores.json.gz: random predictions and their scores, by the formulas of the reference programs
 stated again in numpy and torch.
 
-Run with numpy and torch: python make_scores.py
+Run as `python make_scores.py` (numpy 2.4.6, torch 2.15.0).
 """
 import gzip
 import json

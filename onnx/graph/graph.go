@@ -5,6 +5,7 @@
 package graph
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -51,6 +52,9 @@ const Batch = -1
 type Graph struct {
 	// Half computes in float16 what [Graph.Working] brought to it and [Graph.Float] does not bring back.
 	Half bool
+
+	// Inline is how many bytes of weights the file holds at most; more lie beside it. 0: as many as it can.
+	Inline int
 
 	nodes           []*onnxpb.NodeProto
 	weights         []*onnxpb.TensorProto
@@ -244,16 +248,12 @@ func (g *Graph) Sizes(v Value, from, to int) Value {
 	return g.Op("Shape", Attrs{"start": from, "end": to}, v)
 }
 
-// sideData is from where on weights lie in a file of their own: a protobuf message holds at most 2 GB.
-const sideData = 1_800_000_000
+// most is what weights can take in one file: a protobuf message holds 2 GB.
+const most = 1_800_000_000
 
 // Write writes the model with texts by their keys. Weights that one file does not hold lie beside it
 // in PATH.data.
 func (g *Graph) Write(path, producer, version string, texts map[string]string) error {
-	return g.write(path, producer, version, texts, sideData)
-}
-
-func (g *Graph) write(path, producer, version string, texts map[string]string, most int) error {
 	m := &onnxpb.ModelProto{
 		IrVersion: proto.Int64(irVersion), OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(opset)}},
 		ProducerName: proto.String(producer), ProducerVersion: proto.String(version),
@@ -267,7 +267,7 @@ func (g *Graph) write(path, producer, version string, texts map[string]string, m
 	for _, w := range m.Graph.Initializer {
 		size += len(w.RawData)
 	}
-	if size > most {
+	if size > cmp.Or(g.Inline, most) {
 		restore, err := writeBeside(path+".data", m.Graph.Initializer)
 		defer restore()
 		if err != nil {

@@ -1,6 +1,6 @@
 """Makes the tiny ONNX models of the tests and, by Python's onnxruntime and numpy, what they see: golden.json.
 
-    pip install numpy onnx onnxruntime torch torchvision
+    pip install numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 torch==2.15.0 torchvision==0.29.2
     python make_models.py
 """
 import json

@@ -11,36 +11,48 @@ import (
 	"must/torch"
 )
 
-// confidence is the output beside the classes: the probability of each.
-const confidence = "segmentation_confidence"
+// confidence is the output beside the classes, the probability of each; logits is that in place of all,
+// [N, classes, S/4, S/4].
+const (
+	confidence = "segmentation_confidence"
+	logits     = "segmentation_logits"
+)
 
 // Graph gives "segmentation", the probabilities of the classes, [N, classes, S, S], or, with Argmax, the
 // likeliest class as bytes, [N, S, S], and "segmentation_confidence", its probability, [N, S, S].
 func (s *head) Graph(g *graph.Graph, m *model.Maps, o task.ExportOptions) {
-	logits := s.pixels.Graph(g, m).V
-	if !o.Argmax {
-		g.Output(g.Op("Softmax", graph.Attrs{"axis": 1}, logits), Name, graph.Float, graph.Batch, int64(s.classes), m.Size, m.Size)
+	if o.Logits {
+		x := s.pixels.CoarseGraph(g, m)
+		g.Output(x.V, logits, graph.Float, graph.Batch, x.C, x.H, x.W)
 		return
 	}
-	best := g.Op("ArgMax", graph.Attrs{"axis": 1, "keepdims": 0}, logits)
+	all := s.pixels.Graph(g, m).V
+	if !o.Argmax {
+		g.Output(g.Op("Softmax", graph.Attrs{"axis": 1}, all), Name, graph.Float, graph.Batch, int64(s.classes), m.Size, m.Size)
+		return
+	}
+	best := g.Op("ArgMax", graph.Attrs{"axis": 1, "keepdims": 0}, all)
 	// The best's probability is 1 / Σ exp(logit − best logit): no map of all of them is kept.
-	top := g.Op("ReduceMax", graph.Attrs{"axes": []int64{1}, "keepdims": 1}, logits)
-	sum := g.Op("ReduceSum", graph.Attrs{"keepdims": 0}, g.Op("Exp", nil, g.Op("Sub", nil, logits, top)), g.Ints(1))
+	top := g.Op("ReduceMax", graph.Attrs{"axes": []int64{1}, "keepdims": 1}, all)
+	sum := g.Op("ReduceSum", graph.Attrs{"keepdims": 0}, g.Op("Exp", nil, g.Op("Sub", nil, all, top)), g.Ints(1))
 	g.Output(g.Cast(best, graph.Uint8), Name, graph.Uint8, graph.Batch, m.Size, m.Size)
 	g.Output(g.Op("Reciprocal", nil, sum), confidence, graph.Float, graph.Batch, m.Size, m.Size)
 }
 
 func (s *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
-	logits := s.pixels.Forward(f, nil)
-	n, side := logits.Size(0), f.Size
+	if o.Logits {
+		return task.Outputs{logits: task.ArrayOf(s.pixels.Coarse(f, nil))}
+	}
+	all := s.pixels.Forward(f, nil)
+	n, side := all.Size(0), f.Size
 	if !o.Argmax {
-		return task.Outputs{Name: task.ArrayOf(logits.Softmax(1))}
+		return task.Outputs{Name: task.ArrayOf(all.Softmax(1))}
 	}
 	shape := []int64{n, side, side}
 	classes, tops := task.Array{Shape: shape}, task.Array{Shape: shape}
 	for i := range n { // one image at a time: probabilities at full size are large
 		torch.Scope(func() {
-			top, class := logits.Select(0, i).Softmax(0).MaxDim(0)
+			top, class := all.Select(0, i).Softmax(0).MaxDim(0)
 			tops.Values = append(tops.Values, torch.Values[float32](top)...)
 			classes.Values = append(classes.Values, torch.Values[float32](class.As(torch.Float))...)
 		})
@@ -49,6 +61,9 @@ func (s *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 }
 
 func (s *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
+	if a, ok := out[logits]; ok && len(a.Shape) == 4 {
+		return s.decodeLogits(out, int(a.Shape[2]), size, preds)
+	}
 	tops, argmax := out[confidence]
 	if !argmax {
 		return s.decodeAll(out, size, preds)
@@ -67,6 +82,18 @@ func (s *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
 			m.Pix[k] = uint8(c)
 		}
 		p.Put(NewPrediction(m, &data.Grid[float32]{W: size, H: size, Pix: tops.Row(i)}))
+	}
+	return nil
+}
+
+// decodeLogits resizes the logits of n×n pixels.
+func (s *head) decodeLogits(out task.Outputs, n, size int, preds []*data.Sample) error {
+	all, err := out.Take(logits, len(preds), s.classes, n, n)
+	if err != nil {
+		return err
+	}
+	for i, p := range preds {
+		p.Put(NewPrediction(likeliest(all.Row(i), s.classes, n, size)))
 	}
 	return nil
 }
@@ -94,8 +121,10 @@ func (s *head) decodeAll(out task.Outputs, size int, preds []*data.Sample) error
 
 // Compare lets classes differ where two are equally likely, so that confidences do not.
 func (*head) Compare(want, got task.Outputs, _ float64) []task.Difference {
-	if _, ok := want[confidence]; !ok {
-		return []task.Difference{task.Differ(Name, want, got)}
+	for _, name := range []string{logits, Name} {
+		if _, ok := want[name]; ok && len(want[name].Shape) == 4 {
+			return []task.Difference{task.Differ(name, want, got)}
+		}
 	}
 	sure := task.Differ(confidence, want, got)
 	d := task.Difference{Output: Name}

@@ -58,7 +58,7 @@ func (s *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 func (*head) Parts() []string { return []string{Name} }
 
 func (s *head) Predict(f *model.Features, preds []*data.Sample) {
-	task.Must(s.Decode(s.Outputs(f, task.ExportOptions{Argmax: true}), int(f.Size), preds))
+	task.Must(s.Decode(s.Outputs(f, task.ExportOptions{Logits: true}), int(f.Size), preds))
 }
 
 // Name implements [task.Head].

@@ -136,7 +136,7 @@ func (kind) Load(_ string, b []byte, m data.Meaning, _ string, size image.Point)
 	return New(g), err
 }
 
-func (kind) Outputs() []string { return []string{Name, confidence} }
+func (kind) Outputs() []string { return []string{Name, confidence, logits} }
 
 func (kind) Decode(_ string, out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{classes: len(m.Classes)}).Decode(out, size, preds)

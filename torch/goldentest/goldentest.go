@@ -5,10 +5,13 @@
 package goldentest
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"hash/crc32"
+	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -16,12 +19,25 @@ import (
 // Read fills g from testdata/golden.json.
 func Read(t testing.TB, g any) {
 	t.Helper()
-	b, err := os.ReadFile("testdata/golden.json")
-	if err == nil {
-		err = json.Unmarshal(b, g)
-	}
+	ReadFile(t, "golden.json", g)
+}
+
+// ReadFile is Read for another file of testdata, which may be compressed by gzip.
+func ReadFile(t testing.TB, name string, g any) {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
+	}
+	defer f.Close()
+	var r io.Reader = f
+	if filepath.Ext(name) == ".gz" {
+		if r, err = gzip.NewReader(f); err != nil {
+			t.Fatalf("%s: %v", f.Name(), err)
+		}
+	}
+	if err := json.NewDecoder(r).Decode(g); err != nil {
+		t.Fatalf("%s: %v", f.Name(), err)
 	}
 }
 

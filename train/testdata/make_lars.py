@@ -1,6 +1,6 @@
 """Writes lars.json: what LARS, written in plain PyTorch after SimCLR's formulas, does to parameters.
 
-Run as `python testdata/make_lars.py` in the package's folder, with PyTorch and NumPy installed.
+Run as `python testdata/make_lars.py` in the package's folder (numpy 2.4.6, torch 2.15.0).
 Parameters and gradients come from a formula that the test knows too, so only results are stored.
 """
 import json

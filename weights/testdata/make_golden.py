@@ -1,4 +1,4 @@
-"""Writes golden.safetensors with the reference program (pip install safetensors numpy ml_dtypes)."""
+"""Writes golden.safetensors with the reference program (safetensors 0.8.0, numpy 2.4.6, ml_dtypes 0.5.4)."""
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file

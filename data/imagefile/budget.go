@@ -1,0 +1,65 @@
+package imagefile
+
+import (
+	"image"
+	"image/color"
+	"runtime/debug"
+	"sync"
+)
+
+// budget bounds the memory of images that are being decoded at the same time, by bytes and not by
+// images: one that is larger than all of it is decoded alone.
+var budget = gate{free: 256 << 20}
+
+// large is the size in bytes from which on garbage is given back to the system before an image is
+// decoded: the collector would let it grow to the size of what is in use.
+const large = 64 << 20
+
+// bytes returns the memory that decoding takes: the decoder's own image, and the one of 4 bytes a pixel.
+func (f format) bytes(c image.Config) int64 {
+	own := int64(4)
+	switch {
+	case f.name == "JPEG":
+		own = 3
+	case f.name == "GIF", c.ColorModel == color.GrayModel:
+		own = 1
+	case c.ColorModel == color.RGBA64Model, c.ColorModel == color.NRGBA64Model:
+		own = 8
+	case c.ColorModel == color.Gray16Model:
+		own = 2
+	}
+	if _, ok := c.ColorModel.(color.Palette); ok {
+		own = 1
+	}
+	return int64(c.Width) * int64(c.Height) * (own + 4)
+}
+
+// A gate lets as many through at once as their bytes allow.
+type gate struct {
+	mu    sync.Mutex
+	moved sync.Cond
+	free  int64
+	users int
+}
+
+// take waits for its turn and returns what ends it.
+func (g *gate) take(bytes int64) (done func()) {
+	g.mu.Lock()
+	g.moved.L = &g.mu
+	for g.users > 0 && bytes > g.free {
+		g.moved.Wait()
+	}
+	g.free -= bytes
+	g.users++
+	g.mu.Unlock()
+	if bytes >= large {
+		debug.FreeOSMemory()
+	}
+	return func() {
+		g.mu.Lock()
+		g.free += bytes
+		g.users--
+		g.mu.Unlock()
+		g.moved.Broadcast()
+	}
+}
