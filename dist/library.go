@@ -21,10 +21,6 @@ type MPILibrary struct {
 	Reason  string // why this one
 }
 
-// openMPI's libraries are called so; a world that Open MPI's launcher started needs one of them, any
-// other launcher one of the others.
-func isOpenMPI(name string) bool { return strings.HasPrefix(name, "libmpi.so.40") }
-
 // NoMPIError says that no MPI that fits the launcher is on this machine.
 type NoMPIError struct {
 	OpenMPI bool // one of Open MPI was needed

@@ -1,71 +1,18 @@
 package nyu
 
 import (
-	"encoding/binary"
 	"image"
 	"image/color"
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
 	"must/data"
 	"must/data/datatest"
-	"must/data/npy"
 	depthlabel "must/task/depth"
 )
-
-// photo is an image of two pixels, grey16 a map of such.
-func photo() string { return datatest.PNG(image.NewRGBA(image.Rect(0, 0, 2, 1))) }
-
-func grey16(values ...uint16) string {
-	g := image.NewGray16(image.Rect(0, 0, len(values), 1))
-	for i, v := range values {
-		binary.BigEndian.PutUint16(g.Pix[2*i:], v)
-	}
-	return datatest.PNG(g)
-}
-
-func array(shape []int, values ...float32) string {
-	return string(npy.Append(nil, npy.Float32, shape, values))
-}
-
-// check compares keys and depths, where 0 stands for NaN and nil for unknown.
-func check(t *testing.T, src data.Source, want map[string][]float32) {
-	t.Helper()
-	d, err := Open(src)
-	if err != nil {
-		t.Errorf("%+v: %v", src, err)
-		return
-	}
-	if !reflect.DeepEqual(d.Labels(), data.Labels{depthlabel.Name: {Units: data.Metric}}) || d.Len() != len(want) {
-		t.Errorf("%+v: labels %+v, %d images, want %d", src, d.Labels(), d.Len(), len(want))
-	}
-	for i := range d.Len() {
-		s, err := d.Sample(i)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		depth, ok := want[s.Key]
-		if !ok || s.Key != d.Key(i) {
-			t.Errorf("%+v: key %s", src, s.Key)
-		}
-		if depth == nil {
-			if depthlabel.Of(s) != nil {
-				t.Errorf("%s has depth", s.Key)
-			}
-			continue
-		}
-		for k, v := range depthlabel.Of(s).Pix {
-			if depth[k] == 0 != math.IsNaN(float64(v)) || depth[k] != 0 && v != depth[k] {
-				t.Errorf("%s: depth %v, want %v", s.Key, depthlabel.Of(s).Pix, depth)
-			}
-		}
-	}
-}
 
 // The miniature of the labelled set is a known function of image, x and y; see testdata/make_nyu.py.
 func TestLabeled(t *testing.T) {
