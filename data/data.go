@@ -7,9 +7,17 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
 )
 
 // Ignore marks a pixel of a class map that neither trains nor counts.
@@ -180,9 +188,28 @@ type SampleError struct {
 
 func (e *SampleError) Error() string {
 	if e.File != "" {
-		return fmt.Sprintf("sample %s: %s: %v", e.Key, e.File, e.Err)
+		return fmt.Sprintf("sample %s: %s: %v", printable(e.Key), printable(e.File), e.Err)
 	}
-	return fmt.Sprintf("sample %s: %v", e.Key, e.Err)
+	return fmt.Sprintf("sample %s: %v", printable(e.Key), e.Err)
 }
 
 func (e *SampleError) Unwrap() error { return e.Err }
+
+// System reports whether the file could not be read for a reason that is none of its own: it may not be
+// read, the medium fails, or its whole folder is gone. A file that alone is not there is a broken sample.
+func (e *SampleError) System() bool {
+	if errors.Is(e.Err, fs.ErrNotExist) {
+		entries, err := os.ReadDir(filepath.Dir(e.File))
+		return e.File != "" && (err != nil || len(entries) == 0)
+	}
+	_, system := errors.AsType[syscall.Errno](e.Err)
+	return errors.Is(e.Err, fs.ErrPermission) || system
+}
+
+// printable returns a name as it is, or in quotes where it would move the cursor.
+func printable(name string) string {
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		return strconv.Quote(name)
+	}
+	return name
+}

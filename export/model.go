@@ -23,6 +23,7 @@ type Model struct {
 
 	session *ort.Session
 	path    string
+	device  bool     // not the CPU
 	tasks   []string // that can be decoded
 }
 
@@ -51,7 +52,7 @@ func open(path string, o ort.Options) (m *Model, err error) {
 			m, err = nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}()
-	m = &Model{path: path}
+	m = &Model{path: path, device: o.CUDA || o.TensorRT}
 	if m.SHA256, err = weights.Hash(path); err != nil {
 		return nil, err
 	}
@@ -127,16 +128,22 @@ func (m *Model) See(images predict.Images, tasks ...string) ([]*data.Sample, err
 	for i := range preds {
 		preds[i] = &data.Sample{}
 	}
-	size := 3 * images.H * images.W
-	at := max(1, pixelsAtOnce/(images.H*images.W))
-	for from := 0; from < images.N; from += at {
-		n := min(at, images.N-from)
-		out, err := m.run(predict.Images{Pix: images.Pix[from*size:][:n*size], N: n, H: images.H, W: images.W}, tasks)
-		if err != nil {
-			return nil, err
+	see := func(from int, images predict.Images) error {
+		out, err := m.run(images, tasks)
+		if err == nil {
+			err = m.decode(out, tasks, preds[from:from+images.N])
 		}
-		if err := m.decode(out, tasks, preds[from:from+n]); err != nil {
-			return nil, fmt.Errorf("%s: %w", m.path, err)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.path, err)
+		}
+		return nil
+	}
+	if m.device {
+		return preds, see(0, images)
+	}
+	for from, part := range images.Parts() {
+		if err := see(from, part); err != nil {
+			return nil, err
 		}
 	}
 	return preds, nil
@@ -150,9 +157,6 @@ func (m *Model) decode(out task.Outputs, tasks []string, preds []*data.Sample) e
 	}
 	return nil
 }
-
-// pixelsAtOnce is how much of a batch is computed at once: what is more needs memory and is not faster.
-const pixelsAtOnce = 512 * 512
 
 // run computes the outputs of tasks.
 func (m *Model) run(images predict.Images, tasks []string) (task.Outputs, error) {

@@ -54,17 +54,19 @@ func DefaultThresholds() map[string]float64 {
 
 // A Summary counts what was done.
 type Summary struct {
-	Images, Skipped int
+	Images, Skipped int            // in this call
 	Labels          map[string]int // objects, labelled pixels or images, by task, in this call
+	All             shards.Totals  // of the set, whichever calls made it
 }
 
-// Missing returns the tasks of the teachers that the set has no labels for, or labels that do not tell
-// of all classes.
-func Missing(have data.Labels, teachers []Teacher) []string {
+// Missing returns the tasks of the teachers that some images of the set have no label for, or labels
+// that do not tell of all classes.
+func Missing(ds data.Dataset, teachers []Teacher) []string {
+	have := ds.Labels()
 	var tasks []string
 	for _, t := range teachers {
 		for _, name := range t.Tasks {
-			if !have.Has(name) || have[name].Unknown != nil {
+			if !have.Has(name) || have[name].Unknown != nil || data.Labelled(ds, name) < ds.Len() {
 				tasks = append(tasks, name)
 			}
 		}
@@ -89,6 +91,12 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 		return nil, err
 	}
 	r := &run{uses: uses, o: o, sum: &Summary{Labels: map[string]int{}}}
+	if err := w.Retry(func(index int) bool { // what was skipped and can be read by now is tried again
+		_, err := ds.Sample(index)
+		return err == nil
+	}); err != nil {
+		return nil, err
+	}
 	remaining, err := w.Remaining()
 	if err != nil {
 		return nil, err
@@ -102,7 +110,16 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 			return nil, err
 		}
 		if !ok {
-			return r.sum, w.Finish()
+			if err := w.Finish(); err != nil {
+				return nil, err
+			}
+			if r.sum.All, err = w.Totals(); err != nil {
+				return nil, err
+			}
+			for _, warning := range r.sum.warnings(provenance) {
+				o.Display.Logf("%s", warning)
+			}
+			return r.sum, nil
 		}
 		if err := r.shard(ctx, ds, s); err != nil {
 			s.Close()
@@ -128,7 +145,7 @@ func (o Options) complete(ds data.Dataset, teachers []Teacher) (Options, error) 
 	}
 	o.Thresholds = thresholds
 	if o.Tasks == nil {
-		if o.Tasks = Missing(ds.Labels(), teachers); o.Tasks == nil {
+		if o.Tasks = Missing(ds, teachers); o.Tasks == nil {
 			return o, fmt.Errorf("%s: nothing to label: the set has labels for every task of the teachers", o.Name)
 		}
 	}
@@ -231,9 +248,15 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		}
 		return nil
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	o := predict.Options{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Pixels: -1, Rules: rules(r.uses, r.o.Thresholds), Skipped: func(err error) {
 		var e *data.SampleError
 		if errors.As(err, &e) {
+			if e.System() {
+				stop(fmt.Errorf("%w; this is no broken image, so labelling stops: mend it and repeat the command, which goes on from here", err))
+				return
+			}
 			mu.Lock()
 			broken[e.Key] = err
 			mu.Unlock()
@@ -250,11 +273,16 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		if e, ok := errors.AsType[*data.SampleError](err); ok { // such as depth beyond float16
 			r.sum.Skipped++
 			r.o.Display.Logf("skipped: %v", err)
-			return s.Skip(pred.Key, e.Err)
+			return s.Skip(pred.Key, fmt.Errorf("%s%w", shards.Unstorable, e.Err))
 		}
-		r.count(pred)
+		if err == nil {
+			r.count(pred, s)
+		}
 		return err
 	})
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
 	if err != nil && !unreadable(err, len(broken), s) {
 		return err
 	}
@@ -268,11 +296,31 @@ func unreadable(err error, broken int, s *shards.Shard) bool {
 	return errors.As(err, &e) && broken == s.To-s.From
 }
 
-func (r *run) count(pred *data.Sample) {
+func (r *run) count(pred *data.Sample, s *shards.Shard) {
 	r.sum.Images++
 	for _, t := range r.o.Tasks {
 		if l := pred.Label(t); l != nil {
-			r.sum.Labels[t] += registry.Get(t).Count(l)
+			n := registry.Get(t).Count(l)
+			r.sum.Labels[t] += n
+			s.Count(t, n)
 		}
 	}
+}
+
+// warnings tells of labels that are hardly any.
+func (s *Summary) warnings(p shards.Provenance) (w []string) {
+	for _, name := range data.Tasks() {
+		t, ok := p.Tasks[name]
+		c := s.All.Tasks[name]
+		if !ok || c.Images == 0 {
+			continue
+		}
+		switch {
+		case c.Labels == 0:
+			w = append(w, fmt.Sprintf("warning: the teacher %s finds nothing for %s in any of %d images: is it the right one, are its classes, its threshold (%v)?", t.Teacher, name, c.Images, t.Threshold))
+		case 10*c.Empty > 9*c.Images:
+			w = append(w, fmt.Sprintf("warning: the teacher %s finds nothing for %s in %d of %d images", t.Teacher, name, c.Empty, c.Images))
+		}
+	}
+	return w
 }

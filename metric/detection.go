@@ -58,16 +58,6 @@ func (m *Detection) Values() []Value {
 	return values
 }
 
-// ClassAP returns the AP of boxes of every class, -1 for a class without true objects.
-func (m *Detection) ClassAP() []float64 {
-	scores := m.boxes.scores()
-	out := make([]float64, len(scores))
-	for c := range scores {
-		out[c] = summarize(scores[c : c+1])[0]
-	}
-	return out
-}
-
 // A cocoCounter runs COCO's protocol over objects.
 type cocoCounter struct {
 	images  int

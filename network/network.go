@@ -296,9 +296,21 @@ func (n *Network) View() predict.View {
 	return predict.View{W: n.Size, H: n.Size, Fit: predict.Letterbox}
 }
 
-// See runs Predict in torch.Do.
+// See runs Predict in torch.Do, on the CPU for no more images at once than is fast.
 func (n *Network) See(images predict.Images, tasks ...string) (preds []*data.Sample, err error) {
-	err = torch.Do(func() { preds = n.Predict(images.Pix, images.N, tasks...) })
+	info, err := torch.Describe()
+	if err != nil {
+		return nil, err
+	}
+	err = torch.Do(func() {
+		if info.Device.CUDA {
+			preds = n.Predict(images.Pix, images.N, tasks...)
+			return
+		}
+		for _, part := range images.Parts() {
+			preds = append(preds, n.Predict(part.Pix, part.N, tasks...)...)
+		}
+	})
 	return preds, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"iter"
 	"math"
 	"slices"
 	"sync"
@@ -40,6 +41,24 @@ type Predictor interface {
 type Images struct {
 	Pix     []uint8
 	N, H, W int
+}
+
+// atOnce is what a CPU computes at once: with more pixels memory grows and speed does not.
+const atOnce = 512 * 512
+
+// Parts cuts images into batches that are worth computing at once on a CPU, one image at least. They
+// come with the index of their first.
+func (i Images) Parts() iter.Seq2[int, Images] {
+	return func(yield func(int, Images) bool) {
+		size := 3 * i.H * i.W
+		step := max(1, atOnce/max(1, i.H*i.W))
+		for from := 0; from < i.N; from += step {
+			n := min(step, i.N-from)
+			if !yield(from, Images{i.Pix[from*size:][:n*size], n, i.H, i.W}) {
+				return
+			}
+		}
+	}
 }
 
 // A View says what images are brought to.

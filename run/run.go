@@ -289,6 +289,8 @@ func (r *Runner) claim() (*os.File, error) {
 	return lock, nil
 }
 
+// lock is an open file and not gofrs/flock's, since the processes of jobs inherit it: it is held until the last of
+// them is gone.
 func (r *Runner) lock() (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(r.Out, ".lock"), os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {

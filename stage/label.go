@@ -112,7 +112,7 @@ func (l *Label) Cost(w *Work) (c Cost, err error) {
 			if err != nil {
 				return c, err
 			}
-			for _, task := range label.Missing(ds.Labels(), []label.Teacher{{Tasks: spec.Tasks}}) {
+			for _, task := range label.Missing(ds, []label.Teacher{{Tasks: spec.Tasks}}) {
 				if err := spec.Labels.Conflict(ds.Labels(), task); err != nil {
 					return c, fmt.Errorf("the labels of teacher %s are not those of %s: %w; declare the classes under spaces", from, n, err)
 				}

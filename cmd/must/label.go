@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -62,12 +63,15 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		c.Format = "images"
 	}
 	split := c.Split
-	if split == "" && c.Format == "scenes" {
+	if whole := c.Format == "images" || c.Format == "imagefolder" || c.Format == "shards"; split == "" && !whole {
 		split = "train"
 	}
 	set, err := c.at(split)
 	if err != nil {
 		return err
+	}
+	if (c.Format == "images" || c.Format == "imagefolder") && within(c.Data, c.Out) {
+		return fmt.Errorf("--out %s lies in --data %s, whose pictures would be labelled too the next time: name a folder outside of it", c.Out, c.Data)
 	}
 	thresholds := label.DefaultThresholds()
 	for t := range c.Threshold {
@@ -77,6 +81,11 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 	}
 	maps.Copy(thresholds, c.Threshold)
 	ds, err := formats.Open(set)
+	if errors.Is(err, data.ErrNoPart) && c.Split == "" { // a set without parts
+		if set, err = c.at(""); err == nil {
+			ds, err = formats.Open(set)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -106,7 +115,7 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		return nil
 	}
 	if c.Quality {
-		if err := c.quality(ctx, a, ds, teachers, o); err != nil || c.Task == nil && label.Missing(ds.Labels(), teachers) == nil {
+		if err := c.quality(ctx, a, ds, teachers, o); err != nil || c.Task == nil && label.Missing(ds, teachers) == nil {
 			return err
 		}
 	}
@@ -114,13 +123,15 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	a.printf("labels:  %s (%d images now", c.Out, sum.Images)
-	for _, t := range data.Ordered(maps.Keys(sum.Labels)) {
-		a.printf(", %d %s", sum.Labels[t], registry.Get(t).Unit())
+	a.printf("labels:  %s (%d images, %d of them now", c.Out, sum.All.Images, sum.Images)
+	for _, t := range data.Ordered(maps.Keys(sum.All.Tasks)) {
+		if n := sum.All.Tasks[t]; n.Images > 0 {
+			a.printf(", %d %s", n.Labels, registry.Get(t).Unit())
+		}
 	}
 	a.printf(")\n")
-	if sum.Skipped > 0 {
-		a.printf("skipped: %d images could not be read; %s says why\n", sum.Skipped, filepath.Join(c.Out, "manifest"))
+	if sum.All.Skipped > 0 {
+		a.printf("skipped: %d images could not be read; %s says why\n", sum.All.Skipped, filepath.Join(c.Out, "manifest"))
 	}
 	return c.export(a)
 }
@@ -170,6 +181,9 @@ func (c *labelCmd) export(a *app) error {
 				return export.COCO(s, filepath.Join(path, "instances.json"))
 			},
 		}[format]
+		if err := os.RemoveAll(path); err != nil { // an older export, or what was left of one
+			return err
+		}
 		if err := write(source, path); err != nil {
 			return fmt.Errorf("export %s: %w", format, err)
 		}
@@ -203,4 +217,15 @@ func (c *labelImportCmd) Run(a *app) error {
 		a.printf("%d images of the file are not in the set, such as %s\n", k, n.Unknown[0])
 	}
 	return nil
+}
+
+// within tells whether a path is a folder or lies in it.
+func within(folder, path string) bool {
+	f, err := filepath.Abs(folder)
+	p, err2 := filepath.Abs(path)
+	if err != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(f, p)
+	return err == nil && filepath.IsLocal(rel)
 }

@@ -9,13 +9,11 @@ package coco
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"must/data"
@@ -239,12 +237,8 @@ func open(file, set string, o Options) (_ *Dataset, err error) {
 			err = fmt.Errorf("%s: %w", file, err)
 		}
 	}()
-	var mark [2]byte
-	if _, err := f.ReadAt(mark[:], 0); err == nil && (mark == [2]byte{0xff, 0xfe} || mark == [2]byte{0xfe, 0xff} || mark[0] == 0 || mark[1] == 0) {
-		return nil, errors.New("it is UTF-16, and JSON is UTF-8: save it so")
-	}
 	if d.index, err = readIndex(f, d.panoptic, window); err != nil {
-		return nil, errors.New(inWords(err.Error()))
+		return nil, err
 	}
 	d.Orphans = d.index.orphans
 	if err := d.namePaths(file, o); err != nil {
@@ -398,21 +392,4 @@ func (d *Dataset) objects(at int, s *data.Sample, f frame.Frame) (err error) {
 	slices.Sort(detection.Unknown(s))
 	detection.SetUnknown(s, slices.Compact(detection.Unknown(s)))
 	return nil
-}
-
-// inWords says what is wrong with a file in a user's words where the decoder says it in its own.
-func inWords(s string) string {
-	s = strings.ReplaceAll(s, "callback: ", "")
-	for _, c := range []struct{ decoder, user string }{
-		{"unexpected byte 78 'N'", "NaN, which is no number: write null, or leave the field out"},
-		{"unexpected byte 73 'I'", "Infinity, which is no number"},
-		{"unexpected byte 34 '\"'", "a text, not a number: write it without quotes"},
-		{"unexpected byte 91 '['", "a list, not a number"},
-		{"float as int", "a fraction, not a whole number"},
-	} {
-		if head, _, ok := strings.Cut(s, c.decoder); ok {
-			return head + c.user
-		}
-	}
-	return s
 }

@@ -214,12 +214,20 @@ type File struct {
 // not finished.
 type manifest struct {
 	Entry
-	Provenance string                   `json:"provenance"`        // Provenance.hash of the set
-	Keys       []string                 `json:"keys"`              // of all samples in [From, To)
-	Sizes      [][2]int                 `json:"sizes"`             // width and height of their images; 0 where skipped
-	Errors     map[string]string        `json:"errors"`            // why a sample was skipped, by key
+	Provenance string                   `json:"provenance"` // Provenance.hash of the set
+	Keys       []string                 `json:"keys"`       // of all samples in [From, To)
+	Sizes      [][2]int                 `json:"sizes"`      // width and height of their images; 0 where skipped
+	Errors     map[string]string        `json:"errors"`     // why a sample was skipped, by key
+	Counts     map[string]Count         `json:"counts,omitempty"`
 	Moments    map[string]*data.Moments `json:"moments,omitempty"` // by task that is learned standardised
 	Offsets    map[string][]int64       `json:"offsets"`           // by task: where the member of each sample begins in the tar; -1: it has none
+}
+
+// Count tells of the labels of a task.
+type Count struct {
+	Images int `json:"images"` // that have one
+	Labels int `json:"labels"` // objects, pixels or images
+	Empty  int `json:"empty"`  // images whose label holds nothing
 }
 
 func shardName(k int) string { return fmt.Sprintf("shard-%06d", k) }

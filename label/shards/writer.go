@@ -187,6 +187,72 @@ func (w *Writer) claim() (s *Shard, busy bool, err error) {
 	return nil, busy, nil
 }
 
+// Unstorable begins the reason for which a sample was skipped that could be read.
+const Unstorable = "cannot be stored: "
+
+// Retry opens finished shards again of which a skipped sample can be read by now.
+func (w *Writer) Retry(readable func(index int) bool) error {
+	for k := range w.index.count() {
+		m, err := w.index.readManifest(w.dir, k)
+		if errors.Is(err, errUnfinished) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		again := false
+		for i, key := range m.Keys {
+			if why, skipped := m.Errors[key]; skipped && !strings.HasPrefix(why, Unstorable) && readable(m.From+i) {
+				again = true
+				break
+			}
+		}
+		if !again {
+			continue
+		}
+		l, err := acquire(filepath.Join(w.dir, manifestDir, m.Name+".lock"), false)
+		if err != nil {
+			return err
+		}
+		if l == nil { // somebody else is at it
+			continue
+		}
+		err = os.Remove(manifestPath(w.dir, m.Name))
+		retire(l)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		w.mu.Lock()
+		w.done[k] = false
+		w.mu.Unlock()
+	}
+	return nil
+}
+
+// Totals count what a set holds.
+type Totals struct {
+	Images, Skipped int
+	Tasks           map[string]Count
+}
+
+// Totals counts what the finished set holds.
+func (w *Writer) Totals() (Totals, error) {
+	t := Totals{Tasks: map[string]Count{}}
+	for k := range w.index.count() {
+		m, err := w.index.readManifest(w.dir, k)
+		if err != nil {
+			return t, err
+		}
+		t.Images += m.To - m.From - m.Skipped
+		t.Skipped += m.Skipped
+		for task, c := range m.Counts {
+			sum := t.Tasks[task]
+			t.Tasks[task] = Count{sum.Images + c.Images, sum.Labels + c.Labels, sum.Empty + c.Empty}
+		}
+	}
+	return t, nil
+}
+
 // Finish writes the index of the finished set. It is an error where shards are missing.
 func (w *Writer) Finish() error {
 	l, err := acquire(filepath.Join(w.dir, manifestDir, "index.lock"), true)
@@ -365,6 +431,20 @@ func (s *Shard) Add(sample *data.Sample) error {
 	s.m.Keys = append(s.m.Keys, sample.Key)
 	s.m.Sizes = append(s.m.Sizes, [2]int{size.X, size.Y})
 	return nil
+}
+
+// Count notes how many labels of a task, objects or pixels, the sample that was added last carries.
+func (s *Shard) Count(task string, labels int) {
+	if s.m.Counts == nil {
+		s.m.Counts = map[string]Count{}
+	}
+	c := s.m.Counts[task]
+	c.Images++
+	c.Labels += labels
+	if labels == 0 {
+		c.Empty++
+	}
+	s.m.Counts[task] = c
 }
 
 // add writes body as a member. No time is stored, so that the same labels give the same bytes.

@@ -55,3 +55,25 @@ func TestFields(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong is said in a user's words.
+func TestWords(t *testing.T) {
+	for text, want := range map[string]string{
+		`[{"score": NaN}]`:      `item 0 of "results", at byte 1: field "score": NaN, which is no number`,
+		`[{"score": Infinity}]`: "Infinity, which is no number",
+		`[{"score": "1"}]`:      "a text, not a number",
+		"\xff\xfe[\x00]\x00":    "UTF-16",
+	} {
+		d := NewDecoder()
+		err := List(strings.NewReader(text), 1<<10, func(item []byte, _ int64) error {
+			d.ResetBytes(item)
+			return d.Fields(func([]byte) (bool, error) {
+				_, err := d.Float64()
+				return true, err
+			})
+		})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "callback") {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}

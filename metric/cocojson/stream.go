@@ -70,6 +70,9 @@ func (s *stream) document(read func(s *stream, first byte) error) error {
 		s.head += 3
 		c, err = s.peek()
 	}
+	if head := s.buf[min(s.head, len(s.buf)):]; err == nil && len(head) > 1 && (string(head[:2]) == "\xff\xfe" || string(head[:2]) == "\xfe\xff" || head[1] == 0) {
+		return errors.New("the file is UTF-16, and JSON is UTF-8: save it so")
+	}
 	if err == nil {
 		err = read(s, c)
 	}
@@ -94,7 +97,7 @@ func (s *stream) list(name string, read func(item []byte, at int64) error) error
 			return err
 		}
 		if err := read(item, at); err != nil {
-			return fmt.Errorf("item %d of %q, at byte %d: %w", i, name, at, err)
+			return fmt.Errorf("item %d of %q, at byte %d: %w", i, name, at, worded{err})
 		}
 		return nil
 	})

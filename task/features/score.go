@@ -9,8 +9,8 @@ import (
 )
 
 // A score is the mean cosine between predicted and true vectors, standardised by channel with the moments of
-// the true set where it has some; and the explained variance: per channel 1 − Σ(t−p)² / Σ(t−mean)², its mean
-// over the channels that vary, as scikit-learn's r2_score with uniform averages.
+// the true set where it has some; and the explained variance, 1 − Σ(t−p)² / Σ(t−mean)² with sums over all
+// channels, each about its own mean, as scikit-learn's r2_score has it with variance-weighted averages.
 type score struct {
 	moments  *data.Moments
 	cells    float64
@@ -72,15 +72,13 @@ func (s *score) Values() []metric.Value {
 	if s.cells == 0 {
 		return nil
 	}
-	explained, channels := 0., 0.
+	var residual, total, explained float64
 	for c := range s.sum {
-		if total := s.sq[c] - s.sum[c]*s.sum[c]/s.cells; total > 1e-9*s.cells {
-			explained += 1 - s.residual[c]/total
-			channels++
-		}
+		residual += s.residual[c]
+		total += s.sq[c] - s.sum[c]*s.sum[c]/s.cells
 	}
-	if channels > 0 {
-		explained /= channels
+	if total > 0 {
+		explained = 1 - residual/total
 	}
 	return []metric.Value{
 		{Name: "cosine", Value: s.cosine / s.cells, HigherIsBetter: true},
