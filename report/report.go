@@ -250,7 +250,7 @@ func (p *page) addRuns(runs []Run) map[[2]string]string {
 }
 
 // addTransfer makes the table of starts and sets, and reports whether any of its numbers is a link.
-// Starts are its rows: rivals grow in number, sets do not.
+// Starts are its rows: baselines grow in number, sets do not.
 func (p *page) addTransfer(r Results, links map[[2]string]string) (linked bool) {
 	for _, t := range r.Transfer {
 		p.Columns = append(p.Columns, column{t.Set, t.Metric, arrow(t.HigherIsBetter)})
