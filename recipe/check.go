@@ -67,7 +67,7 @@ func (r *Recipe) check() error {
 }
 
 // taken are the names of what else lies in a run's folder.
-var taken = []string{"quick", "figures", "recipe.yaml", "report.html", "results.json", "hexagon.svg"}
+var taken = []string{"quick", "figures", "recipe.yaml", "report.html", "report-pictures", "results.json", "hexagon.svg"}
 
 func (r *Recipe) checkStages() error {
 	for i, s := range r.Stages {

@@ -161,6 +161,9 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		if err != nil {
 			return err
 		}
+		for _, warning := range sum.Warnings {
+			w.Display.Logf("label %s: %s", name, warning)
+		}
 		if sum.Skipped > 0 {
 			w.Display.Logf("label %s: %d of %d images could not be read and were skipped", name, sum.Skipped, sum.Images+sum.Skipped)
 		}

@@ -130,6 +130,9 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	a.printf(")\n")
+	for _, w := range sum.Warnings {
+		a.printf("%s\n", w)
+	}
 	if sum.All.Skipped > 0 {
 		a.printf("skipped: %d images could not be read; %s says why\n", sum.All.Skipped, filepath.Join(c.Out, "manifest"))
 	}
