@@ -214,6 +214,7 @@ func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
 	d.Settings = hex.EncodeToString(sum[:8])
 	m := l[name]
 	d.Classes, d.Masks, d.Units, d.DType = m.Classes, m.Masks, m.Units, registry.Get(name).DType()
+	d.Channels, d.Grid = m.Channels, m.Grid
 	return d
 }
 

@@ -17,6 +17,7 @@ import (
 	"must/data"
 	"must/onnx/ort"
 	"must/predict"
+	"must/task"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -41,6 +42,7 @@ type Teacher struct {
 	plan    *plan
 	session *ort.Session
 	mapping *data.Mapping // nil: the classes are the model's own
+	reader  task.Reader   // of the task's own; nil: this package reads the outputs
 	path    string
 }
 
@@ -52,6 +54,9 @@ func Open(d Declaration, o Options) (t *Teacher, err error) {
 		return nil, err
 	}
 	t = &Teacher{d: d, path: within(o.Dir, d.ONNX)}
+	if t.reader, err = d.reader(); err != nil {
+		return nil, err
+	}
 	if t.SHA256, err = t.d.Hash(o.Dir); err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)
 	}
@@ -94,7 +99,12 @@ func (t *Teacher) Try() error {
 }
 
 // Task is the one that the teacher knows.
-func (t *Teacher) Task() string { return t.d.Task }
+func (t *Teacher) Task() string {
+	if t.reader != nil {
+		return t.reader.Task()
+	}
+	return t.d.Task
+}
 
 // mapTo maps the model's classes to a space; nil: they stay its own.
 func (t *Teacher) mapTo(space []string) error {
@@ -192,6 +202,9 @@ func externalData(path string) (files []string, err error) {
 
 // Knows are the classes or units of the declared task, in the recipe's terms.
 func (t *Teacher) Knows() data.Labels {
+	if t.reader != nil {
+		return data.Labels{t.Task(): t.reader.Meaning()}
+	}
 	names := t.d.Classes.List
 	if t.mapping != nil {
 		names = t.mapping.To
@@ -230,7 +243,7 @@ func (t *Teacher) Free() { t.session.Close() }
 // See returns what the model sees in each image, in the frame of its input.
 func (t *Teacher) See(images predict.Images, tasks ...string) ([]*data.Sample, error) {
 	preds := newSamples(images.N)
-	if len(tasks) > 0 && !slices.Contains(tasks, t.d.Task) {
+	if len(tasks) > 0 && !slices.Contains(tasks, t.Task()) {
 		return preds, nil
 	}
 	step := t.plan.batch
