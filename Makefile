@@ -7,7 +7,7 @@ override export LIBTORCH := $(abspath $(LIBTORCH))
 endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo test test-all lint race bench fuzz libtorch onnxruntime mpi clean
+.PHONY: build demo test test-all lint test-browser race bench fuzz libtorch onnxruntime mpi clean
 
 build: ## bin/must, one static binary
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/must ./cmd/must
@@ -25,6 +25,9 @@ lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+
+test-browser: libtorch ## the pages in a real browser, which is installed where there is none
+	scripts/browser.sh
 
 race: ## the packages without tensors under the race detector, where there is a C compiler
 	scripts/race.sh

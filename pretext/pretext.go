@@ -1,4 +1,4 @@
-// Package pretext holds the tasks that need no labels and by which the rivals of MuST pretrain a
+// Package pretext holds the tasks that need no labels and by which the baselines of MuST pretrain a
 // network: SimCLR and MoCo compare views of images, MAE fills in what it is not shown. Each is one file,
 // runs through package train, and leaves behind a backbone that any other training starts from.
 package pretext

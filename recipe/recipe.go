@@ -83,8 +83,8 @@ type Figure struct {
 // A FigurePoint is one of the pretrained weights by its name in the transfer stage, and where it stands
 // on the axis: a number or a name.
 type FigurePoint struct {
-	At    string `yaml:"at"`
-	Start string `yaml:"start"`
+	At   string `yaml:"at"`
+	From string `yaml:"from"`
 }
 
 // Defaults are the values of keys that a recipe leaves out.

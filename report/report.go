@@ -1,6 +1,6 @@
 // Package report makes one HTML file of what a recipe found: the hexagon of transfer results, a
-// verdict in words, tables, curves, pictures and the settings of every run. The file needs no
-// network and no script, follows the reader's light or dark setting, prints, and fits a phone.
+// verdict in words, tables, curves, small pictures and the settings of every run; larger pictures lie in a
+// folder beside it. The file needs no network and no script, follows the reader's light or dark setting, prints, and fits a phone.
 //
 // Its charts are drawn by templates of our own: none of Go's chart libraries has a scale per radar
 // axis, error bars, tooltips, and colours that follow the page.
@@ -8,8 +8,10 @@ package report
 
 import (
 	"bytes"
+	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"image"
@@ -17,8 +19,11 @@ import (
 	"image/png"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/image/draw"
@@ -90,13 +95,65 @@ type Run struct {
 // A Fact is a named value.
 type Fact struct{ Name, Value string }
 
-// Write writes the page; the file is whole or not there.
+// Write writes the page; the file is whole or not there. Pictures are small in it, and where they were larger
+// a click leads to the whole ones, which lie in a folder beside it, NAME-pictures. Without that folder the
+// page lacks nothing but those.
 func (r *Report) Write(path string) error {
-	p, err := r.page()
+	g := &gallery{folder: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) + "-pictures", files: map[string][]byte{}}
+	p, err := r.page(g)
+	if err == nil {
+		err = g.write(filepath.Dir(path))
+	}
 	if err != nil {
 		return fmt.Errorf("write report %s: %w", path, err)
 	}
 	return atomicfile.Write(path, func(w io.Writer) error { return pageTemplate.Execute(w, p) })
+}
+
+// A gallery is the folder of whole pictures. They are called by their content.
+type gallery struct {
+	folder string
+	files  map[string][]byte
+}
+
+// add takes a picture and returns where the page finds it.
+func (g *gallery) add(file []byte, format string) string {
+	h := sha256.Sum256(file)
+	name := hex.EncodeToString(h[:8]) + "." + format
+	g.files[name] = file
+	return g.folder + "/" + name
+}
+
+// write writes the pictures and removes those of an earlier page.
+func (g *gallery) write(dir string) error {
+	dir = filepath.Join(dir, g.folder)
+	old, err := filepath.Glob(filepath.Join(dir, strings.Repeat("[0-9a-f]", 16)+".*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range old {
+		if g.files[filepath.Base(path)] == nil {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	if len(g.files) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	for name, file := range g.files {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		if err := atomicfile.WriteFile(path, file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // The page as its template reads it.
@@ -161,7 +218,8 @@ type picture struct {
 	Source template.URL
 	Alt    string
 	W, H   int
-	Small  bool // few pixels: shown as they are rather than blurred
+	Small  bool   // few pixels: shown as they are rather than blurred
+	Whole  string // where the whole picture is; "": this is it
 }
 
 type sheet struct {
@@ -179,7 +237,7 @@ type run struct {
 	ID, Brief string
 }
 
-func (r *Report) page() (*page, error) {
+func (r *Report) page(g *gallery) (*page, error) {
 	p := &page{
 		Title: r.Title, Subtitle: r.Subtitle,
 		Style:   template.CSS(theme + pageCSS),
@@ -194,27 +252,37 @@ func (r *Report) page() (*page, error) {
 	links := p.addRuns(r.Runs)
 	p.Linked = p.addTransfer(r.Results, links)
 	p.addTeachers(r.Results.Teachers)
-	if err := p.addPictures(r.Pictures); err != nil {
+	if err := p.addPictures(r.Pictures, g); err != nil {
 		return nil, err
 	}
 	var err error
-	if p.Sheets, err = sheetsOf(r.Sheets); err != nil {
+	if p.Sheets, err = sheetsOf(r.Sheets, g); err != nil {
 		return nil, err
 	}
-	if p.Predictions, err = sheetsOf(r.Predictions); err != nil {
+	if p.Predictions, err = sheetsOf(r.Predictions, g); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // sheetsOf prepares sheets for the page.
-func sheetsOf(in []Sheet) (out []sheet, err error) {
+func sheetsOf(in []Sheet, g *gallery) (out []sheet, err error) {
 	for _, s := range in {
-		config, format, err := image.DecodeConfig(bytes.NewReader(s.File))
+		img, format, err := image.Decode(bytes.NewReader(s.File))
 		if err != nil {
 			return nil, fmt.Errorf("sheet %q: %w; give it a PNG or JPEG file", s.Title, err)
 		}
-		out = append(out, sheet{s.Title, s.Text, inline(s.File, format, config.Width, config.Height, s.Title)})
+		size := img.Bounds().Size()
+		if size.X <= sheetWidth {
+			out = append(out, sheet{s.Title, s.Text, inline(s.File, format, size.X, size.Y, s.Title)})
+			continue
+		}
+		p, err := shrunk(img, sheetWidth, max(1, size.Y*sheetWidth/size.X), s.Title)
+		if err != nil {
+			return nil, err
+		}
+		p.Whole = g.add(s.File, format)
+		out = append(out, sheet{s.Title, s.Text, p})
 	}
 	return out, nil
 }
@@ -250,7 +318,7 @@ func (p *page) addRuns(runs []Run) map[[2]string]string {
 }
 
 // addTransfer makes the table of starts and sets, and reports whether any of its numbers is a link.
-// Starts are its rows: rivals grow in number, sets do not.
+// Starts are its rows: baselines grow in number, sets do not.
 func (p *page) addTransfer(r Results, links map[[2]string]string) (linked bool) {
 	for _, t := range r.Transfer {
 		p.Columns = append(p.Columns, column{t.Set, t.Metric, arrow(t.HigherIsBetter)})
@@ -306,7 +374,7 @@ func (p *page) addTeachers(teachers []Teacher) {
 	}
 }
 
-func (p *page) addPictures(rows []PictureRow) error {
+func (p *page) addPictures(rows []PictureRow, g *gallery) error {
 	for _, r := range rows {
 		at := slices.IndexFunc(p.Pictures, func(g pictureGroup) bool { return g.Task == r.Task })
 		if at < 0 {
@@ -318,7 +386,7 @@ func (p *page) addPictures(rows []PictureRow) error {
 			what string
 			img  image.Image
 		}{{"image", r.Image}, {"truth", r.Truth}, {"teacher", r.Teacher}, {"student", r.Student}} {
-			pic, err := encode(c.img, fmt.Sprintf("%s, %s %s", r.Task, c.what, r.Name))
+			pic, err := encode(c.img, g, fmt.Sprintf("%s, %s %s", r.Task, c.what, r.Name))
 			if err != nil {
 				return fmt.Errorf("%s of %s: %w", c.what, r.Name, err)
 			}
@@ -330,35 +398,57 @@ func (p *page) addPictures(rows []PictureRow) error {
 }
 
 const (
-	largest = 512 // pixels of the longer side of a picture; larger ones are shrunk to keep the page light
-	small   = 200 // below that, pixels are shown as they are
+	side       = 256 // pixels of the longer side of a picture in the page
+	sheetWidth = 560 // of a sheet
+	largest    = 1024
+	small      = 200 // below that, pixels are shown as they are
 )
 
 // encode makes a picture of an image; that of a nil or empty image has no source.
-func encode(img image.Image, alt string) (picture, error) {
+func encode(img image.Image, g *gallery, alt string) (picture, error) {
 	// A nil *image.RGBA in the interface is as good as none.
 	if v := reflect.ValueOf(img); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() || img.Bounds().Empty() {
 		return picture{}, nil
 	}
-	b := img.Bounds()
-	if side := max(b.Dx(), b.Dy()); side > largest {
-		to := image.NewRGBA(image.Rect(0, 0, max(1, b.Dx()*largest/side), max(1, b.Dy()*largest/side)))
-		draw.CatmullRom.Scale(to, to.Bounds(), img, b, draw.Src, nil)
-		img, b = to, to.Bounds()
+	size := img.Bounds().Size()
+	long := max(size.X, size.Y)
+	if long < small {
+		var file bytes.Buffer
+		err := png.Encode(&file, img)
+		return inline(file.Bytes(), "png", size.X, size.Y, alt), err
+	}
+	fit := func(side int) (w, h int) { return max(1, size.X*side/long), max(1, size.Y*side/long) }
+	w, h := fit(min(long, side))
+	p, err := shrunk(img, w, h, alt)
+	if err != nil || long <= side {
+		return p, err
+	}
+	w, h = fit(min(long, largest))
+	whole, err := asJPEG(img, w, h, 90)
+	p.Whole = g.add(whole, "jpeg")
+	return p, err
+}
+
+// shrunk makes a picture of w×h pixels for the page.
+func shrunk(img image.Image, w, h int, alt string) (picture, error) {
+	file, err := asJPEG(img, w, h, 80) // a tenth of the size of PNG
+	return inline(file, "jpeg", w, h, alt), err
+}
+
+func asJPEG(img image.Image, w, h, quality int) ([]byte, error) {
+	if size := img.Bounds().Size(); size.X != w || size.Y != h {
+		to := image.NewRGBA(image.Rect(0, 0, w, h))
+		draw.CatmullRom.Scale(to, to.Bounds(), img, img.Bounds(), draw.Src, nil)
+		img = to
 	}
 	var file bytes.Buffer
-	format, err := "jpeg", error(nil)
-	if max(b.Dx(), b.Dy()) < small {
-		format, err = "png", png.Encode(&file, img)
-	} else {
-		err = jpeg.Encode(&file, img, &jpeg.Options{Quality: 90}) // a sixth of the size of PNG
-	}
-	return inline(file.Bytes(), format, b.Dx(), b.Dy(), alt), err
+	err := jpeg.Encode(&file, img, &jpeg.Options{Quality: quality})
+	return file.Bytes(), err
 }
 
 func inline(file []byte, format string, w, h int, alt string) picture {
 	source := template.URL("data:image/" + format + ";base64," + base64.StdEncoding.EncodeToString(file))
-	return picture{source, alt, w, h, max(w, h) < small}
+	return picture{Source: source, Alt: alt, W: w, H: h, Small: max(w, h) < small}
 }
 
 func figures(charts []Chart) []figure {

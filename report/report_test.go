@@ -146,6 +146,16 @@ func write(t *testing.T, r *Report) string {
 			t.Errorf("the page contains %q: …%s…", bad, html[max(0, i-40):min(len(html), i+40)])
 		}
 	}
+	for _, m := range regexp.MustCompile(`href="(report-pictures/[^"]*)"`).FindAllStringSubmatch(html, -1) {
+		whole, err := os.ReadFile(filepath.Join(filepath.Dir(path), m[1]))
+		if err == nil {
+			_, _, err = image.Decode(bytes.NewReader(whole))
+		}
+		if err != nil {
+			t.Errorf("a whole picture: %v", err)
+		}
+	}
+	html = strings.ReplaceAll(html, `href="report-pictures/`, `href="#`)
 	for _, m := range regexp.MustCompile(`(?:src|href|url)[=(]"?([^"#]{0,22})`).FindAllStringSubmatch(html, -1) {
 		if m[1] != "" && !strings.HasPrefix(m[1], "data:image/png;") && !strings.HasPrefix(m[1], "data:image/jpeg;") {
 			t.Errorf("the page refers to %q", m[1])
@@ -173,6 +183,7 @@ func wellFormed(t *testing.T, b []byte) {
 					t.Errorf("id %q is there twice", a.Value)
 				case a.Name.Local == "id":
 					ids[a.Value] = true
+				case a.Name.Local == "href" && strings.HasPrefix(a.Value, "report-pictures/"): // write looks at these
 				case a.Name.Local == "href":
 					links = append(links, strings.TrimPrefix(a.Value, "#"))
 				}
@@ -183,6 +194,40 @@ func wellFormed(t *testing.T, b []byte) {
 		if !ids[l] {
 			t.Errorf("link to %q leads nowhere", l)
 		}
+	}
+}
+
+// Pictures are small in the page, and whole beside it: those of the last page only.
+func TestPicturesAreSmall(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "report.html")
+	photo := image.NewRGBA(image.Rect(0, 0, 1500, 1200))
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range photo.Pix {
+		photo.Pix[i] = uint8(rng.IntN(256)) | 1
+	}
+	var sheet bytes.Buffer
+	if err := png.Encode(&sheet, photo); err != nil {
+		t.Fatal(err)
+	}
+	r := &Report{Pictures: []PictureRow{{Task: "depth", Image: photo, Truth: photo}}, Sheets: []Sheet{{"noise", "", sheet.Bytes()}}}
+	whole := func() int {
+		if err := r.Write(path); err != nil {
+			t.Fatal(err)
+		}
+		files, _ := filepath.Glob(filepath.Join(dir, "report-pictures", "*"))
+		return len(files)
+	}
+	if n := whole(); n != 2 { // the same picture twice, and the sheet
+		t.Errorf("%d whole pictures", n)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > 700_000 { // noise: the most that a picture can take
+		t.Errorf("the page has %d bytes: %v", info.Size(), err)
+	}
+	r.Sheets = nil
+	if n := whole(); n != 1 {
+		t.Errorf("%d whole pictures are left of the page before", n)
 	}
 }
 
@@ -202,7 +247,7 @@ func TestWrite(t *testing.T) {
 		"More unlabelled data",
 		"What teacher and student see",
 		"How good the pseudo labels are",
-		"f1 0.712, precision 0.801",
+		"<span>f1 0.712</span> <span>precision 0.801</span>",
 		"SimCLR",
 	} {
 		if !strings.Contains(html, want) {

@@ -79,7 +79,7 @@ type Transfer struct {
 	HigherIsBetter bool
 
 	// Scores holds one value per seed for every start: "scratch", the task of a teacher, "must",
-	// or a rival such as "simclr". NaN is a run that diverged; a start without values was not run.
+	// or a baseline such as "simclr". NaN is a run that diverged; a start without values was not run.
 	Scores map[string][]float64
 }
 
@@ -96,7 +96,7 @@ var knownStarts = []string{
 }
 
 // Starts returns all starts that have scores, in the order in which they are always shown:
-// from scratch, the teachers, the rivals, MuST, then unknown ones by name.
+// from scratch, the teachers, the baselines, MuST, then unknown ones by name.
 func (r Results) Starts() []string {
 	seen := map[string]bool{}
 	for _, t := range r.Transfer {
@@ -127,7 +127,7 @@ func (r Results) Starts() []string {
 
 // Ranks returns the average rank of each start over the downstream sets, by mean score; 1 is best
 // and ties share the mean of their places. Only starts that were run on every set are ranked, since
-// ranks among different rivals do not compare; a start with a diverged run comes last on that set.
+// ranks among different baselines do not compare; a start with a diverged run comes last on that set.
 func (r Results) Ranks() map[string]float64 {
 	var starts []string
 	for _, start := range r.Starts() {

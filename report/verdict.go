@@ -55,23 +55,23 @@ func (r Results) Verdict() []Finding {
 				lost = append(lost, t.against(Scratch))
 			}
 		}
-		rival := ""
+		baseline := ""
 		for _, start := range (Results{Transfer: []Transfer{t}}).Starts() {
-			if start != MuST && (rival == "" || t.compare(start, rival) > 0) {
-				rival = start
+			if start != MuST && (baseline == "" || t.compare(start, baseline) > 0) {
+				baseline = start
 			}
 		}
-		if rival == "" {
+		if baseline == "" {
 			continue
 		}
-		if t.compare(rival, MuST) > 0 {
-			behind = append(behind, fmt.Sprintf("%s (%s)", t.against(rival), startName(rival)))
+		if t.compare(baseline, MuST) > 0 {
+			behind = append(behind, fmt.Sprintf("%s (%s)", t.against(baseline), startName(baseline)))
 		} else {
 			ahead = append(ahead, t.Set)
 		}
-		seeds = max(seeds, min(len(own), len(t.Scores[rival])))
+		seeds = max(seeds, min(len(own), len(t.Scores[baseline])))
 		m1, d1 := meanDeviation(own)
-		m2, d2 := meanDeviation(t.Scores[rival])
+		m2, d2 := meanDeviation(t.Scores[baseline])
 		if math.Abs(m1-m2) <= math.Hypot(d1, d2) {
 			close = append(close, t.Set)
 		}

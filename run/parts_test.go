@@ -111,3 +111,65 @@ func TestUnreadableValPart(t *testing.T) {
 		t.Errorf("it trains without the val part: %v", err)
 	}
 }
+
+// spoil makes images of a folder unreadable.
+func spoil(t *testing.T, root string, names ...string) {
+	t.Helper()
+	for _, n := range names {
+		if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(n)), []byte("no picture"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A large share of unreadable images stops a stage; a smaller one is told of.
+func TestUnreadableImages(t *testing.T) {
+	root := folder(t, "train", "val")
+	text := strings.Replace(folders, "PATH", root, 1)
+	out := t.TempDir()
+	spoil(t, root, "train/dark/a.png")
+	said := runAll(t, load(t, out, text, "train.epochs=1", "train.steps=0"))
+	if !strings.Contains(said, "net: 1 of 4 images of own (train part) could not be read") {
+		t.Errorf("it does not say what is unreadable:\n%s", said)
+	}
+	for _, file := range []string{ResultsFile, ReportFile, filepath.Join("net", doneFile)} {
+		b, err := os.ReadFile(filepath.Join(out, file))
+		if text := string(b); err != nil || !strings.Contains(text, "1 of 4 images of own") && !strings.Contains(text, `"broken": 1`) && !strings.Contains(text, `"broken":1`) {
+			t.Errorf("%v: %s does not say it", err, file)
+		}
+	}
+	plan, err := load(t, out, text, "train.epochs=1", "train.steps=0").Plan(t.Context(), os.ErrInvalid)
+	if err != nil || !strings.Contains(plan.Text(), "1 of 4 images of own (train part) could not be read") {
+		t.Errorf("%v: the dry run does not say it:\n%s", err, plan.Text())
+	}
+
+	spoil(t, root, "train/dark/b.png", "train/light/a.png")
+	err = load(t, t.TempDir(), text, "train.epochs=1", "train.steps=0").Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "3 of its 4 images cannot be read so far, more than the share of 0.1 that max_broken allows") {
+		t.Errorf("most images are unreadable: %v", err)
+	}
+	runAll(t, load(t, t.TempDir(), text, "train.epochs=1", "train.steps=0", "max_broken=1"))
+}
+
+// Nothing is trained without one labelled image, and how many there are is said.
+func TestLabelledImages(t *testing.T) {
+	root := folder(t, "train")
+	text := strings.NewReplacer("imagefolder", "coco", "PATH", filepath.Join(root, "labels.json"), "classification", "detection", "name: net", "name: net").Replace(folders)
+	write := func(annotations string) {
+		json := `{"images": [{"id": 1, "file_name": "train/dark/a.png", "width": 32, "height": 32}, {"id": 2, "file_name": "train/dark/b.png", "width": 32, "height": 32}],
+			"categories": [{"id": 1, "name": "x"}], "annotations": [` + annotations + `]}`
+		if err := os.WriteFile(filepath.Join(root, "labels.json"), []byte(json), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8], "area": 64, "iscrowd": 0}`)
+	small := []string{"detection={rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}", "model.box_fc=16", "data.own.images=" + root}
+	said := runAll(t, load(t, t.TempDir(), text, small...))
+	if !strings.Contains(said, "net: labels of 2 images: detection 2") {
+		t.Errorf("it does not say how many images carry labels:\n%s", said)
+	}
+	plan, err := load(t, t.TempDir(), text, small...).Plan(t.Context(), os.ErrInvalid)
+	if err != nil || !strings.Contains(plan.Text(), "labels of 2 images: detection 2") {
+		t.Errorf("%v: the dry run does not say it:\n%s", err, plan.Text())
+	}
+}

@@ -147,9 +147,13 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 		if x.State == Runs {
 			x.Changes = r.changes(s.Name)
 		}
+		d, _ := r.finished(s.Name)
+		for _, b := range d.Broken {
+			x.Notes = append(x.Notes, fmt.Sprintf("%v could not be read", b))
+		}
 		cost, err := s.Cost(r.work(s.Name))
 		if err == nil {
-			x.Work, x.Notes = cost.Text, cost.Notes
+			x.Work, x.Notes = cost.Text, append(x.Notes, cost.Notes...)
 			if unmeasured == nil && (x.State == Runs || x.State == Resumes) {
 				x.Seconds, x.Bytes, err = m.estimate(cost)
 			}

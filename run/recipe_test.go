@@ -147,6 +147,22 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
+// An embedded recipe is a base by its name.
+func TestEmbeddedBase(t *testing.T) {
+	r := load(t, "", "base: demo\nname: my\nsize: 96\n", "student.with.epochs=1")
+	if r.Size != 96 || len(r.Steps) == 0 || r.Data["crowds"] == nil || r.Name != "my" {
+		t.Errorf("%+v", r.Recipe)
+	}
+}
+
+// A key that is called otherwise now is told so.
+func TestRenamedKeys(t *testing.T) {
+	_, err := read(baselines, "figures=[{title: x, stage: transfer, against: scratch, points: [{at: one, start: net}]}]")
+	if err == nil || !strings.Contains(err.Error(), `"start" is called "from" now`) || strings.Contains(err.Error(), "did you mean") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestMistakesInSettings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "recipe.yaml")
 	os.WriteFile(path, []byte(tiny), 0o666)

@@ -16,8 +16,8 @@ const Single = "train"
 
 // Training makes the recipe of one training run: a contact sheet of the set, and a network for the
 // tasks (none named: all that the set has labels for). With from, a file of weights, it begins with
-// its trunk and takes size and architecture from it. Settings are as for [recipe.Load].
-func Training(name string, set data.Source, tasks []string, from string, settings []string) (*recipe.Recipe, error) {
+// its trunk and takes size and architecture from it; with partial the file need not have all of the trunk. Settings are as for [recipe.Load].
+func Training(name string, set data.Source, tasks []string, from string, partial bool, settings []string) (*recipe.Recipe, error) {
 	r := recipe.Defaults()
 	r.Name = name
 	for _, path := range []*string{&set.Path, &set.Images, &set.Labels} { // the run can be gone on with, and reported on, from another folder
@@ -46,11 +46,7 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 			return nil, err
 		}
 		defer data.Close(ds)
-		for _, t := range data.Tasks() {
-			if ds.Labels().Has(t) {
-				tasks = append(tasks, t)
-			}
-		}
+		tasks = ds.Labels().Tasks()
 		if len(tasks) == 0 {
 			return nil, fmt.Errorf("%s: the set has no labels to learn from; label it first with must label", set.Path)
 		}
@@ -58,7 +54,7 @@ func Training(name string, set data.Source, tasks []string, from string, setting
 	r.Data = map[string]*recipe.Set{"data": s}
 	r.Stages = []*recipe.Stage{
 		{Name: "show", Kind: "show", Keys: &stage.Show{Data: []string{"data"}}},
-		{Name: Single, Kind: "train", Keys: &stage.Train{Data: []string{"data"}, Tasks: tasks, From: from}},
+		{Name: Single, Kind: "train", Keys: &stage.Train{Data: []string{"data"}, Tasks: tasks, From: from, Partial: partial}},
 	}
 	text, err := r.Text()
 	if err != nil {

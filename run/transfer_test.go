@@ -18,8 +18,8 @@ import (
 	"must/train"
 )
 
-const rivals = `
-name: rivals
+const baselines = `
+name: baselines
 size: 32
 model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {batch: 4, images: 8, lr: 0.01}
@@ -44,16 +44,16 @@ stages:
       sweep: {lr: [1.0e+6, 1], length: [1, 0.5]}
       sets: [{data: rooms, task: segmentation}, {data: fine, task: classification, with: {images: 12}}]
 figures:
-  - {title: By start, stage: transfer, against: scratch, points: [{at: one, start: net}, {at: two, start: bit}]}
-  - {title: By number, stage: transfer, against: scratch, x: number, points: [{at: 1, start: net}, {at: 10, start: simclr}]}
-quick: [name=rivals-quick, 'transfer.seeds=[1]']
+  - {title: By start, stage: transfer, against: scratch, points: [{at: one, from: net}, {at: two, from: bit}]}
+  - {title: By number, stage: transfer, against: scratch, x: number, points: [{at: 1, from: net}, {at: 10, from: simclr}]}
+quick: [name=baselines-quick, 'transfer.seeds=[1]']
 `
 
 // A pretext task, starts with backbones of their own, a sweep and figures; and the same in several
 // processes.
-func TestRivals(t *testing.T) {
+func TestBaselines(t *testing.T) {
 	out := t.TempDir()
-	runAll(t, load(t, out, rivals))
+	runAll(t, load(t, out, baselines))
 	res, err := report.ReadResults(filepath.Join(out, ResultsFile))
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestRivals(t *testing.T) {
 		}
 		return 1, r.RunJob(ctx, j)
 	}
-	side := load(t, apart, rivals)
+	side := load(t, apart, baselines)
 	side.Jobs, side.Spawn = 3, spawn
 	runAll(t, side)
 	if len(jobs) != 4+2*len(starts) {
@@ -140,7 +140,7 @@ func TestRivals(t *testing.T) {
 	}
 	// Again: nothing is left to do but to draw a figure of another title.
 	jobs = nil
-	later := load(t, apart, rivals)
+	later := load(t, apart, baselines)
 	later.Jobs, later.Spawn = 3, spawn
 	later.Figures[0].Title = "Afterthought"
 	runAll(t, later)
@@ -156,7 +156,7 @@ func TestRivals(t *testing.T) {
 func TestFailedJob(t *testing.T) {
 	out := t.TempDir()
 	stopped := false
-	r := load(t, out, rivals)
+	r := load(t, out, baselines)
 	r.Jobs, r.Display = 2, progress.New(&bytes.Buffer{})
 	r.Spawn = func(ctx context.Context, j Job, lock *os.File) (float64, error) {
 		if j.Stage == "net" {
@@ -178,7 +178,7 @@ func TestFailedJob(t *testing.T) {
 	var held *os.File
 	r.Spawn = func(_ context.Context, j Job, lock *os.File) (float64, error) {
 		held = lock
-		if err := load(t, out, rivals).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process") {
+		if err := load(t, out, baselines).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Errorf("a second run into the folder: %v", err)
 		}
 		return 0, errors.New("enough")
@@ -189,7 +189,7 @@ func TestFailedJob(t *testing.T) {
 	}
 }
 
-func TestBadRivals(t *testing.T) {
+func TestBadBaselines(t *testing.T) {
 	for change, want := range map[string]string{
 		"net.pretext={method: simclr}": "either tasks or a pretext task",
 		"simclr.pretext.method=moco":   "pretext.method",
@@ -205,19 +205,19 @@ func TestBadRivals(t *testing.T) {
 		"transfer.sets=[]":                         "needs sets",
 		"transfer.sets=[~]":                        "is empty",
 		"transfer.from.net={from: net, model: {}}": "brings its own",
-		"figures=[{title: x, stage: net, points: [{at: a, start: net}]}]": "no transfer stage",
-		"figures=[{title: x, stage: transfer}]":                           "no points",
-		"figures=[{title: x, stage: transfer, against: net, points: [{at: a, start: net}]}, {title: X, stage: transfer, against: net, points: [{at: a, start: net}]}]": "an earlier one has this title",
-		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, start: net}]}]":                                                                 "no number",
-		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, start: nett}]}]":                                                                      "did you mean",
+		"figures=[{title: x, stage: net, points: [{at: a, from: net}]}]": "no transfer stage",
+		"figures=[{title: x, stage: transfer}]":                          "no points",
+		"figures=[{title: x, stage: transfer, against: net, points: [{at: a, from: net}]}, {title: X, stage: transfer, against: net, points: [{at: a, from: net}]}]": "an earlier one has this title",
+		"figures=[{title: x, stage: transfer, against: scratch, x: n, points: [{at: a, from: net}]}]":                                                                "no number",
+		"figures=[{title: x, stage: transfer, against: scratch, points: [{at: a, from: nett}]}]":                                                                     "did you mean",
 	} {
-		_, err := read(rivals, change)
+		_, err := read(baselines, change)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", change, err, want)
 		}
 	}
-	quick := load(t, "", rivals, load(t, "", rivals).Quick...)
-	if quick.Name != "rivals-quick" || len(keys[*stage.Transfer](quick, "transfer").Seeds) != 1 {
+	quick := load(t, "", baselines, load(t, "", baselines).Quick...)
+	if quick.Name != "baselines-quick" || len(keys[*stage.Transfer](quick, "transfer").Seeds) != 1 {
 		t.Errorf("the quick form is %+v", quick)
 	}
 }

@@ -25,12 +25,13 @@ import (
 // list tells which models there are, for the page and for people.
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	type entry struct {
-		Name   string      `json:"name"`
-		SHA256 string      `json:"sha256"`
-		Tasks  []string    `json:"tasks"`
-		Labels data.Labels `json:"labels"`
-		Width  int         `json:"width"` // of what the model sees
-		Height int         `json:"height"`
+		Name    string              `json:"name"`
+		SHA256  string              `json:"sha256"`
+		Tasks   []string            `json:"tasks"`
+		Labels  data.Labels         `json:"labels"`
+		Colours map[string][]string `json:"colours"` // of classes, as pictures draw them
+		Width   int                 `json:"width"`   // of what the model sees
+		Height  int                 `json:"height"`
 	}
 	out := struct {
 		Version   string  `json:"version"`
@@ -39,7 +40,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}{s.o.Version, s.o.Threshold, []entry{}}
 	for _, m := range s.models {
 		g, release := m.acquire()
-		out.Models = append(out.Models, entry{m.Name, g.Hash, g.tasks(), g.knows, g.view.W, g.view.H})
+		out.Models = append(out.Models, entry{m.Name, g.Hash, g.tasks(), g.knows, colours(g.knows), g.view.W, g.view.H})
 		release()
 	}
 	web.JSON(w, http.StatusOK, out)

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"fmt"
 	"image"
 	"slices"
 
@@ -12,6 +13,7 @@ import (
 	"must/predictions"
 	"must/task/detection"
 	"must/task/registry"
+	"must/task/segmentation"
 	"must/teacher"
 	"must/torch"
 )
@@ -102,4 +104,19 @@ func withFrame(pred *data.Sample, size image.Point) *data.Sample {
 // panel draws every task beside the image.
 func panel(pred *data.Sample, l data.Labels, side int) image.Image {
 	return draw.Panel(pred, l, draw.Options{Side: side})
+}
+
+// colours of classes, as pictures draw them.
+func colours(l data.Labels) map[string][]string {
+	out := map[string][]string{}
+	for _, task := range l.Tasks() {
+		for k := range l[task].Classes {
+			c := draw.Color(k)
+			if task == segmentation.Name {
+				c = draw.SegmentColor(k, l[task].Classes)
+			}
+			out[task] = append(out[task], fmt.Sprintf("#%02x%02x%02x", c.R, c.G, c.B))
+		}
+	}
+	return out
 }

@@ -16,9 +16,9 @@ func (e *Env) checkFigure(f *recipe.Figure) error {
 	if !ok {
 		return fmt.Errorf("%q is no transfer stage%s", f.Stage, strict.Suggest(f.Stage, e.names()))
 	}
-	for _, p := range append([]recipe.FigurePoint{{Start: f.Against}}, f.Points...) {
-		if t.From[p.Start] == nil {
-			return fmt.Errorf("stage %s has no pretrained weights %q%s", f.Stage, p.Start, strict.Suggest(p.Start, recipe.Names(t.From)))
+	for _, p := range append([]recipe.FigurePoint{{From: f.Against}}, f.Points...) {
+		if t.From[p.From] == nil {
+			return fmt.Errorf("stage %s has no pretrained weights %q%s", f.Stage, p.From, strict.Suggest(p.From, recipe.Names(t.From)))
 		}
 	}
 	return nil
@@ -61,7 +61,7 @@ func (e *Env) chart(f *recipe.Figure) (report.Chart, bool, error) {
 		}
 		series := report.Series{Name: set.Data}
 		for i, p := range f.Points {
-			trials, err := t.trials(w, set, p.Start)
+			trials, err := t.trials(w, set, p.From)
 			if err != nil {
 				return c, false, err
 			}

@@ -9,7 +9,6 @@ import (
 	"must/label"
 	"must/network"
 	"must/onnx"
-	"must/progress"
 	"must/teacher"
 	"must/torch"
 	"must/train"
@@ -23,12 +22,12 @@ func (e *Env) checkpoint(from string) string {
 	return from
 }
 
-// network builds a network, with the trunk of a source if one is named; build gets its checkpoint, else
-// nil. It also returns the sha256 of the source.
-func (e *Env) network(display *progress.Display, from string, build func(c *checkpoint.Checkpoint) (*network.Network, error)) (net *network.Network, sum string, err error) {
+// network builds a network, with the trunk of a source if one is named, where partial is set also of one
+// that lacks a part of it; build gets its checkpoint, else nil. It also returns the sha256 of the source.
+func (w *Work) network(from string, partial bool, build func(c *checkpoint.Checkpoint) (*network.Network, error)) (net *network.Network, sum string, err error) {
 	var c *checkpoint.Checkpoint
 	if from != "" {
-		if c, err = checkpoint.ReadPretrained(e.checkpoint(from)); err != nil {
+		if c, err = checkpoint.ReadPretrained(w.checkpoint(from)); err != nil {
 			return nil, "", err
 		}
 		sum = c.SHA256
@@ -37,9 +36,9 @@ func (e *Env) network(display *progress.Display, from string, build func(c *chec
 		if net, err = build(c); err != nil || c == nil {
 			return err
 		}
-		filled, err := c.Fill(net, checkpoint.Parts{})
+		filled, err := c.Fill(net, checkpoint.Parts{Partial: partial})
 		if err == nil && c.External() {
-			display.Logf("%v", filled)
+			w.Display.Logf("%v", filled)
 		}
 		return err
 	})
@@ -102,6 +101,13 @@ func (w *Work) teachers(from []string, engine string) (opened []label.Teacher, e
 		opened = append(opened, t)
 	}
 	return opened, nil
+}
+
+// partial adds that weights need not be whole.
+func (in *Inputs) partial(yes bool) {
+	if yes {
+		in.Add("partial", yes)
+	}
 }
 
 // engine adds the one that runs networks, where it is not libtorch.

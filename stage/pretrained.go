@@ -15,9 +15,10 @@ import (
 
 // A Pretrained is what training begins from. In a recipe it may be the name alone.
 type Pretrained struct {
-	From  string          `yaml:"from"`            // train stage or file of weights, whose backbone it brings along; "": from scratch
-	Model *recipe.Changes `yaml:"model,omitempty"` // to the recipe's architecture, from scratch
-	With  *recipe.Changes `yaml:"with,omitempty"`  // to the train settings, for what its backbone needs
+	From    string          `yaml:"from"`              // train stage or file of weights, whose backbone it brings along; "": from scratch
+	Partial bool            `yaml:"partial,omitempty"` // the file may lack a part of the backbone, or have more of it
+	Model   *recipe.Changes `yaml:"model,omitempty"`   // to the recipe's architecture, from scratch
+	With    *recipe.Changes `yaml:"with,omitempty"`    // to the train settings, for what its backbone needs
 }
 
 // UnmarshalYAML reads a name or a mapping.
@@ -31,7 +32,7 @@ func (p *Pretrained) UnmarshalYAML(n ast.Node) error {
 
 // MarshalYAML writes what UnmarshalYAML reads.
 func (p *Pretrained) MarshalYAML() (any, error) {
-	if p.Model == nil && p.With == nil {
+	if p.Model == nil && p.With == nil && !p.Partial {
 		return p.From, nil
 	}
 	type plain Pretrained
@@ -65,6 +66,9 @@ func (in *Inputs) pretrained(e *Env, from map[string]*Pretrained) error {
 		p := from[name]
 		in.Add("from."+name, p.From)
 		in.From = append(in.From, Source{Name: p.From})
+		if p.Partial {
+			in.Add("from."+name+".partial", true)
+		}
 		m, err := e.Architecture(p.Model)
 		if err != nil {
 			return err

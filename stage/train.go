@@ -40,6 +40,7 @@ type Train struct {
 	Pretext *pretext.Config    `yaml:"pretext,omitempty"` // what is learned in place of tasks, without labels
 	Labels  string             `yaml:"labels,omitempty"`  // label stage that fills in what is unknown
 	From    string             `yaml:"from,omitempty"`    // stage or file of weights whose trunk it begins with
+	Partial bool               `yaml:"partial,omitempty"` // the file may lack a part of the backbone, or have more of it
 	Weights map[string]float64 `yaml:"weights,omitempty"` // of losses; what is absent follows MuST's rule where there are teachers, else 1
 	Model   *recipe.Changes    `yaml:"model,omitempty"`   // to the recipe's architecture
 	With    *recipe.Changes    `yaml:"with,omitempty"`    // to the recipe's train settings
@@ -75,6 +76,7 @@ func (t *Train) Inputs(e *Env) (in Inputs, err error) {
 	in.Add("pretext", t.Pretext)
 	in.Add("weights", t.Weights)
 	in.Add("train", relevant(c))
+	in.partial(t.Partial)
 	in.network(e, m)
 	in.Read("train", t.Data...)
 	if t.validates() {
@@ -290,7 +292,7 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	job := train.Job{Name: w.Name, Train: set, Val: val, Config: c, Dir: w.Dir, Display: w.Display}
 	job.Info = checkpoint.Training{Data: t.Data, Version: recipe.Version}
 	var own pretext.Task
-	job.Net, job.Info.Start, err = w.network(w.Display, t.From, func(*checkpoint.Checkpoint) (net *network.Network, err error) {
+	job.Net, job.Info.Start, err = w.network(t.From, t.Partial, func(*checkpoint.Checkpoint) (net *network.Network, err error) {
 		if t.Pretext == nil {
 			return network.New(spec, c.Seed)
 		}

@@ -421,6 +421,7 @@ func (t *Transfer) fingerprint(w *Work, set *TransferSet, name string, seed uint
 	var in Inputs
 	in.Add("task", set.Task)
 	in.Add("train", relevant(c))
+	in.partial(t.From[name].Partial)
 	in.network(w.Env, m)
 	in.ReadOwn(set.Data, "train", part)
 	in.From = []Source{{Name: t.From[name].From}}
@@ -507,7 +508,7 @@ func (t *Transfer) trial(ctx context.Context, w *Work, set *TransferSet, name st
 	if spec.Model, err = w.Architecture(t.From[name].Model); err != nil {
 		return nil, err
 	}
-	net, from, err := w.network(w.Display, t.From[name].From, func(c *checkpoint.Checkpoint) (*network.Network, error) {
+	net, from, err := w.network(t.From[name].From, t.From[name].Partial, func(c *checkpoint.Checkpoint) (*network.Network, error) {
 		if c != nil {
 			spec.Model = spec.Model.On(c.Spec.Model)
 		}

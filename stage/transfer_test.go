@@ -28,7 +28,7 @@ stages:
   - name: transfer
     transfer: {from: {scratch: "", net: net.pth}, seeds: [1, 2], sets: [{data: rooms, task: segmentation}, {data: fine, task: classification}]}
 figures:
-  - {title: By name, stage: transfer, against: scratch, points: [{at: one, start: net}]}
+  - {title: By name, stage: transfer, against: scratch, points: [{at: one, from: net}]}
 `))
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -19,16 +20,35 @@ func Parse(b []byte, what string) (*ast.MappingNode, error) {
 	return yamlfile.ParseMapping(b, what)
 }
 
+// renamed are keys of earlier versions, and what they are called now.
+var renamed = map[string]string{"start": "from"}
+
 // Decode fills a value from a node.
 func Decode(n ast.Node, to any) error {
 	err := yamlfile.Decode(n, to, yaml.Strict())
-	var unknown *yaml.UnknownFieldError
-	if !errors.As(err, &unknown) {
+	if _, ok := errors.AsType[*explained](err); ok { // by the decoding of an inner value
+		return err
+	}
+	unknown, ok := errors.AsType[*yaml.UnknownFieldError](err)
+	if !ok {
 		return err
 	}
 	key := unknown.GetToken().Value
-	return fmt.Errorf("%w\n%s", err, strings.TrimPrefix(Suggest(key, Keys(reflect.TypeOf(to))), "; "))
+	hint := strings.TrimPrefix(Suggest(key, Keys(reflect.TypeOf(to))), "; ")
+	if now, ok := renamed[key]; ok && slices.Contains(Keys(reflect.TypeOf(to)), now) {
+		hint = fmt.Sprintf("%q is called %q now", key, now)
+	}
+	return &explained{err, hint}
 }
+
+// explained is an error about an unknown key, with the key that may be meant.
+type explained struct {
+	error
+	hint string
+}
+
+func (e *explained) Error() string { return e.error.Error() + "\n" + e.hint }
+func (e *explained) Unwrap() error { return e.error }
 
 // Keys lists the keys of a type's fields and of all that lie in them.
 func Keys(t reflect.Type) []string { return fieldKeys(t, map[reflect.Type]bool{}) }

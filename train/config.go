@@ -1,4 +1,4 @@
-// Package train is the one trainer: teachers, students, transfer models and rivals all run through
+// Package train is the one trainer: teachers, students, transfer models and baselines all run through
 // it and differ by configuration only.
 package train
 

@@ -164,7 +164,10 @@ func (r Record) MarshalJSON() ([]byte, error) {
 }
 
 // A logWriter appends to a log. Every line is written at once, so that a killed run leaves all it did.
-type logWriter struct{ f *os.File }
+type logWriter struct {
+	f       *os.File
+	tracked *tracked // nil: nobody else is told
+}
 
 // openLog opens a log for appending after a step; lines of later steps, which a killed run left
 // behind, are dropped.
@@ -192,7 +195,7 @@ func openLog(path string, step int) (*logWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &logWriter{f}, nil
+	return &logWriter{f: f}, nil
 }
 
 // write appends a line; nil, the log of a process that is not the first, takes none.
@@ -200,7 +203,13 @@ func (l *logWriter) write(r Record) error {
 	if l == nil {
 		return nil
 	}
-	return json.NewEncoder(l.f).Encode(r)
+	if err := json.NewEncoder(l.f).Encode(r); err != nil {
+		return err
+	}
+	if l.tracked == nil {
+		return nil
+	}
+	return l.tracked.record(r)
 }
 
 // ReadLog reads a log up to its end or to a line that was cut short.

@@ -85,7 +85,7 @@ var ErrStopped = errors.New("stopped; the same command goes on from here")
 var ErrAllStopped = fmt.Errorf("all processes %w", ErrStopped)
 
 // Run trains until the configured number of steps, from the state in the folder if there is one.
-func Run(ctx context.Context, j Job) (*Result, error) {
+func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if err := j.Config.Check(); err != nil {
 		return nil, err
 	}
@@ -133,6 +133,10 @@ func Run(ctx context.Context, j Job) (*Result, error) {
 			return nil, err
 		}
 		defer t.log.f.Close()
+		if t.log.tracked, err = t.track(ctx); err != nil {
+			return nil, err
+		}
+		defer func() { t.log.tracked.close(failed) }()
 	}
 
 	bar := j.Display.Task(j.Name, int64(total), "steps")
@@ -580,6 +584,9 @@ func (t *trainer) averaged(f func() error) error {
 func (t *trainer) score(ctx context.Context) (s task.Scores, err error) {
 	err = t.averaged(func() error {
 		s, err = predict.Evaluate(ctx, t.Net, t.Val, predict.Options{Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score"})
+		if err == nil {
+			t.picture(ctx)
+		}
 		return err
 	})
 	if err != nil {

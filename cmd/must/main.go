@@ -143,7 +143,7 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 		if a.place.Rank > 0 || a.launched.Load() {
 			return
 		}
-		fmt.Fprintln(stderr, "must: stopping: the current step is finished and the state saved; Ctrl-C again quits at once")
+		fmt.Fprintln(stderr, "must: stopping: what is under way is finished and saved; Ctrl-C again quits at once")
 	})
 	defer still()
 

@@ -76,10 +76,11 @@ func exists(t *testing.T, paths ...string) {
 
 func TestHelp(t *testing.T) {
 	says(t, must(t), "must demo", "predict")
-	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "import", "export", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
+	for _, verb := range []string{"demo", "run", "train", "label", "eval", "eval network", "eval coco", "predict", "probe", "import", "export", "clean", "report", "data", "data show", "data convert", "data inspect", "recipe show", "doctor"} {
 		says(t, must(t, append(strings.Fields(verb), "--help")...), "Examples:", "must "+strings.Fields(verb)[0])
 	}
 	says(t, must(t, "version"), "must "+recipe.Version)
+	says(t, must(t, "--version"), "must "+recipe.Version)
 }
 
 func TestMistypedCommandLines(t *testing.T) {
@@ -132,6 +133,7 @@ stages:
     train: {data: [objects], tasks: [classification]}
   - name: transfer
     transfer: {from: {scratch: "", must: teacher}, sets: [{data: fine, task: classification}]}
+quick: [teacher.with.steps=1, 'transfer.with={steps: 1}']
 `
 
 func TestRecipe(t *testing.T) {
@@ -143,12 +145,31 @@ func TestRecipe(t *testing.T) {
 	must(t, "report", "out/tiny")
 	exists(t, "out/tiny/report.html")
 	says(t, must(t, "run", "tiny.yaml", "--dry-run", "--set", "teacher.with.epochs=2"), "train.epochs 1 → 2", "stage teacher changed")
+
+	// The shorter form has a folder of its own, and the report of the whole run stays.
+	before, err := os.ReadFile("out/tiny/report.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, must(t, "run", "tiny.yaml", "--quick"), filepath.Join("out", "tiny", "quick", "report.html"))
+	if after, err := os.ReadFile("out/tiny/report.html"); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("%v; the report of the whole run is another", err)
+	}
+
+	// Results of other settings stay until they are asked to go.
+	says(t, must(t, "clean", "out/tiny"), "0 folders unused")
+	must(t, "run", "tiny.yaml", "--stage", "teacher", "--set", "teacher.with.lr=0.5")
+	says(t, must(t, "clean", "out/tiny"), "teacher@", "train.lr 0.02 → 0.5", "2 folders unused", "must clean out/tiny --remove")
+	must(t, "run", "tiny.yaml")
+	says(t, must(t, "clean", "out/tiny", "--remove"), "1 folders removed")
+	says(t, must(t, "run", "tiny.yaml", "--dry-run"), "done")
+	fails(t, []string{"clean", t.TempDir()}, "holds no run")
 }
 
 // One network goes through all verbs that take one.
 func TestNetwork(t *testing.T) {
 	t.Chdir(t.TempDir())
-	train := []string{"train", "--format", "scenes", "--subset", "stuff", "--out", "net", "--size", "32", "--depth", "18", "--width", "0.125",
+	train := []string{"train", "--format", "scenes", "--subset", "stuff", "--out", "net", "--size", "32", "--backbone", "resnet18", "--width", "0.125",
 		"--batch", "4", "--epochs", "1", "--set", "model.fpn=8", "--set", "model.head=8", "--set", "model.box_fc=16", "--set", "data.data.parts={train: 8, val: 4}"}
 	says(t, must(t, append(train, "--dry-run")...), "width: 0.125", "set: stuff")
 	model := filepath.Join("net", "train", "model.safetensors")
@@ -296,11 +317,17 @@ func (w *onText) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Ctrl-C ends with status 130, and the same command goes on.
+// Ctrl-C and a closed terminal end with status 130, and the same command goes on.
 func TestInterrupt(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		t.Run(s.String(), func(t *testing.T) { interrupt(t, s) })
+	}
+}
+
+func interrupt(t *testing.T, s syscall.Signal) {
 	t.Chdir(t.TempDir())
 	os.WriteFile("tiny.yaml", []byte(tiny), 0o666)
-	stderr := &onText{text: "teacher: 0/", do: func() { syscall.Kill(os.Getpid(), syscall.SIGINT) }}
+	stderr := &onText{text: "teacher: 0/", do: func() { syscall.Kill(os.Getpid(), s) }}
 	var out bytes.Buffer
 	args := []string{"run", "tiny.yaml", "--stage", "teacher", "--set", "teacher.with.steps=400"}
 	if code := execute(args, &out, stderr); code != interrupted {

@@ -31,7 +31,7 @@ pretrained without labels. docs/probes.md tells how.
 
 Examples:
 
-    must probe out/cifar10-rivals/simclr/model.safetensors --format imagefolder --data cifar10
+    must probe out/cifar10-baselines/simclr/model.safetensors --format imagefolder --data cifar10
     must probe student.safetensors --format imagefolder --data flowers --test-split val --knn 10
     must probe student.safetensors --format cifar --data cifar-10-batches-bin --features features`
 }

@@ -71,7 +71,7 @@ func (c *runCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		if r.Quick == nil {
+		if len(r.Quick) == 0 {
 			return fmt.Errorf("recipe %s has no quick form; --set shortens it", c.Recipe)
 		}
 		c.Set = append(r.Quick, c.Set...)

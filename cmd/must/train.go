@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"must/data"
+	"must/model"
 	"must/run"
 	"must/train"
 )
@@ -49,12 +50,13 @@ func (s *source) name() string {
 
 type trainCmd struct {
 	source
-	Out   string   `help:"Folder of the run; the same run that is there goes on." required:"" placeholder:"DIR"`
-	Task  []string `help:"Task to learn (repeatable); default: all that the data has labels for." placeholder:"TASK"`
-	From  string   `help:"Weights whose trunk to start from, ours, torchvision's or timm's; size and architecture are theirs." type:"existingfile" placeholder:"FILE"`
-	Size  int      `help:"Side of the network's input in pixels; default 224." placeholder:"PX"`
-	Depth int      `help:"Of the ResNet: 18, 34, 50, 101 or 152; default 50." placeholder:"N"`
-	Width float64  `help:"Factor on its channels; default 1." placeholder:"X"`
+	Out      string   `help:"Folder of the run; the same run that is there goes on." required:"" placeholder:"DIR"`
+	Task     []string `help:"Task to learn (repeatable); default: all that the data has labels for." placeholder:"TASK"`
+	From     string   `help:"Weights whose trunk to start from, ours, torchvision's or timm's; size and architecture are theirs." type:"existingfile" placeholder:"FILE"`
+	Size     int      `help:"Side of the network's input in pixels; default 224." placeholder:"PX"`
+	Partial  bool     `help:"Go on where the weights lack a part of the backbone, or have more of it."`
+	Backbone string   `help:"ResNet of so many layers, plain or as BiT has it: resnet18, 34, 50, 101, 152, bit50, …; default resnet50." enum:",resnet18,resnet34,resnet50,resnet101,resnet152,bit18,bit34,bit50,bit101,bit152" default:"" placeholder:"NAME"`
+	Width    float64  `help:"Factor on its channels; default 1." placeholder:"X"`
 
 	Epochs float64 `help:"Passes over the data; default 12." placeholder:"N"`
 	Batch  int     `help:"Images per step; default 16." placeholder:"N"`
@@ -72,9 +74,9 @@ OUT/train/model.safetensors. The val part of the data is scored at the end, and 
 
 Examples:
 
-    must train --format imagefolder --data flowers --out out/flowers --size 128 --depth 18
+    must train --format imagefolder --data flowers --out out/flowers --size 128 --backbone resnet18
     must train --format voc --data VOCdevkit --subset 2007 --out out/voc --from teacher.safetensors --epochs 8
-    must train --format scenes --subset ranges --out out/depth --size 64 --depth 18 --width 0.25
+    must train --format scenes --subset ranges --out out/depth --size 64 --backbone resnet18 --width 0.25
     must train --format images --data photos --labels photos-labels --out out/student`
 }
 
@@ -86,7 +88,7 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if c.Scale < 0 || c.Count < 0 {
 		return fmt.Errorf("--scale and --count must not be negative")
 	}
-	r, err := run.Training(runName(c.Out), set, c.Task, c.From, c.settings())
+	r, err := run.Training(runName(c.Out), set, c.Task, c.From, c.Partial, c.settings())
 	if err != nil {
 		return err
 	}
@@ -148,7 +150,10 @@ func (c *trainCmd) settings() []string {
 		}
 	}
 	add("size", c.Size, c.Size != 0)
-	add("model.depth", c.Depth, c.Depth != 0)
+	if name := strings.TrimRight(c.Backbone, "0123456789"); name != "" {
+		add("model.backbone", name, name != model.BackboneResNet)
+		add("model.depth", strings.TrimPrefix(c.Backbone, name), true)
+	}
 	add("model.width", c.Width, c.Width != 0)
 	add("train.epochs", c.Epochs, c.Epochs != 0)
 	add("train.batch", c.Batch, c.Batch != 0)

@@ -71,7 +71,7 @@ func (b *bench) run(counts string, names int) error {
 		sizes = append(sizes, n)
 	}
 	for _, set := range []string{"objects", "ranges"} {
-		_, err := b.call("train", "--format", "scenes", "--subset", set, "--count", "64", "--size", "32", "--depth", "18", "--width", "0.125",
+		_, err := b.call("train", "--format", "scenes", "--subset", set, "--count", "64", "--size", "32", "--backbone", "resnet18", "--width", "0.125",
 			"--epochs", "1", "--set", "model.fpn=16", "--set", "model.head=16", "--out", b.path("teacher-"+set)).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("train on %s: %w", set, err)

@@ -34,6 +34,7 @@ async function start() {
     if (item) look(item.getAsFile());
   });
   $('score').oninput = draw;
+  addEventListener('resize', draw);
   $('canvas').onpointermove = point;
   $('canvas').onpointerdown = point;
   $('canvas').onpointerleave = () => { $('here').hidden = true; };
@@ -114,13 +115,10 @@ async function look(blob) {
   $('busy').hidden = true;
 }
 
-// colour of a class: the golden angle round the wheel, as the program's own pictures do it.
-function colour(i, alpha = 1) { return `hsla(${(i * 137.508 + 210) % 360}, 68%, 52%, ${alpha})`; }
+// colour of a class, as the program's own pictures draw it.
+function colour(task, i) { return (model().colours[task] || [])[i] || '#888888'; }
 
-function rgb(i) {
-  const h = ((i * 137.508 + 210) % 360) / 60, c = .68 * (1 - Math.abs(2 * .52 - 1)), x = c * (1 - Math.abs(h % 2 - 1)), m = .52 - c / 2;
-  return [[c, x, 0], [x, c, 0], [0, c, x], [0, x, c], [x, 0, c], [c, 0, x]][Math.floor(h) % 6].map(v => 255 * (v + m));
-}
+function rgb(task, i) { return [1, 3, 5].map(at => parseInt(colour(task, i).slice(at, at + 2), 16)); }
 
 function objects() {
   const classes = model().labels.detection || [];
@@ -142,7 +140,7 @@ function draw() {
   if (layer) g.drawImage(layer, 0, 0, c.width, c.height);
   if (on.has('detection')) drawObjects(g, scale);
   const best = on.has('classification') && answer.classification && answer.classification[0];
-  const line = Math.max(13, Math.round(c.width / 44));
+  const line = Math.round(15 * unit());
   if (best) {
     g.font = `600 ${line}px system-ui, sans-serif`;
     const text = `${best.class}  ${Math.round(100 * best.probability)} %`;
@@ -156,23 +154,26 @@ function draw() {
   tell();
 }
 
+// unit is a pixel of the page in pixels of the canvas, so that lines and names look the same at any size.
+function unit() { return $('canvas').width / ($('canvas').clientWidth || $('canvas').width); }
+
 function drawObjects(g, scale) {
   const list = objects().reverse(); // the surest last, on top
   for (const o of list) {
     const m = shown.masks[o.i];
-    if (m) g.drawImage(tinted(m, rgb(o.index)), 0, 0, g.canvas.width, g.canvas.height);
+    if (m) g.drawImage(tinted(m, rgb('detection', o.index)), 0, 0, g.canvas.width, g.canvas.height);
   }
-  const width = Math.max(2, g.canvas.width / 380), line = Math.max(11, Math.round(g.canvas.width / 62));
+  const width = 2 * unit(), line = Math.round(12.5 * unit());
   g.font = `600 ${line}px system-ui, sans-serif`;
   for (const o of list) {
     const [x, y, w, h] = o.bbox.map(v => v * scale);
-    g.lineWidth = width + 2; g.strokeStyle = 'rgba(0,0,0,.45)'; g.strokeRect(x, y, w, h);
-    g.lineWidth = width; g.strokeStyle = colour(o.index); g.strokeRect(x, y, w, h);
+    g.lineWidth = 2 * width; g.strokeStyle = 'rgba(0,0,0,.45)'; g.strokeRect(x, y, w, h);
+    g.lineWidth = width; g.strokeStyle = colour('detection', o.index); g.strokeRect(x, y, w, h);
   }
   for (const o of list) {
     const [x, y] = o.bbox.map(v => v * scale), text = `${o.class} ${o.score.toFixed(2)}`, w = g.measureText(text).width + line * .7, h = line * 1.45;
     const left = Math.max(0, Math.min(x, g.canvas.width - w)), top = y > h ? y - h : y;
-    g.fillStyle = colour(o.index); g.fillRect(left, top, w, h);
+    g.fillStyle = colour('detection', o.index); g.fillRect(left, top, w, h);
     g.fillStyle = '#fff'; g.fillText(text, left + line * .35, top + line * 1.08);
   }
 }
@@ -196,11 +197,11 @@ function tell() {
     add('class', answer.classification.map(c => [c.class, `${(100 * c.probability).toFixed(1)} %`, null, c.probability]));
   if (on.has('detection') && answer.detection) {
     const list = objects();
-    add(list.length === 1 ? '1 object' : `${list.length} objects`, list.map(o => [o.class, o.score.toFixed(2), colour(o.index)]));
+    add(list.length === 1 ? '1 object' : `${list.length} objects`, list.map(o => [o.class, o.score.toFixed(2), colour('detection', o.index)]));
   }
   if (on.has('segmentation') && answer.segmentation)
     add('share of the picture', Object.entries(answer.segmentation.shares).sort((a, b) => b[1] - a[1])
-      .map(([c, s]) => [c, `${(100 * s).toFixed(1)} %`, colour(answer.segmentation.classes.indexOf(c))]));
+      .map(([c, s]) => [c, `${(100 * s).toFixed(1)} %`, colour('segmentation', answer.segmentation.classes.indexOf(c))]));
   if (on.has('depth') && answer.depth) {
     const unit = answer.depth.units === 'metric' ? ' m' : '';
     add(unit ? 'depth' : 'inverse depth, of unknown scale', [['nearest', answer.depth.nearest.toFixed(2) + unit], ['farthest', answer.depth.farthest.toFixed(2) + unit]]);
@@ -240,7 +241,7 @@ function segmentationLayer() {
     const tints = new Map();
     for (let i = 0; i < s.data.length; i++) {
       const k = s.data[i];
-      if (!tints.has(k)) tints.set(k, k === 255 ? [255, 255, 255] : rgb(k));
+      if (!tints.has(k)) tints.set(k, k === 255 ? [255, 255, 255] : rgb('segmentation', k));
       const [r, g, b] = tints.get(k);
       p[4 * i] = r; p[4 * i + 1] = g; p[4 * i + 2] = b; p[4 * i + 3] = 155;
     }

@@ -26,8 +26,8 @@ type Page struct {
 	ctx context.Context
 }
 
-// Open starts a browser on an address. Where this machine has none the test is skipped and says so; `make
-// test-browser` installs one.
+// Open starts a browser on an address. Where this machine has none the test is skipped and says so; make
+// test-browser installs one where it may.
 func Open(t *testing.T, url string, width, height int) *Page {
 	t.Helper()
 	found := ""
@@ -38,7 +38,7 @@ func Open(t *testing.T, url string, width, height int) *Page {
 		}
 	}
 	if found == "" {
-		t.Skip("no Chromium on this machine, so the page was not tested in a browser; `make test-browser` installs one and tests it")
+		t.Skip("no Chromium on this machine, so the page was not tested in a browser; make test-browser installs one and tests it")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(found), chromedp.WindowSize(width, height),
 		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-dev-shm-usage", true))

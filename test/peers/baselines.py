@@ -1,12 +1,12 @@
-"""Pretrain by lightly's SimCLR and MoCo v2 under the budget of recipes/cifar10-rivals.yaml.
+"""Pretrain by lightly's SimCLR and MoCo v2 under the budget of recipes/cifar10-baselines.yaml.
 
     pip install torch torchvision lightly scikit-learn
-    python test/peers/rivals.py DIR                      DIR/train/<class>/*, DIR/test/<class>/*
+    python test/peers/baselines.py DIR                      DIR/train/<class>/*, DIR/test/<class>/*
 
 What can so small a budget reach? This says it by a program of other people: their losses, heads, views and momentum
 update, PyTorch's optimizer at the rate of lightly's CIFAR-10 benchmarks (SGD, 0.06 for a batch of 128); the same network,
 images seen, batch and schedule as the recipe, and the same k-NN and linear probe, by scikit-learn. `must run
-recipes/cifar10-rivals.yaml` should reach as much. Not part of make test.
+recipes/cifar10-baselines.yaml` should reach as much. Not part of make test.
 """
 
 import argparse
