@@ -21,7 +21,7 @@ var named = map[string][]string{
 	"it reads outputs and layouts of other programs":         {"onnx", "checkpoint", "checkpoint/convert", "export"},
 	"settings of the detector are a member of their own":     {"network", "recipe", "run", "stage"},
 	"probes are classifiers, mixup blends classes":           {"probe", "loader", "train"},
-	"COCO's files have a member segmentation":               {"metric/cocojson"},
+	"COCO's files have a member segmentation":                {"metric/cocojson"},
 	"not yet moved: colours and order of known starts":       {"report"},
 	"names on the command line and in reports of sets":       {"cmd", "data/inspect", "scripts"},
 }
