@@ -66,7 +66,7 @@ func with(t *testing.T, s network.Spec, f func(n *network.Network)) {
 func TestCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "model.safetensors")
-	s := spec(64, labels(), data.Tasks()...)
+	s := spec(64, labels(), labels().Tasks()...)
 	info := Training{Batch: 16, LR: 0.02, Steps: 100, Seed: 3, Data: []string{"crowds"}, Version: "test"}
 	with(t, s, func(n *network.Network) {
 		if err := Save(path, n, n.Set.State(), info); err != nil {

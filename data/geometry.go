@@ -21,6 +21,14 @@ func (a Axis) Point(x float64) float64 {
 	return x
 }
 
+// Source is the inverse of Point.
+func (a Axis) Source(x float64) float64 {
+	if a.Flip {
+		x = float64(a.Canvas) - x
+	}
+	return (x - float64(a.Offset)) * float64(a.N) / float64(a.Scaled)
+}
+
 // Span returns the canvas pixels [lo, hi) that show the image.
 func (a Axis) Span() (lo, hi int) {
 	lo = min(max(a.Offset, 0), a.Canvas)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"image"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -108,13 +110,11 @@ func Register(k Kind) {
 
 // Tasks lists all tasks in the order in which they are always shown.
 func Tasks() []string {
-	var names []string
-	for name := range kinds {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, byOrder)
-	return names
+	return Ordered(maps.Keys(kinds))
 }
+
+// Ordered returns names of tasks in the order in which they are always shown.
+func Ordered(names iter.Seq[string]) []string { return slices.SortedFunc(names, byOrder) }
 
 // ClassTasks lists those whose values are classes.
 func ClassTasks() []string {

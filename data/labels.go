@@ -19,6 +19,10 @@ type Meaning struct {
 	Units   string   // of values
 	Masks   bool     // objects carry masks
 
+	Channels int      // values of a cell, where labels are grids of vectors
+	Grid     int      // cells of a side of such a grid
+	Moments  *Moments // of the values by channel, where they are known
+
 	// Protocol names the published way of scoring the set, one of registry.Protocols(); "": the task's usual one.
 	Protocol string
 
@@ -35,7 +39,7 @@ func (l Labels) Has(task string) bool {
 }
 
 // Tasks lists the tasks that there are labels for, in their order.
-func (l Labels) Tasks() []string { return slices.SortedFunc(maps.Keys(l), byOrder) }
+func (l Labels) Tasks() []string { return Ordered(maps.Keys(l)) }
 
 // With returns l with another meaning of a task.
 func (l Labels) With(task string, m Meaning) Labels {
@@ -108,6 +112,7 @@ func (l Labels) Join(m Labels) Labels {
 		if b, both := m[task]; both {
 			a.Masks = a.Masks || b.Masks
 			a.Unknown = common(a.Unknown, b.Unknown)
+			a.Moments = a.Moments.Pool(b.Moments)
 		}
 		out[task] = a
 	}
@@ -131,6 +136,13 @@ func common(a, b []int) (both []int) {
 
 // masksKey is the member beside the task whose objects have masks.
 const masksKey = "masks"
+
+// vectors is the member of a task whose labels are grids of vectors.
+type vectors struct {
+	Channels int      `json:"channels"`
+	Grid     int      `json:"grid"`
+	Moments  *Moments `json:"moments,omitempty"`
+}
 
 // MarshalJSON writes an object with a member for each task, in their order: its class names, or its
 // units, or true. What a set says of its own labels only, Protocol and Unknown, is not in it.
@@ -156,6 +168,8 @@ func (l Labels) MarshalJSON() ([]byte, error) {
 			v = m.Classes
 		case m.Units != "":
 			v = m.Units
+		case m.Channels > 0:
+			v = vectors{m.Channels, m.Grid, m.Moments}
 		}
 		if err := member(task, v); err != nil {
 			return nil, err
@@ -222,5 +236,13 @@ func parseMeaning(b json.RawMessage) (m Meaning, ok bool, err error) {
 		err = json.Unmarshal(b, &ok)
 		return m, ok, err
 	}
-	return m, false, errors.New("it is neither class names nor units nor true")
+	var v vectors
+	err = json.Unmarshal(b, &v)
+	if err == nil && (v.Channels < 1 || v.Grid < 1) {
+		err = errors.New("it is neither class names nor units nor true nor a grid of vectors")
+	}
+	if err == nil {
+		err = v.Moments.check(v.Channels)
+	}
+	return Meaning{Channels: v.Channels, Grid: v.Grid, Moments: v.Moments}, err == nil, err
 }

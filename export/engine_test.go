@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"must/checkpoint"
-	"must/data"
 	"must/network"
 	"must/task"
 	"must/task/classification"
@@ -124,7 +123,7 @@ func TestAuto(t *testing.T) {
 func TestFuse(t *testing.T) {
 	for name, c := range backbones {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *network.Network) {
+			with(t, spec(c, 64, labels(), labels().Tasks()...), func(n *network.Network) {
 				images, err := proofImages(nil, 64, 4)
 				if err != nil {
 					t.Fatal(err)

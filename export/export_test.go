@@ -119,7 +119,7 @@ func TestEveryBackboneAndTask(t *testing.T) {
 	needsRuntime(t)
 	for name, c := range backbones {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(c, 64, labels(), data.Tasks()...), func(n *network.Network) {
+			with(t, spec(c, 64, labels(), labels().Tasks()...), func(n *network.Network) {
 				p := exported(t, n, Options{Features: n.FeatureNames()})
 				rows := p.Rows[1]
 				if p.Images < 16 || len(rows) != 7+len(n.FeatureNames()) {
@@ -138,7 +138,7 @@ func TestOptions(t *testing.T) {
 	inverse := labels()
 	inverse = inverse.With(depth.Name, data.Meaning{Units: data.Inverse}).
 		With(detection.Name, data.Meaning{Classes: inverse[detection.Name].Classes})
-	with(t, spec(backbones["resnet18"], 96, inverse, data.Tasks()...), func(n *network.Network) {
+	with(t, spec(backbones["resnet18"], 96, inverse, inverse.Tasks()...), func(n *network.Network) {
 		for name, o := range map[string]Options{
 			"bytes":          {Bytes: true, Argmax: true},
 			"raw":            {Raw: true, Tasks: []string{detection.Name}},
@@ -198,7 +198,7 @@ func TestModelPredicts(t *testing.T) {
 	needsRuntime(t)
 	for name, o := range map[string]Options{"all": {}, "argmax": {Argmax: true, Bytes: true}, "part": {Tasks: []string{detection.Name, segmentation.Name}}} {
 		t.Run(name, func(t *testing.T) {
-			with(t, spec(backbones["resnet18"], 64, labels(), data.Tasks()...), func(n *network.Network) {
+			with(t, spec(backbones["resnet18"], 64, labels(), labels().Tasks()...), func(n *network.Network) {
 				path := filepath.Join(t.TempDir(), "model.onnx")
 				o.Program, o.Origin.SHA256 = "must test", "abc"
 				if _, err := ONNX(context.Background(), n, path, o); err != nil {
@@ -211,7 +211,7 @@ func TestModelPredicts(t *testing.T) {
 				defer m.Free()
 				tasks := o.Tasks
 				if tasks == nil {
-					tasks = data.Tasks()
+					tasks = labels().Tasks()
 				}
 				if !slices.Equal(m.Tasks(), tasks) || m.Origin.SHA256 != "abc" || m.View() != n.View() {
 					t.Errorf("%v of %s, %v", m.Tasks(), m.Origin.SHA256, m.View())

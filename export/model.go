@@ -151,7 +151,7 @@ func (m *Model) See(images predict.Images, tasks ...string) ([]*data.Sample, err
 
 func (m *Model) decode(out task.Outputs, tasks []string, preds []*data.Sample) error {
 	for _, name := range tasks {
-		if err := registry.Get(name).Decode(out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
+		if err := registry.Get(name).Decode(name, out, m.Spec.Labels[name], m.Spec.Size, preds); err != nil {
 			return err
 		}
 	}

@@ -56,6 +56,7 @@ func DefaultThresholds() map[string]float64 {
 type Summary struct {
 	Images, Skipped int            // in this call
 	Labels          map[string]int // objects, labelled pixels or images, by task, in this call
+	Warnings        []string       // of labels that are hardly any
 	All             shards.Totals  // of the set, whichever calls made it
 }
 
@@ -116,9 +117,7 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 			if r.sum.All, err = w.Totals(); err != nil {
 				return nil, err
 			}
-			for _, warning := range r.sum.warnings(provenance) {
-				o.Display.Logf("%s", warning)
-			}
+			r.sum.Warnings = r.sum.warnings(provenance)
 			return r.sum, nil
 		}
 		if err := r.shard(ctx, ds, s); err != nil {
@@ -215,6 +214,7 @@ func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
 	d.Settings = hex.EncodeToString(sum[:8])
 	m := l[name]
 	d.Classes, d.Masks, d.Units, d.DType = m.Classes, m.Masks, m.Units, registry.Get(name).DType()
+	d.Channels, d.Grid = m.Channels, m.Grid
 	return d
 }
 

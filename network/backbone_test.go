@@ -4,7 +4,6 @@ import (
 	"math"
 	"testing"
 
-	"must/data"
 	"must/model"
 	"must/torch"
 )
@@ -22,7 +21,7 @@ func TestEveryBackboneTeachesEveryHead(t *testing.T) {
 	images := noiseImages(2, size)
 	samples := viewsOf(images, size)
 	for name, c := range backbones {
-		s := spec(size, labels(), data.Tasks()...)
+		s := spec(size, labels(), labels().Tasks()...)
 		s.Model = c
 		do(t, func() {
 			n, err := New(s, 1)
@@ -37,7 +36,7 @@ func TestEveryBackboneTeachesEveryHead(t *testing.T) {
 			for step := range steps {
 				torch.Scope(func() {
 					losses := n.Losses(n.Features(images, 2, model.Mode{Train: true}), targets, seeded())
-					if len(losses) != len(data.Tasks()) {
+					if len(losses) != len(labels().Tasks()) {
 						t.Fatalf("%s: losses of %d tasks", name, len(losses))
 					}
 					for _, l := range losses {

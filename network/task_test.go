@@ -153,12 +153,12 @@ func TestUnlabelledImagesTakeNoPart(t *testing.T) {
 	images := noiseImages(2, size)
 	samples := viewsOf(images, size)
 	samples[1] = &data.Sample{Key: "1", Image: samples[1].Image}
-	with(t, spec(size, labels(), data.Tasks()...), func(n *Network) {
+	with(t, spec(size, labels(), labels().Tasks()...), func(n *Network) {
 		run := func(images []uint8, samples []*data.Sample) (map[string]float64, []float32) {
 			n.Set.Flat.Grad.Fill(0)
 			targets := n.Targets(samples, seeded())
 			losses := n.Losses(n.Features(images, len(samples), model.Mode{}), targets, seeded())
-			if len(losses) != len(data.Tasks()) {
+			if len(losses) != len(labels().Tasks()) {
 				t.Fatal(losses)
 			}
 			values := map[string]float64{}
@@ -186,7 +186,7 @@ func TestNoLabelNoLoss(t *testing.T) {
 	for i, s := range samples {
 		samples[i] = &data.Sample{Key: s.Key, Image: s.Image}
 	}
-	with(t, spec(size, labels(), data.Tasks()...), func(n *Network) {
+	with(t, spec(size, labels(), labels().Tasks()...), func(n *Network) {
 		targets := n.Targets(samples, seeded())
 		for i, target := range targets.([]any) {
 			if target != nil {
@@ -531,13 +531,13 @@ func TestSpecCheck(t *testing.T) {
 		"anchor_scale":       func(s *Spec) { s.Detection.AnchorScale = math.NaN() },
 		"detection.rois":     func(s *Spec) { s.Detection.RoIs = 0 },
 	} {
-		s := spec(64, labels(), data.Tasks()...)
+		s := spec(64, labels(), labels().Tasks()...)
 		change(&s)
 		if _, err := New(s, 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	if err := spec(64, labels(), data.Tasks()...).Check(); err != nil {
+	if err := spec(64, labels(), labels().Tasks()...).Check(); err != nil {
 		t.Error(err)
 	}
 }

@@ -19,10 +19,12 @@ import (
 
 	"must/data"
 	"must/predict"
+	"must/task"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
 	"must/task/normals"
+	"must/task/registry"
 	"must/task/segmentation"
 )
 
@@ -43,6 +45,8 @@ type Declaration struct {
 	Std      []float64         `yaml:"std,omitempty" json:"std,omitempty"`           // per channel, divided by, in that range
 	Channel  string            `yaml:"channels,omitempty" json:"channels,omitempty"` // RGB or BGR; "": RGB
 	Batch    int               `yaml:"batch,omitempty" json:"batch,omitempty"`       // images at once, where the model leaves it open but cannot do any number
+
+	With map[string]any `yaml:"with,omitempty" json:"with,omitempty"` // keys that are the task's own, see its page
 
 	Inputs  map[string]string `yaml:"inputs,omitempty" json:"inputs,omitempty"`   // by name: image, size (height and width of the input) or ones; needed where there are several
 	Outputs map[string]string `yaml:"outputs,omitempty" json:"outputs,omitempty"` // by what they are, their names; see roles
@@ -247,6 +251,18 @@ func (d *Declaration) hasClasses() bool {
 	return d.Task == classification.Name || d.Task == detection.Name || d.Task == segmentation.Name
 }
 
+// reader is the task's own of the model's output, nil for a task that this package reads.
+func (d *Declaration) reader() (task.Reader, error) {
+	external, ok := registry.Get(d.Task).(task.External)
+	if !ok {
+		if d.With != nil {
+			return nil, fmt.Errorf("with is for tasks that have keys of their own, and %s has none", d.Task)
+		}
+		return nil, nil
+	}
+	return external.Reader(d.With)
+}
+
 // Check tells what is wrong with a declaration, by the key, without opening a file.
 func (d *Declaration) Check() error {
 	one := func(key, value string, of ...string) error {
@@ -282,6 +298,9 @@ func (d *Declaration) Check() error {
 		only("layout", d.Layout != "", box...), only("boxes", d.Boxes != "", box...), only("relative", d.Relative != nil, box...),
 		only("score", d.Score != nil, box...), only("nms", d.NMS != nil, box...), only("max_objects", d.Most != 0, box...),
 		only("labels_offset", d.Offset != 0, classes...))
+	if _, err := d.reader(); err != nil {
+		add(err)
+	}
 	values := map[string][]string{
 		classification.Name: {"", logits, probabilities}, segmentation.Name: {"", logits, probabilities, classIndices},
 		normals.Name: {"", vectors, colours}, depth.Name: {""}, detection.Name: {""},

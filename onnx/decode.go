@@ -25,6 +25,16 @@ func (t *Teacher) decode(out []ort.Tensor, f frame, preds []*data.Sample) error 
 	wrong := func(i int, err error) error {
 		return fmt.Errorf("outputs: %s gave %v: %w", t.plan.outputs[i], out[i].Shape, err)
 	}
+	if t.reader != nil {
+		labels, err := t.reader.Read(out[0].Shape, out[0].Values, len(preds))
+		if err != nil {
+			return wrong(0, err)
+		}
+		for i, l := range labels {
+			preds[i].Put(l)
+		}
+		return nil
+	}
 	switch t.d.Task {
 	case classification.Name:
 		if err := t.classes(out[0], preds); err != nil {

@@ -1,17 +1,23 @@
 package onnx
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"must/data"
 	"must/onnx/ort"
 	"must/predict"
+	"must/task"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -36,6 +42,7 @@ type Teacher struct {
 	plan    *plan
 	session *ort.Session
 	mapping *data.Mapping // nil: the classes are the model's own
+	reader  task.Reader   // of the task's own; nil: this package reads the outputs
 	path    string
 }
 
@@ -47,6 +54,9 @@ func Open(d Declaration, o Options) (t *Teacher, err error) {
 		return nil, err
 	}
 	t = &Teacher{d: d, path: within(o.Dir, d.ONNX)}
+	if t.reader, err = d.reader(); err != nil {
+		return nil, err
+	}
 	if t.SHA256, err = t.d.Hash(o.Dir); err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)
 	}
@@ -89,7 +99,12 @@ func (t *Teacher) Try() error {
 }
 
 // Task is the one that the teacher knows.
-func (t *Teacher) Task() string { return t.d.Task }
+func (t *Teacher) Task() string {
+	if t.reader != nil {
+		return t.reader.Task()
+	}
+	return t.d.Task
+}
 
 // mapTo maps the model's classes to a space; nil: they stay its own.
 func (t *Teacher) mapTo(space []string) error {
@@ -112,29 +127,84 @@ func (t *Teacher) mapTo(space []string) error {
 	return nil
 }
 
-// Hash is the SHA-256 of the model's file. Where exporters put the weights beside it, it is that of
-// the hashes of both.
+// Hash is the SHA-256 of the model's file. Where exporters put weights into files beside it, it is that
+// of the hashes of all.
 func (d *Declaration) Hash(dir string) (string, error) {
 	path := within(dir, d.ONNX)
 	sum, err := weights.Hash(path)
 	if err != nil {
 		return "", err
 	}
-	for _, beside := range []string{path + ".data", path + "_data"} {
-		if _, err := os.Stat(beside); err == nil {
-			more, err := weights.Hash(beside)
-			if err != nil {
-				return "", err
-			}
-			both := sha256.Sum256([]byte(sum + more))
-			sum = hex.EncodeToString(both[:])
+	files, err := externalData(path)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{filepath.Base(path) + ".data", filepath.Base(path) + "_data"} { // named by habit, if not by the model
+		if _, err := os.Stat(filepath.Join(filepath.Dir(path), name)); err == nil && !slices.Contains(files, name) {
+			files = append(files, name)
 		}
+	}
+	slices.Sort(files)
+	for _, name := range files {
+		more, err := weights.Hash(filepath.Join(filepath.Dir(path), filepath.FromSlash(name)))
+		if err != nil {
+			return "", fmt.Errorf("%s keeps weights in %s: %w", path, name, err)
+		}
+		both := sha256.Sum256([]byte(sum + more))
+		sum = hex.EncodeToString(both[:])
 	}
 	return sum, nil
 }
 
+// located begins the entry of an external tensor that says in which file it lies: the key "location" of a
+// StringStringEntryProto (onnx.proto), and the tag of its value.
+var located = []byte("\x0a\x08location\x12")
+
+// externalData lists the files beside a model that hold its weights, as the model names them.
+func externalData(path string) (files []string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	const longest = 4096 // name
+	in := bufio.NewReaderSize(f, 1<<20)
+	for {
+		b, err := in.Peek(1 << 20)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		at := bytes.Index(b, located)
+		if at < 0 {
+			if err == io.EOF {
+				slices.Sort(files)
+				return slices.Compact(files), nil
+			}
+			in.Discard(len(b) - len(located) + 1)
+			continue
+		}
+		in.Discard(at + len(located))
+		n, err := binary.ReadUvarint(in)
+		if err != nil || n == 0 || n > longest {
+			continue
+		}
+		name := make([]byte, n)
+		if _, err := io.ReadFull(in, name); err != nil {
+			continue
+		}
+		if file := string(name); filepath.IsLocal(filepath.FromSlash(file)) {
+			files = append(files, filepath.ToSlash(filepath.Clean(file)))
+		} else {
+			return nil, fmt.Errorf("%s keeps weights in %q, which is not beside it; save it anew with its weights in its folder", path, file)
+		}
+	}
+}
+
 // Knows are the classes or units of the declared task, in the recipe's terms.
 func (t *Teacher) Knows() data.Labels {
+	if t.reader != nil {
+		return data.Labels{t.Task(): t.reader.Meaning()}
+	}
 	names := t.d.Classes.List
 	if t.mapping != nil {
 		names = t.mapping.To
@@ -173,7 +243,7 @@ func (t *Teacher) Free() { t.session.Close() }
 // See returns what the model sees in each image, in the frame of its input.
 func (t *Teacher) See(images predict.Images, tasks ...string) ([]*data.Sample, error) {
 	preds := newSamples(images.N)
-	if len(tasks) > 0 && !slices.Contains(tasks, t.d.Task) {
+	if len(tasks) > 0 && !slices.Contains(tasks, t.Task()) {
 		return preds, nil
 	}
 	step := t.plan.batch

@@ -11,11 +11,7 @@ import (
 	"must/data"
 	"must/data/formats"
 	"must/strict"
-	"must/task/classification"
-	"must/task/depth"
-	"must/task/detection"
-	"must/task/normals"
-	"must/task/segmentation"
+	"must/task/registry"
 )
 
 // check tells what is wrong with the form of a recipe, before anything is opened or spent.
@@ -28,8 +24,10 @@ func (r *Recipe) check() error {
 		return err
 	}
 	// What the networks will know is not known yet, and does not matter to these settings.
-	some := []string{"some"}
-	labels := data.Labels{classification.Name: {Classes: some}, detection.Name: {Classes: some}, segmentation.Name: {Classes: some}, depth.Name: {Units: data.Metric}, normals.Name: {}}
+	labels := data.Labels{}
+	for _, name := range data.Tasks() {
+		labels[name] = registry.Get(name).Some()
+	}
 	if err := r.Spec(data.Tasks(), labels).Check(); err != nil {
 		return err
 	}
@@ -144,7 +142,7 @@ func (r *Recipe) CheckSets(names ...string) error {
 // CheckTasks tells which of some names is none of a task.
 func CheckTasks(names ...string) error {
 	for _, n := range names {
-		if !slices.Contains(data.Tasks(), n) {
+		if !registry.Has(n) {
 			return fmt.Errorf("no task %q%s", n, strict.Suggest(n, data.Tasks()))
 		}
 	}

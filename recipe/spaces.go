@@ -10,6 +10,7 @@ import (
 	"must/data"
 	"must/strict"
 	"must/task/depth"
+	"must/task/registry"
 	"must/task/segmentation"
 )
 
@@ -80,7 +81,7 @@ func (r *Recipe) checkSpaces() error {
 			}
 		}
 		for _, task := range set.Tasks {
-			if !slices.Contains(data.Tasks(), task) {
+			if !registry.Has(task) {
 				return fmt.Errorf("data.%s.tasks: no task %q%s", name, task, strict.Suggest(task, data.Tasks()))
 			}
 		}

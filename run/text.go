@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
-
-	"must/data"
 )
 
 // Text is the plan for people.
@@ -80,7 +78,7 @@ func (x SetPlan) text(b *strings.Builder) {
 	for _, p := range x.Parts {
 		parts = append(parts, fmt.Sprintf("%s %s", p.Name, humanize.Comma(int64(p.Samples))))
 	}
-	for _, t := range data.Tasks() {
+	for _, t := range x.Labels.Tasks() {
 		if n := len(x.Labels[t].Classes); n > 0 {
 			labels = append(labels, fmt.Sprintf("%s (%d)", t, n))
 		} else if x.Labels.Has(t) {

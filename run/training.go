@@ -46,11 +46,7 @@ func Training(name string, set data.Source, tasks []string, from string, partial
 			return nil, err
 		}
 		defer data.Close(ds)
-		for _, t := range data.Tasks() {
-			if ds.Labels().Has(t) {
-				tasks = append(tasks, t)
-			}
-		}
+		tasks = ds.Labels().Tasks()
 		if len(tasks) == 0 {
 			return nil, fmt.Errorf("%s: the set has no labels to learn from; label it first with must label", set.Path)
 		}

@@ -53,7 +53,8 @@ func checkpointFile(t *testing.T, path string, seed uint64) {
 	err := torch.DoErr(func() error {
 		n, err := built.New(built.Spec{
 			Model: backbone.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
-			Tasks: data.Tasks(), Size: 64, Mean: built.ImageNetMean, Std: built.ImageNetStd,
+			Size: 64, Mean: built.ImageNetMean, Std: built.ImageNetStd,
+			Tasks: []string{classification.Name, detection.Name, segmentation.Name, depth.Name, normals.Name},
 			Labels: data.Labels{
 				classification.Name: {Classes: []string{"a", "b", "c"}}, detection.Name: {Classes: []string{"cup", "ball"}, Masks: true},
 				segmentation.Name: {Classes: []string{"wall", "floor", "sky"}}, depth.Name: {Units: data.Metric}, normals.Name: {},

@@ -161,6 +161,9 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		if err != nil {
 			return err
 		}
+		for _, warning := range sum.Warnings {
+			w.Display.Logf("label %s: %s", name, warning)
+		}
 		if sum.Skipped > 0 {
 			w.Display.Logf("label %s: %d of %d images could not be read and were skipped", name, sum.Skipped, sum.Images+sum.Skipped)
 		}
@@ -240,7 +243,7 @@ func (l *Label) assess(ctx context.Context, w *Work, teachers []label.Teacher) e
 			return err
 		}
 		found = append(found, TeacherQuality{from, set, q})
-		for _, name := range data.Tasks() {
+		for _, name := range q.Scores.Tasks() {
 			if values := q.Scores[name]; values != nil {
 				w.Display.Logf("labels of %s for %s: %s on the %s part", from, name, label.Summarize(values), w.valPart(set))
 			}
@@ -258,7 +261,7 @@ func (l *Label) Report(w *Work, p *report.Report) error {
 		return err
 	}
 	for _, q := range found {
-		for _, name := range data.Tasks() {
+		for _, name := range q.Scores.Tasks() {
 			if values := q.Scores[name]; values != nil {
 				p.Labels = append(p.Labels, report.Label{Task: name, Teacher: q.Teacher, Set: q.Set, Images: q.Images, Values: facts(task.Scores{name: values})})
 			}

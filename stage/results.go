@@ -7,7 +7,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"must/data"
 	"must/metric"
 	"must/model"
 	"must/pretext"
@@ -37,7 +36,7 @@ func (r repeat) text() (string, error) {
 // facts lists scores as text, the ranking one of every task first.
 func facts(s task.Scores) []report.Fact {
 	var out []report.Fact
-	for _, name := range data.Tasks() {
+	for _, name := range s.Tasks() {
 		for _, v := range s[name] {
 			label := v.Name
 			if len(s) > 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -112,12 +113,8 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 	if err := w.callIn(); err != nil {
 		return err
 	}
-	var names []string
-	for _, name := range data.Tasks() {
-		if _, ok := s.Teachers[name]; !ok {
-			continue
-		}
-		names = append(names, name)
+	names := data.Ordered(maps.Keys(s.Teachers))
+	for _, name := range names {
 		release, mine, err := w.take(name)
 		if err == nil && mine {
 			err = s.compare(ctx, w, name, student, thresholds)

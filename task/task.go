@@ -5,6 +5,7 @@ package task
 import (
 	"bytes"
 	"image"
+	"maps"
 	"math/rand/v2"
 
 	"must/data"
@@ -17,8 +18,12 @@ import (
 // A Task is all that is particular to a kind of label, without a network: its type is data.Label's
 // counterpart for the whole. See docs/tasks.md for what a new one needs.
 type Task interface {
-	// Name is the task's, such as "depth".
+	// Name is the task's, such as "depth". Where a method is given a name, it is that of the labels, which
+	// may name a teacher too; see [data.TaskOf].
 	Name() string
+
+	// Some returns a meaning that the task can have, to check settings by.
+	Some() data.Meaning
 
 	// Check tells why a head or a set of labels cannot have a meaning.
 	Check(m data.Meaning) error
@@ -49,10 +54,12 @@ type Task interface {
 	Protocols() []string
 
 	// Noise returns some label of a size×size image, to measure what training costs.
-	Noise(m data.Meaning, size int, rng *rand.Rand) data.Label
+	Noise(name string, m data.Meaning, size int, rng *rand.Rand) data.Label
 
-	// Count returns how much a label holds, such as objects or labelled pixels; 1 where it is one thing.
+	// Count returns how much a label holds, such as objects or labelled pixels, 1 where it is one thing;
+	// Unit names that.
 	Count(l data.Label) int
+	Unit() string
 
 	// DType is that of the entries in shards, "" where they have none; Ext is the extension of their names.
 	DType() string
@@ -60,12 +67,34 @@ type Task interface {
 
 	// Store appends the entry of a label of an image of a size to buf; Load parses one.
 	Store(buf *bytes.Buffer, l data.Label, m data.Meaning, dtype string, size image.Point) error
-	Load(b []byte, m data.Meaning, dtype string, size image.Point) (data.Label, error)
+	Load(name string, b []byte, m data.Meaning, dtype string, size image.Point) (data.Label, error)
 
 	// Outputs names the outputs of an exported graph, and Decode gives samples the predictions that outputs,
 	// of no options but Argmax and Logits, hold for size×size images. Outputs of other shapes are an error.
 	Outputs() []string
-	Decode(out Outputs, m data.Meaning, size int, preds []*data.Sample) error
+	Decode(name string, out Outputs, m data.Meaning, size int, preds []*data.Sample) error
+}
+
+// A Measured task has values that students learn standardised: a set's index has their moments.
+type Measured interface {
+	Moments(l data.Label) *data.Moments
+}
+
+// An External task reads the outputs of models of others itself, by keys of its own in their declaration; see
+// docs/onnx.md.
+type External interface {
+	// Reader returns what reads a model's output as the keys say.
+	Reader(keys map[string]any) (Reader, error)
+}
+
+// A Reader reads the output of one model.
+type Reader interface {
+	// Task is the task with its teacher's name, and Meaning what the labels mean, once Read has been called.
+	Task() string
+	Meaning() data.Meaning
+
+	// Read returns the labels of n images, in the frame of the input.
+	Read(shape []int64, values []float32, n int) ([]data.Label, error)
 }
 
 // A HeadSpec says what a head is declared for.
@@ -129,6 +158,9 @@ type Metric interface {
 // Scores are the metric values of every task, the ranking number first.
 type Scores map[string][]metric.Value
 
+// Tasks lists the tasks that were scored, in their order.
+func (s Scores) Tasks() []string { return data.Ordered(maps.Keys(s)) }
+
 // ByName flattens scores to "task.metric".
 func (s Scores) ByName() map[string]float64 {
 	flat := map[string]float64{}
@@ -148,5 +180,6 @@ func (Plain) Pseudo(pred data.Label, _ float64) data.Label { return pred }
 func (Plain) Aligns() bool                                 { return false }
 func (Plain) Protocols() []string                          { return nil }
 func (Plain) Count(data.Label) int                         { return 1 }
+func (Plain) Some() data.Meaning                           { return data.Meaning{Classes: []string{"some"}} }
 func (Plain) Check(data.Meaning) error                     { return nil }
 func (Plain) Pyramid(data.Meaning) bool                    { return true }

@@ -140,7 +140,7 @@ func noise(s network.Spec, rng *rand.Rand) *data.Sample {
 		out.Image.Pix[i] = uint8(rng.Uint32())
 	}
 	for _, t := range s.Tasks {
-		out.Put(registry.Get(t).Noise(s.Labels[t], n, rng))
+		out.Put(registry.Get(t).Noise(t, s.Labels[t], n, rng))
 	}
 	return (augment.Config{Size: n}).Train(out, rng)
 }

@@ -15,9 +15,13 @@ import (
 
 func TestProbe(t *testing.T) {
 	names := []string{"a", "b"}
+	labels := data.Labels{
+		classification.Name: {Classes: names}, detection.Name: {Classes: names, Masks: true}, segmentation.Name: {Classes: names}, depth.Name: {Units: data.Metric}, normals.Name: {},
+		"features.vit": {Channels: 5, Grid: 3},
+	}
 	s := network.Spec{
 		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.Config{AnchorScale: 2, RoIs: 8, PreNMS: 20, PostNMS: 10, MaxObjects: 5},
-		Tasks: data.Tasks(), Labels: data.Labels{classification.Name: {Classes: names}, detection.Name: {Classes: names, Masks: true}, segmentation.Name: {Classes: names}, depth.Name: {Units: data.Metric}, normals.Name: {}},
+		Tasks: labels.Tasks(), Labels: labels,
 		Size: 32, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}
 	c := DefaultConfig()

@@ -118,7 +118,7 @@ func job(t *testing.T, c Config, l data.Labels, tasks ...string) Job {
 
 func all(t *testing.T, c Config) Job {
 	t.Helper()
-	return job(t, c, toys{}.Labels(), data.Tasks()...)
+	return job(t, c, toys{}.Labels(), toys{}.Labels().Tasks()...)
 }
 
 func run(t *testing.T, j Job) *Result {
@@ -812,7 +812,7 @@ func BenchmarkStep(b *testing.B) {
 		err := torch.DoErr(func() (err error) {
 			net, err = network.New(network.Spec{
 				Model: model.Config{Depth: 18, Width: 0.5, FPN: 64, Head: 64, BoxFC: 128}, Detection: detection.DefaultConfig(),
-				Tasks: data.Tasks(), Labels: toys{}.Labels(), Size: 64, Mean: network.ImageNetMean, Std: network.ImageNetStd,
+				Tasks: toys{}.Labels().Tasks(), Labels: toys{}.Labels(), Size: 64, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 			}, 1)
 			return err
 		})

@@ -282,7 +282,7 @@ func TestProcessesAgree(t *testing.T) {
 		runs  [][2]int // processes and pieces
 	}{
 		{dense, 20, [][2]int{{1, 2}, {2, 1}, {3, 1}}},
-		{data.Tasks(), 3, [][2]int{{3, 1}, {2, 2}}},
+		{toys{}.Labels().Tasks(), 3, [][2]int{{3, 1}, {2, 2}}},
 	} {
 		s := scene{Norm: model.NormGroup, Tasks: c.tasks, Steps: c.steps, Batch: 5}
 		wantLines, want := s.trained(t, 1)

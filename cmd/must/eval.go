@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+
 	"must/data"
 	"must/data/formats"
 	"must/metric"
@@ -74,7 +75,7 @@ func (c *evalNetworkCmd) Run(ctx context.Context, a *app) error {
 }
 
 func printScores(a *app, scores task.Scores) {
-	for _, t := range data.Tasks() {
+	for _, t := range scores.Tasks() {
 		for _, v := range scores[t] {
 			better := "lower is better"
 			if v.HigherIsBetter {

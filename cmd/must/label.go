@@ -19,11 +19,7 @@ import (
 	"must/recipe"
 	"must/review"
 	"must/stage"
-	"must/task/classification"
-	"must/task/depth"
-	"must/task/detection"
-	"must/task/normals"
-	"must/task/segmentation"
+	"must/task/registry"
 	"must/teacher"
 )
 
@@ -128,14 +124,15 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.printf("labels:  %s (%d images, %d of them now", c.Out, sum.All.Images, sum.Images)
-	for _, t := range data.Tasks() {
-		if n := sum.All.Tasks[t].Labels; sum.All.Tasks[t].Images > 0 {
-			a.printf(", %d %s", n, map[string]string{
-				classification.Name: "classes", detection.Name: "objects", segmentation.Name: "pixels with a class", depth.Name: "depth maps", normals.Name: "maps of normals",
-			}[t])
+	for _, t := range data.Ordered(maps.Keys(sum.All.Tasks)) {
+		if n := sum.All.Tasks[t]; n.Images > 0 {
+			a.printf(", %d %s", n.Labels, registry.Get(t).Unit())
 		}
 	}
 	a.printf(")\n")
+	for _, w := range sum.Warnings {
+		a.printf("%s\n", w)
+	}
 	if sum.All.Skipped > 0 {
 		a.printf("skipped: %d images could not be read; %s says why\n", sum.All.Skipped, filepath.Join(c.Out, "manifest"))
 	}

@@ -52,12 +52,7 @@ func (s *Summary) write(w io.Writer, l data.Labels) error {
 		row("width", "%s px", s.Width)
 		row("height", "%s px", s.Height)
 	}
-	var tasks []string
-	for _, task := range data.Tasks() {
-		if l.Has(task) {
-			tasks = append(tasks, task)
-		}
-	}
+	tasks := l.Tasks()
 	if len(tasks) == 0 {
 		tasks = []string{"none"}
 	}

@@ -68,7 +68,7 @@ func Open(src data.Source) (data.Dataset, error) {
 			return nil, err
 		}
 	}
-	if !slices.ContainsFunc(data.Tasks(), d.labels.Has) {
+	if len(d.labels) == 0 {
 		return nil, fmt.Errorf("%s: no labels in it: want some of %s, %s, %s, %s and %s beside %s", src.Path, classesCSV, boxesDir, masksDir, depthDir, normalsDir, imagesDir)
 	}
 	if d.pick(src.Split); len(d.images) == 0 {

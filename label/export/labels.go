@@ -8,10 +8,7 @@ import (
 	"must/data"
 	"must/data/npy"
 	"must/label/shards"
-	"must/task/classification"
-	"must/task/depth"
-	"must/task/detection"
-	"must/task/segmentation"
+	"must/task/registry"
 )
 
 // Shards writes the true labels of a dataset as a set of label shards, which any reader of the same
@@ -20,20 +17,11 @@ import (
 func Shards(ctx context.Context, d data.Dataset, name, dir, program string, skipped func(error)) error {
 	l := d.Labels()
 	p := shards.Provenance{Program: program, Dataset: shards.Identify(name, d), Tasks: map[string]shards.Task{}}
-	for _, task := range data.Tasks() {
-		if !l.Has(task) {
-			continue
-		}
-		t := shards.Task{Teacher: "true labels", DType: npy.Float32}
-		switch task {
-		case classification.Name:
-			t.Classes = l[classification.Name].Classes
-		case detection.Name:
-			t.Classes, t.Masks, t.DType = l[detection.Name].Classes, l[detection.Name].Masks, ""
-		case segmentation.Name:
-			t.Classes, t.DType = l[segmentation.Name].Classes, ""
-		case depth.Name:
-			t.Units = l[depth.Name].Units
+	for _, task := range l.Tasks() {
+		m := l[task]
+		t := shards.Task{Teacher: "true labels", Classes: m.Classes, Masks: m.Masks, Units: m.Units, Channels: m.Channels, Grid: m.Grid}
+		if registry.Get(task).DType() != "" {
+			t.DType = npy.Float32
 		}
 		p.Tasks[task] = t
 	}

@@ -72,7 +72,7 @@ func all(t *testing.T, dir string, ds images) map[string]*data.Sample {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, task := range data.Tasks() {
+		for _, task := range provenance().tasks() {
 			if s.Has(task) != got[s.Key].Has(task) || len(detection.Of(s)) != len(detection.Of(got[s.Key])) {
 				t.Errorf("%s: merged it has %s %t with %d objects, by itself %t with %d", s.Key, task, s.Has(task), len(detection.Of(s)), got[s.Key].Has(task), len(detection.Of(got[s.Key])))
 			}
@@ -115,7 +115,7 @@ func TestDecisionsAreObeyed(t *testing.T) {
 	}
 
 	got := all(t, dir, ds)
-	for _, task := range data.Tasks() {
+	for _, task := range provenance().tasks() {
 		if got[ds.Key(2)].Has(task) || !got[ds.Key(4)].Has(task) || got[ds.Key(3)].Has(task) == (task == depth.Name) {
 			t.Errorf("%s: dropped has it: %t, undone: %t, of which depth is dropped: %t", task, got[ds.Key(2)].Has(task), got[ds.Key(4)].Has(task), got[ds.Key(3)].Has(task))
 		}

@@ -15,7 +15,7 @@ func encode(buf *bytes.Buffer, task string, t Task, s *data.Sample, size image.P
 
 // decode parses an entry into the sample. size is the frame of the image.
 func decode(b []byte, task string, t Task, s *data.Sample, size image.Point) error {
-	l, err := registry.Get(task).Load(b, t.meaning(), t.DType, size)
+	l, err := registry.Get(task).Load(task, b, t.meaning(), t.DType, size)
 	if err == nil {
 		s.Put(l)
 	}

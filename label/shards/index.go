@@ -66,7 +66,12 @@ type Task struct {
 	Units     string   `json:"units,omitempty"`     // depth: data.Metric or data.Inverse
 	Classes   []string `json:"classes,omitempty"`   // names, by index
 	Masks     bool     `json:"masks,omitempty"`     // detection: objects carry masks
+	Channels  int      `json:"channels,omitempty"`  // of vectors, where labels are grids of them
+	Grid      int      `json:"grid,omitempty"`      // cells of a side of such a grid
 	Settings  string   `json:"settings,omitempty"`  // hash of everything else that shapes the labels
+
+	// Moments are those of the values, by channel, of a finished set, for tasks that learn them standardised.
+	Moments *data.Moments `json:"moments,omitempty"`
 }
 
 // Labels returns what the labels of a set mean.
@@ -79,7 +84,7 @@ func (p Provenance) Labels() data.Labels {
 }
 
 func (t Task) meaning() data.Meaning {
-	return data.Meaning{Classes: t.Classes, Masks: t.Masks, Units: t.Units}
+	return data.Meaning{Classes: t.Classes, Masks: t.Masks, Units: t.Units, Channels: t.Channels, Grid: t.Grid, Moments: t.Moments}
 }
 
 // tasks lists the tasks of the set in the order of data.Tasks.
@@ -118,7 +123,7 @@ func (p Provenance) differences(q Provenance) []string {
 	} else if p.Dataset.SHA256 != q.Dataset.SHA256 {
 		add("the dataset has other samples or another order (%s, now %s)", p.Dataset.Name, q.Dataset.Name)
 	}
-	for _, name := range data.Tasks() {
+	for _, name := range p.Labels().Join(q.Labels()).Tasks() {
 		a, inP := p.Tasks[name]
 		b, inQ := q.Tasks[name]
 		switch {
@@ -144,6 +149,9 @@ func (p Provenance) differences(q Provenance) []string {
 		if !slices.Equal(a.Classes, b.Classes) {
 			add("%s: the class names differ (%d, now %d)", name, len(a.Classes), len(b.Classes))
 		}
+		if a.Channels != b.Channels || a.Grid != b.Grid {
+			add("%s: there were %d channels on a grid of %d, now %d on %d", name, a.Channels, a.Grid, b.Channels, b.Grid)
+		}
 		if a.Masks != b.Masks {
 			add("%s: masks were %t, now %t", name, a.Masks, b.Masks)
 		}
@@ -158,7 +166,7 @@ func (p Provenance) differences(q Provenance) []string {
 func (p Provenance) hash(shardSize int) string {
 	tasks := map[string]Task{}
 	for name, t := range p.Tasks {
-		t.Teacher = ""
+		t.Teacher, t.Moments = "", nil
 		tasks[name] = t
 	}
 	p.Dataset.Name = ""
@@ -206,12 +214,13 @@ type File struct {
 // not finished.
 type manifest struct {
 	Entry
-	Provenance string             `json:"provenance"` // Provenance.hash of the set
-	Keys       []string           `json:"keys"`       // of all samples in [From, To)
-	Sizes      [][2]int           `json:"sizes"`      // width and height of their images; 0 where skipped
-	Errors     map[string]string  `json:"errors"`     // why a sample was skipped, by key
-	Counts     map[string]Count   `json:"counts,omitempty"`
-	Offsets    map[string][]int64 `json:"offsets"` // by task: where the member of each sample begins in the tar; -1: it has none
+	Provenance string                   `json:"provenance"` // Provenance.hash of the set
+	Keys       []string                 `json:"keys"`       // of all samples in [From, To)
+	Sizes      [][2]int                 `json:"sizes"`      // width and height of their images; 0 where skipped
+	Errors     map[string]string        `json:"errors"`     // why a sample was skipped, by key
+	Counts     map[string]Count         `json:"counts,omitempty"`
+	Moments    map[string]*data.Moments `json:"moments,omitempty"` // by task that is learned standardised
+	Offsets    map[string][]int64       `json:"offsets"`           // by task: where the member of each sample begins in the tar; -1: it has none
 }
 
 // Count tells of the labels of a task.

@@ -17,7 +17,7 @@ func Merge(base data.Dataset, dir string) (data.Dataset, error) {
 		return nil, err
 	}
 	l := base.Labels()
-	for _, task := range data.Tasks() {
+	for _, task := range l.Tasks() {
 		if err := l.Conflict(set.Labels(), task); err != nil {
 			return nil, fmt.Errorf("labels in %s do not go with those of the dataset: %w; label with a teacher of the dataset's own classes and units", dir, err)
 		}

@@ -674,7 +674,7 @@ func FuzzEntry(f *testing.F) {
 	size := image.Pt(6, 5)
 	p := provenance()
 	s, _ := d.Sample(1)
-	for i, task := range data.Tasks() {
+	for i, task := range provenance().tasks() {
 		var b bytes.Buffer
 		if err := encode(&b, task, p.Tasks[task], predict(1, s), size); err != nil {
 			f.Fatal(err)
@@ -682,7 +682,7 @@ func FuzzEntry(f *testing.F) {
 		f.Add(uint8(i), b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
-		task := data.Tasks()[int(i)%len(data.Tasks())]
+		task := p.tasks()[int(i)%len(p.tasks())]
 		s := &data.Sample{}
 		if err := decode(b, task, p.Tasks[task], s, size); err != nil {
 			return

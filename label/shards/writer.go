@@ -13,6 +13,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,8 @@ import (
 
 	"must/atomicfile"
 	"must/data"
+	kinds "must/task"
+	"must/task/registry"
 )
 
 // DefaultShardSize is the number of samples per shard where Options gives none.
@@ -259,10 +262,16 @@ func (w *Writer) Finish() error {
 	defer l.Unlock()
 	x := w.index
 	x.Complete, x.Skipped, x.Shards = true, 0, make([]Entry, 0, x.count())
+	x.Tasks = maps.Clone(x.Tasks)
 	for k := range x.count() {
 		m, err := x.readManifest(w.dir, k)
 		if err != nil {
 			return fmt.Errorf("finish the labels in %s: %w", w.dir, err)
+		}
+		for task, moments := range m.Moments {
+			t := x.Tasks[task]
+			t.Moments = t.Moments.Pool(moments)
+			x.Tasks[task] = t
 		}
 		x.Shards = append(x.Shards, m.Entry)
 		x.Skipped += m.Skipped
@@ -406,6 +415,12 @@ func (s *Shard) Add(sample *data.Sample) error {
 			at = t.size
 			if err := t.add(memberName(sample.Key, task)); err != nil {
 				return fmt.Errorf("write %s: %w", tarPath(s.w.dir, task, s.m.Name), err)
+			}
+			if kind, ok := registry.Get(task).(kinds.Measured); ok {
+				if s.m.Moments == nil {
+					s.m.Moments = map[string]*data.Moments{}
+				}
+				s.m.Moments[task] = s.m.Moments[task].Pool(kind.Moments(sample.Label(task)))
 			}
 			f := s.m.Files[task]
 			f.Samples++

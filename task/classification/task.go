@@ -20,6 +20,8 @@ type kind struct{ task.Plain }
 
 func (kind) Name() string { return Name }
 
+func (kind) Unit() string { return "classes" }
+
 func (kind) Check(m data.Meaning) error { return task.CheckClasses(m) }
 
 func (kind) Pyramid(data.Meaning) bool { return false }
@@ -41,7 +43,7 @@ func (s scorer) Add(truth, pred data.Label) error {
 	return nil
 }
 
-func (kind) Noise(m data.Meaning, _ int, rng *rand.Rand) data.Label {
+func (kind) Noise(_ string, m data.Meaning, _ int, rng *rand.Rand) data.Label {
 	l := make(Label, len(m.Classes))
 	l[rng.IntN(len(l))] = 1
 	return l
@@ -59,13 +61,13 @@ func (kind) Store(buf *bytes.Buffer, l data.Label, m data.Meaning, dtype string,
 	return task.StoreNPY(buf, dtype, []int{len(p)}, p, false)
 }
 
-func (kind) Load(b []byte, m data.Meaning, _ string, _ image.Point) (data.Label, error) {
+func (kind) Load(_ string, b []byte, m data.Meaning, _ string, _ image.Point) (data.Label, error) {
 	p, err := task.LoadNPY(b, []int{len(m.Classes)}, false)
 	return New(p), err
 }
 
 func (kind) Outputs() []string { return []string{Name} }
 
-func (kind) Decode(out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
+func (kind) Decode(_ string, out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{classes: int64(len(m.Classes))}).Decode(out, size, preds)
 }

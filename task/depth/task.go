@@ -20,6 +20,10 @@ type kind struct{ task.Plain }
 
 func (kind) Name() string { return Name }
 
+func (kind) Unit() string { return "depth maps" }
+
+func (kind) Some() data.Meaning { return data.Meaning{Units: data.Metric} }
+
 func (kind) Check(m data.Meaning) error {
 	if m.Units != data.Metric && m.Units != data.Inverse {
 		return fmt.Errorf("depth is %q; it must be %s or %s", m.Units, data.Metric, data.Inverse)
@@ -62,7 +66,7 @@ func (s scorer) Add(truth, pred data.Label) error {
 	return s.Depth.Add(truth.(Label).Grid, p.Grid)
 }
 
-func (kind) Noise(_ data.Meaning, size int, rng *rand.Rand) data.Label {
+func (kind) Noise(_ string, _ data.Meaning, size int, rng *rand.Rand) data.Label {
 	m := data.NewGrid[float32](size, size)
 	for i := range m.Pix {
 		m.Pix[i] = 1 + rng.Float32()
@@ -82,7 +86,7 @@ func (kind) Store(buf *bytes.Buffer, l data.Label, _ data.Meaning, dtype string,
 	return task.StoreNPY(buf, dtype, []int{size.Y, size.X}, m.Pix, true)
 }
 
-func (kind) Load(b []byte, _ data.Meaning, _ string, size image.Point) (data.Label, error) {
+func (kind) Load(_ string, b []byte, _ data.Meaning, _ string, size image.Point) (data.Label, error) {
 	v, err := task.LoadNPY(b, []int{size.Y, size.X}, true)
 	if err != nil {
 		return nil, err
@@ -92,6 +96,6 @@ func (kind) Load(b []byte, _ data.Meaning, _ string, size image.Point) (data.Lab
 
 func (kind) Outputs() []string { return []string{Name} }
 
-func (kind) Decode(out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
+func (kind) Decode(_ string, out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{units: m.Units}).Decode(out, size, preds)
 }

@@ -20,6 +20,8 @@ type kind struct{ task.Plain }
 
 func (kind) Name() string { return Name }
 
+func (kind) Unit() string { return "objects" }
+
 func (kind) Check(m data.Meaning) error { return task.CheckClasses(m) }
 
 func (kind) Head(b model.Builder, s task.HeadSpec) task.Head {
@@ -104,7 +106,7 @@ func (s scorer) Add(truth, pred data.Label) error {
 	return nil
 }
 
-func (kind) Noise(m data.Meaning, n int, rng *rand.Rand) data.Label {
+func (kind) Noise(_ string, m data.Meaning, n int, rng *rand.Rand) data.Label {
 	l := &Label{Objects: []data.Object{}}
 	for range 8 {
 		w, h := n/8+rng.IntN(n/4), n/8+rng.IntN(n/4)
@@ -132,13 +134,13 @@ func (kind) Store(buf *bytes.Buffer, l data.Label, m data.Meaning, _ string, siz
 	return encodeObjects(buf, m, l.(*Label), size)
 }
 
-func (kind) Load(b []byte, m data.Meaning, _ string, size image.Point) (data.Label, error) {
+func (kind) Load(_ string, b []byte, m data.Meaning, _ string, size image.Point) (data.Label, error) {
 	objects, unknown, err := decodeObjects(b, m, size)
 	return NewPartial(objects, unknown), err
 }
 
 func (kind) Outputs() []string { return []string{outBoxes, outScores, outLabels, outCount, outMasks} }
 
-func (kind) Decode(out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
+func (kind) Decode(_ string, out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{classes: len(m.Classes), masks: m.Masks}).Decode(out, size, preds)
 }

@@ -19,6 +19,10 @@ type kind struct{ task.Plain }
 
 func (kind) Name() string { return Name }
 
+func (kind) Unit() string { return "maps of normals" }
+
+func (kind) Some() data.Meaning { return data.Meaning{} }
+
 func (kind) Head(b model.Builder, s task.HeadSpec) task.Head {
 	return &head{task.NewPixelHead(b, s.Model, 3)}
 }
@@ -34,7 +38,7 @@ func (s scorer) Add(truth, pred data.Label) error {
 	return s.Normals.Add(truth.(Label).Grid, p.Grid)
 }
 
-func (kind) Noise(_ data.Meaning, size int, _ *rand.Rand) data.Label {
+func (kind) Noise(_ string, _ data.Meaning, size int, _ *rand.Rand) data.Label {
 	m := data.NewGrid[[3]float32](size, size)
 	for i := range m.Pix {
 		m.Pix[i] = [3]float32{0, 0, -1}
@@ -58,7 +62,7 @@ func (kind) Store(buf *bytes.Buffer, l data.Label, _ data.Meaning, dtype string,
 	return task.StoreNPY(buf, dtype, []int{size.Y, size.X, 3}, v, false)
 }
 
-func (kind) Load(b []byte, _ data.Meaning, _ string, size image.Point) (data.Label, error) {
+func (kind) Load(_ string, b []byte, _ data.Meaning, _ string, size image.Point) (data.Label, error) {
 	v, err := task.LoadNPY(b, []int{size.Y, size.X, 3}, false)
 	if err != nil {
 		return nil, err
@@ -72,6 +76,6 @@ func (kind) Load(b []byte, _ data.Meaning, _ string, size image.Point) (data.Lab
 
 func (kind) Outputs() []string { return []string{Name} }
 
-func (kind) Decode(out task.Outputs, _ data.Meaning, size int, preds []*data.Sample) error {
+func (kind) Decode(_ string, out task.Outputs, _ data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{}).Decode(out, size, preds)
 }

@@ -11,6 +11,7 @@ import (
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
+	"must/task/features"
 	"must/task/normals"
 	"must/task/segmentation"
 )
@@ -21,6 +22,7 @@ var tasks = []task.Task{
 	segmentation.Task,
 	depth.Task,
 	normals.Task,
+	features.Task,
 }
 
 // Has reports whether there is such a task.
@@ -55,6 +57,9 @@ func OutputOf(output string) string {
 		if slices.Contains(t.Outputs(), output) {
 			return t.Name()
 		}
+	}
+	if Has(output) {
+		return output // called as its task
 	}
 	return ""
 }

@@ -19,6 +19,8 @@ type kind struct{ task.Plain }
 
 func (kind) Name() string { return Name }
 
+func (kind) Unit() string { return "pixels with a class" }
+
 func (kind) Check(m data.Meaning) error {
 	if n := len(m.Classes); n > data.Ignore {
 		return fmt.Errorf("segmentation has %d classes; a map holds at most %d", n, data.Ignore)
@@ -98,7 +100,7 @@ func (q *quality) Values() []metric.Value {
 	}
 }
 
-func (kind) Noise(m data.Meaning, size int, _ *rand.Rand) data.Label {
+func (kind) Noise(_ string, m data.Meaning, size int, _ *rand.Rand) data.Label {
 	out := data.NewGrid[uint8](size, size)
 	for i := range out.Pix {
 		out.Pix[i] = uint8(i % len(m.Classes))
@@ -129,13 +131,13 @@ func (kind) Store(buf *bytes.Buffer, l data.Label, m data.Meaning, _ string, siz
 	return encodeMap(buf, m, g)
 }
 
-func (kind) Load(b []byte, m data.Meaning, _ string, size image.Point) (data.Label, error) {
+func (kind) Load(_ string, b []byte, m data.Meaning, _ string, size image.Point) (data.Label, error) {
 	g, err := decodeMap(b, m, size)
 	return New(g), err
 }
 
 func (kind) Outputs() []string { return []string{Name, confidence, logits} }
 
-func (kind) Decode(out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
+func (kind) Decode(_ string, out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{classes: len(m.Classes)}).Decode(out, size, preds)
 }
