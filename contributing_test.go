@@ -52,31 +52,6 @@ func TestContributing(t *testing.T) {
 
 var block = regexp.MustCompile("(?ms)^```(go|diff|sh)( [^\n]*)?\n(.*?)^```$")
 
-// steps reads a section: the text of every file that it shows or changes, and its commands.
-func steps(t *testing.T, section string) (files map[string]string, commands []string) {
-	files = map[string]string{}
-	for _, m := range block.FindAllStringSubmatch(section, -1) {
-		kind, name, text := m[1], strings.TrimSpace(m[2]), m[3]
-		switch {
-		case kind == "sh":
-			commands = append(commands, strings.Split(strings.TrimSpace(text), "\n")...)
-		case kind == "go" && name != "":
-			files[name] = text
-		case kind == "diff":
-			old, ok := files[name]
-			if !ok {
-				b, err := os.ReadFile(filepath.FromSlash(name))
-				if err != nil {
-					t.Fatal(err)
-				}
-				old = string(b)
-			}
-			files[name] = patch(t, name, old, text)
-		}
-	}
-	return files, commands
-}
-
 // patch applies a piece whose lines begin with a space where they are there, and with + where they are new.
 func patch(t *testing.T, name, text, piece string) string {
 	var before, after strings.Builder

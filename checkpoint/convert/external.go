@@ -342,7 +342,7 @@ func (f *External) Fill(want model.Config, params []*model.Param, heads, partial
 		return nil, fmt.Errorf("%s: a %s by its names, but of the backbone's %d tensors only %d fit: %s%s", f.Path, f.layout.name, backbone, taken, r.unused(), f.seems())
 	}
 	if err := r.Complete(); err != nil && !partial {
-		return nil, fmt.Errorf("%s: a %s by its names, but %w%s", f.Path, f.layout.name, err, f.seems())
+		return nil, fmt.Errorf("%s: a %s by its names, but %w%s. A training may start from what fits: --partial, or partial: true in a recipe", f.Path, f.layout.name, err, f.seems())
 	}
 	return r, f.fill(params, sources)
 }

@@ -64,8 +64,7 @@ func (s *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
 	if a, ok := out[logits]; ok && len(a.Shape) == 4 {
 		return s.decodeLogits(out, int(a.Shape[2]), size, preds)
 	}
-	tops, argmax := out[confidence]
-	if !argmax {
+	if _, argmax := out[confidence]; !argmax {
 		return s.decodeAll(out, size, preds)
 	}
 	tops, err := out.Take(confidence, len(preds), size, size)
