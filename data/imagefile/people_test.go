@@ -17,7 +17,7 @@ type person struct {
 }
 
 // people are pictures as people have them, and what Pillow reads in them.
-func people(t *testing.T) map[string]person {
+func people(t testing.TB) map[string]person {
 	t.Helper()
 	text, err := os.ReadFile("testdata/people.json")
 	if err != nil {
@@ -30,7 +30,7 @@ func people(t *testing.T) map[string]person {
 	return all
 }
 
-func unhex(t *testing.T, s string) []byte {
+func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(s)
 	if err != nil {
