@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"must/metric/cocojson"
 	"must/metric/rle"
 )
 
@@ -35,7 +37,7 @@ type COCOResult struct {
 
 // A COCOClass is the score of one category; -1 where it has no true objects.
 type COCOClass struct {
-	ID             int64
+	ID             cocojson.ID
 	Name           string
 	AP, AP50, AP75 float64
 }
@@ -43,6 +45,7 @@ type COCOClass struct {
 // EvalCOCO compares a results file with an instances file, both in COCO's format, as pycocotools does
 // (COCO.loadRes and COCOeval with its default settings), and gives the same numbers.
 //
+// Ids of images and categories are numbers or texts; a score may be NaN, which ranks last, or infinite.
 // Truth may come as polygons, run lengths or compressed run lengths, with gaps between the ids. A result for
 // an image that the truth does not list is an error, as it is there; one of an unlisted category is
 // left out with a warning. If the first result has a box, the areas of all detections are those of
@@ -151,7 +154,8 @@ func (e *cocoFiles) evaluate(workers int) (*COCOResult, error) {
 
 // A cocoImage is an image and what lies in it, in the order of the files.
 type cocoImage struct {
-	id, h, w       int64
+	id             cocojson.ID
+	h, w           int64
 	truth, results []*cocoEntry
 }
 
@@ -159,24 +163,24 @@ type cocoImage struct {
 func (e *cocoFiles) byImage(r *COCOResult) ([]cocoImage, error) {
 	images, categories := e.truth.images, e.truth.categories
 	e.boxAreas = len(e.results) > 0 && e.results[0].hasBox
-	slices.SortFunc(images, func(a, b cocoImage) int { return cmp.Compare(a.id, b.id) })
-	imageOf := make(map[int64]*cocoImage, len(images))
+	slices.SortFunc(images, func(a, b cocoImage) int { return a.id.Compare(b.id) })
+	imageOf := make(map[cocojson.ID]*cocoImage, len(images))
 	for i := range images {
 		if imageOf[images[i].id] != nil {
-			return nil, fmt.Errorf("the truth lists image %d twice", images[i].id)
+			return nil, fmt.Errorf("the truth lists image %v twice", images[i].id)
 		}
 		imageOf[images[i].id] = &images[i]
 	}
-	slices.SortFunc(categories, func(a, b cocoCategory) int { return cmp.Compare(a.id, b.id) })
-	classOf := make(map[int64]int, len(categories))
+	slices.SortFunc(categories, func(a, b cocoCategory) int { return a.id.Compare(b.id) })
+	classOf := make(map[cocojson.ID]int, len(categories))
 	for i, c := range categories {
 		if _, twice := classOf[c.id]; twice {
-			return nil, fmt.Errorf("the truth lists category %d twice", c.id)
+			return nil, fmt.Errorf("the truth lists category %v twice", c.id)
 		}
 		classOf[c.id] = i
 	}
 
-	var zeros, doubles int
+	var zeros, doubles, unranked int
 	seen := make(map[int64]bool, len(e.truth.objects))
 	for i := range e.truth.objects {
 		o := &e.truth.objects[i]
@@ -200,7 +204,7 @@ func (e *cocoFiles) byImage(r *COCOResult) ([]cocoImage, error) {
 		o := &e.results[i]
 		image := imageOf[o.image]
 		if image == nil {
-			return nil, fmt.Errorf("result %d is of image %d, which the truth does not list", o.id, o.image)
+			return nil, fmt.Errorf("result %d is of image %v, which the truth does not list", o.id, o.image)
 		}
 		if o.hasBox != e.boxAreas {
 			return nil, fmt.Errorf("result %d: either all results must have a bbox or none", o.id)
@@ -211,11 +215,15 @@ func (e *cocoFiles) byImage(r *COCOResult) ([]cocoImage, error) {
 		}
 		o.class = class
 		image.results = append(image.results, o)
+		if math.IsNaN(o.score) {
+			unranked++
+		}
 		r.Detections++
 	}
 	r.warn(len(e.truth.objects)-r.Objects, "annotations of images or categories that the truth does not list are left out")
 	r.warn(len(e.results)-r.Detections, "results of categories that the truth does not list are left out")
 	r.warn(zeros, "annotations have the id 0 and count as never found, as in pycocotools; number them from 1")
+	r.warn(unranked, "results have the score NaN and rank last, as in pycocotools")
 	r.warn(doubles, "annotations have the id of another one; pycocotools would read the last of them several times")
 	return images, nil
 }

@@ -70,6 +70,49 @@ func TestFilesEqualPycocotools(t *testing.T) {
 	}
 }
 
+// A habitCase is a cocoCase of ids that are texts and of scores that are no numbers, which JSON cannot hold;
+// testdata/make_coco_habits.py makes them.
+type habitCase struct {
+	Truth, Results string
+	Bbox           []float64
+}
+
+func TestTextIDsAndBareScoresEqualPycocotools(t *testing.T) {
+	var cases []habitCase
+	goldentest.ReadFile(t, "coco_habits.json.gz", &cases)
+	texts, nans, infinities := 0, 0, 0
+	for i, c := range cases {
+		f := (&cocoCase{Truth: json.RawMessage(c.Truth), Results: json.RawMessage(c.Results)}).files(t, false)
+		r, err := f.evaluate(1 + i%3)
+		if err != nil {
+			t.Fatalf("case %d: %v", i, err)
+		}
+		compare(t, "files", r.Values(), c.Bbox)
+		if t.Failed() {
+			t.Fatalf("case %d\n%s\n%s", i, c.Truth, c.Results)
+		}
+		if f.truth.images[0].id.Text != "" {
+			texts++
+		}
+		nan := 0
+		for _, o := range f.results {
+			if math.IsNaN(o.score) {
+				nan++
+			}
+			if math.IsInf(o.score, 0) {
+				infinities++
+			}
+		}
+		nans += nan
+		if said := strings.Contains(strings.Join(r.Warnings, "\n"), "NaN"); said != (nan > 0) {
+			t.Errorf("case %d: %d NaN, warned %q", i, nan, r.Warnings)
+		}
+	}
+	if len(cases) < 200 || texts < 100 || nans < 100 || infinities < 100 {
+		t.Errorf("%d cases, %d with texts as ids, %d NaN, %d infinities", len(cases), texts, nans, infinities)
+	}
+}
+
 // The metric over samples is held to the same cases, as far as samples can express them.
 func TestDetectionEqualsPycocotools(t *testing.T) {
 	compared := 0
@@ -205,7 +248,9 @@ func TestEvalCOCOErrors(t *testing.T) {
 		{smallTruth, `[{"image_id": 7, "category_id": 90, "bbox": [1, 1, 2, 2]}]`, false, `has no "score"`},
 		{smallTruth, `[{"image_id": 7, "category_id": 90, "score": 1}]`, false, "result 0: has neither"},
 		{smallTruth, `[{"image_id": 7, "category_id": 90, "bbox": [1, 1, 2], "score": 1}]`, false, "box of 3 numbers"},
-		{smallTruth, `[{"image_id": "7", "category_id": 90, "bbox": [1, 1, 2, 2], "score": 1}]`, false, `"image_id"`},
+		{smallTruth, `[{"image_id": "7", "category_id": 90, "bbox": [1, 1, 2, 2], "score": 1}]`, false, `image "7", which the truth does not list`},
+		{smallTruth, strings.Replace(good, "1}]", `"1"}]`, 1), false, "a text, not a number"},
+		{smallTruth, strings.Replace(good, "[1,", `[NaN,`, 1), false, "NaN, which is no number"},
 		{smallTruth, good[:40], false, "results.json"},
 		{smallTruth, `{"annotations": []}`, false, "list of detections"},
 		{smallTruth[:200], good, false, "truth.json"},
@@ -246,6 +291,8 @@ func TestReadingInSmallPieces(t *testing.T) {
 
 func FuzzCOCO(f *testing.F) {
 	f.Add([]byte(smallTruth), []byte(`[]`))
+	f.Add([]byte(strings.Replace(strings.Replace(smallTruth, `"id": 7,`, `"id": "7",`, 1), "7.0", `"7"`, 1)),
+		[]byte(`[{"image_id": "7", "category_id": 90, "bbox": [1, 1, 2, 2], "score": NaN}, {"image_id": "7", "category_id": 90, "bbox": [1, 1, 2, 2], "score": -Infinity}]`))
 	for _, shape := range []string{
 		`[[10,10,20,10,20.5,40]]`, `{"size":[100,100],"counts":[1005,20,8975]}`, `{"counts":"RT11SO;WR\\1","size":[100,100]}`,
 	} {

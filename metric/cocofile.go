@@ -2,7 +2,6 @@ package metric
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,14 +18,14 @@ type cocoTruthFile struct {
 }
 
 type cocoCategory struct {
-	id   int64
+	id   cocojson.ID
 	name string
 }
 
 // A cocoEntry is an annotation or a result.
 type cocoEntry struct {
-	id              int64 // of the annotation; the index of the result
-	image, category int64
+	id              int64 // of the annotation, a number as pycocotools wants it; the index of the result
+	image, category cocojson.ID
 	class           int // index of the category
 	box             [4]float64
 	area, score     float64
@@ -47,17 +46,15 @@ func readCOCOTruth(r io.Reader, shapes bool) (f cocoTruthFile, err error) {
 			return func(item []byte, _ int64) error {
 				d.ResetBytes(item)
 				i, err := d.Image("id")
-				id, other := i.ID.Int()
-				f.images = append(f.images, cocoImage{id: id, w: i.Width, h: i.Height})
-				return cmp.Or(err, other)
+				f.images = append(f.images, cocoImage{id: i.ID, w: i.Width, h: i.Height})
+				return err
 			}
 		case "categories":
 			return func(item []byte, _ int64) error {
 				d.ResetBytes(item)
 				c, err := d.Category("id")
-				id, other := c.ID.Int()
-				f.categories = append(f.categories, cocoCategory{id, c.Name})
-				return cmp.Or(err, other)
+				f.categories = append(f.categories, cocoCategory{c.ID, c.Name})
+				return err
 			}
 		case "annotations":
 			return func(item []byte, _ int64) error {
@@ -75,8 +72,8 @@ func readCOCOTruth(r io.Reader, shapes bool) (f cocoTruthFile, err error) {
 func readCOCOResults(r io.Reader, shapes bool) (all []cocoEntry, err error) {
 	d := cocojson.NewDecoder()
 	err = cocojson.List(r, window, func(item []byte, _ int64) error {
-		o, err := readCOCOEntry(d, item, shapes, "image_id", "category_id", "score")
-		o.id = int64(len(all))
+		o, err := readCOCOEntry(d, cocojson.Scored(item), shapes, "image_id", "category_id", "score")
+		o.id = int64(len(all)) // an id that the file may give is not used, as in pycocotools
 		all = append(all, o)
 		return err
 	})
@@ -89,15 +86,12 @@ func readCOCOEntry(d *cocojson.Decoder, item []byte, shapes bool, required ...st
 	if err != nil {
 		return cocoEntry{}, err
 	}
-	o := cocoEntry{box: a.Box, hasBox: a.HasBox, area: a.Area, hasArea: a.HasArea, score: a.Score, crowd: a.Crowd}
-	for _, id := range []struct {
-		field string
-		to    *int64
-		from  cocojson.ID
-	}{{"id", &o.id, a.ID}, {"image_id", &o.image, a.Image}, {"category_id", &o.category, a.Category}} {
-		if *id.to, err = id.from.Int(); err != nil {
-			return cocoEntry{}, fmt.Errorf("field %q: %w", id.field, err)
-		}
+	o := cocoEntry{
+		image: a.Image, category: a.Category, box: a.Box, hasBox: a.HasBox,
+		area: a.Area, hasArea: a.HasArea, score: a.Score, crowd: a.Crowd,
+	}
+	if o.id, err = a.ID.Int(); err != nil {
+		return cocoEntry{}, fmt.Errorf("field \"id\": %w", err)
 	}
 	if len(a.Shape) > 0 && (shapes || !o.hasBox) {
 		o.segmentation = bytes.Clone(a.Shape)
@@ -113,7 +107,7 @@ func (o *cocoEntry) shape(image *cocoImage, masks bool) (s cocoShape, err error)
 	switch {
 	case o.segmentation != nil:
 		if s.mask, err = rle.FromJSON(o.segmentation, int(image.h), int(image.w)); err != nil {
-			err = fmt.Errorf("image %d: %w", image.id, err)
+			err = fmt.Errorf("image %v: %w", image.id, err)
 		}
 	case o.hasBox:
 		s.mask, err = rle.FromBox(o.box[0], o.box[1], o.box[2], o.box[3], int(image.h), int(image.w))

@@ -128,7 +128,7 @@ func (d *Decoder) Annotation(required ...string) (a Annotation, err error) {
 			a.Area, err = d.Float64()
 			a.HasArea = true
 		case "score":
-			a.Score, err = d.Float64()
+			a.Score, err = d.score()
 		case "iscrowd":
 			a.Crowd, err = d.Flag()
 		case "file_name":
