@@ -23,7 +23,7 @@ func decodeJPEG(content []byte) (image.Image, error) {
 	}
 	whole, missing := mend(content)
 	if whole == nil {
-		return nil, err
+		return nil, io.ErrUnexpectedEOF
 	}
 	img, mended := jpeg.Decode(bytes.NewReader(whole))
 	switch {
@@ -96,9 +96,10 @@ func withAdobe(content []byte) []byte {
 }
 
 // mend completes a JPEG that ends too early, nil where it cannot: blocks that are missing become grey, as libjpeg
-// makes them. A scan of a progressive picture that is not whole is left out, the ones before it are kept.
+// makes them, or stay as coarse as the scans before have them. A scan that refines others is left out.
 func mend(content []byte) (whole []byte, missing bool) {
-	scans, lastScan := 0, 0
+	scans := 0
+	var last segment
 	frame := byte(0)
 	var f jpegFrame
 	for s := range segments(content) {
@@ -110,7 +111,7 @@ func mend(content []byte) (whole []byte, missing bool) {
 			frame = s.marker
 		case s.marker == sos:
 			scans++
-			lastScan = s.at
+			last = s
 			if frame == baseline || frame == sequential {
 				return f.rewrite(content, s)
 			}
@@ -119,7 +120,10 @@ func mend(content []byte) (whole []byte, missing bool) {
 	if frame != progressive || scans < 2 {
 		return nil, false
 	}
-	return append(slices.Clone(content[:lastScan]), 0xff, eoi), true
+	if whole := f.finish(content, last); whole != nil {
+		return whole, true
+	}
+	return append(slices.Clone(content[:last.at]), 0xff, eoi), true
 }
 
 // A jpegFrame is what the frame header says of the components, ITU-T T.81 §B.2.2.
@@ -220,6 +224,73 @@ func (f *jpegFrame) rewrite(content []byte, scan segment) (whole []byte, missing
 		}
 	}
 	return append(w.flush(), 0xff, eoi), r.short
+}
+
+// finish returns the file with its last scan, the first one of AC values of a component, written again and whole; nil
+// where the scan is another or damaged.
+func (f *jpegFrame) finish(content []byte, scan segment) []byte {
+	p := scan.payload // of one component: its number, its tables, the first and last value, how much is refined
+	if len(p) != 6 || p[0] != 1 || p[3] == 0 || p[4] > 63 || p[5]>>4 != 0 {
+		return nil
+	}
+	maxH, maxV := 1, 1
+	var of jpegComponent
+	for _, c := range f.components {
+		maxH, maxV = max(maxH, c.h), max(maxV, c.v)
+		if c.id == p[1] {
+			of = c
+		}
+	}
+	interval := 0
+	for s := range segments(content[:scan.at]) {
+		switch {
+		case s.marker == dri && len(s.payload) == 2:
+			interval = int(binary.BigEndian.Uint16(s.payload))
+		case s.marker == dht:
+			for b := s.payload; len(b) >= 17; {
+				t, rest := readHuffman(b)
+				if t == nil {
+					return nil
+				}
+				if b[0] == 0x10|p[2]&15 {
+					of.ac = t
+				}
+				b = rest
+			}
+		}
+	}
+	across := func(size, sampling, most int) int { return ((size*sampling+most-1)/most + 7) / 8 }
+	blocks := across(f.w, of.h, maxH) * across(f.h, of.v, maxV)
+	noRestarts := []byte{0xff, dri, 0, 4, 0, 0}
+	head := []byte{0xff, sos, 0, 8, 1, p[1], 0, p[3], p[4], p[5]}
+	r, w := bitReader{b: content[scan.end:]}, bitWriter{b: slices.Concat(content[:scan.at], noRestarts, flatTables, head)}
+	empty := 0 // blocks that have no more values
+	for block := range blocks {
+		if interval > 0 && block > 0 && block%interval == 0 && !r.short {
+			r.restart()
+			empty = 0
+		}
+		if r.short {
+			empty = 1
+		}
+		for k := int(p[3]); k <= int(p[4]) && empty == 0; k++ {
+			s, ok := of.ac.next(&r)
+			switch run, size := int(s>>4), int(s&15); {
+			case !ok || s == 0xff:
+				return nil
+			case size == 0 && run < 15:
+				empty = 1<<run + r.bits(run)
+			default:
+				w.symbol(coefficient{s, r.bits(size)}, 9)
+				k += run
+			}
+		}
+		if empty > 0 {
+			w.symbol(coefficient{}, 9)
+			empty--
+		}
+	}
+	return append(w.flush(), 0xff, eoi)
 }
 
 // A coefficient is written as a symbol, whose low four bits count the bits that follow.

@@ -45,6 +45,11 @@ keep("cut with restarts.jpg", cut(saved(big, "JPEG", quality=90, subsampling=0, 
 keep("cut grey.jpg", cut(saved(big.convert("L"), "JPEG", quality=90), 0.5))
 # The last scan alone is cut: what it refines is little.
 keep("cut progressive.jpg", cut(saved(big, "JPEG", quality=90, subsampling=0, progressive=True), 0.5))
+# In one of the first scans of AC values.
+b = saved(big, "JPEG", quality=95, subsampling=0, progressive=True)
+scans = [i for i in range(len(b) - 1) if b[i : i + 2] == b"\xff\xda"]
+for n in 1, 3, 4:
+    keep(f"cut progressive in scan {n}.jpg", b[: scans[n] + 10 + (b.index(b"\xff\xc4", scans[n]) - scans[n] - 10) // 2])
 
 # 2. Bilevel TIFF: photometric interpretation 0 is white for 0, 1 is black for 0.
 bits = Image.fromarray(((x * 3 + y * y) % 7 < 3).astype(np.uint8) * 255).convert("1")
