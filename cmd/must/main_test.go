@@ -178,7 +178,7 @@ func TestNetwork(t *testing.T) {
 	must(t, train...) // done before
 	fails(t, append(train, "--lr", "0.3"), "net holds a run", "--out")
 
-	says(t, must(t, "eval", model, "--format", "scenes", "--subset", "stuff", "--count", "3"), "segmentation", "mIoU", "3 images, 0 unreadable")
+	says(t, must(t, "eval", model, "--format", "scenes", "--subset", "stuff", "--count", "3", "--classes"), "segmentation", "mIoU", "segmentation by class", "pixels  predicted", "accuracy  class", "3 images, 0 unreadable")
 	fails(t, []string{"eval", model, "--format", "scenes", "--subset", "fine"}, "nothing to score")
 
 	ds, err := formats.Open(data.Source{Format: "scenes", Set: "unlabelled", Split: "test", Count: 4})
@@ -294,7 +294,7 @@ func TestEvalCOCO(t *testing.T) {
 	os.WriteFile("truth.json", []byte(`{"images":[{"id":1,"width":10,"height":10}],"categories":[{"id":1,"name":"a"}],
 		"annotations":[{"id":1,"image_id":1,"category_id":1,"bbox":[1,1,4,4],"area":16,"iscrowd":0}]}`), 0o666)
 	os.WriteFile("results.json", []byte(`[{"image_id":1,"category_id":1,"bbox":[1,1,4,4],"score":0.9}]`), 0o666)
-	says(t, must(t, "eval", "coco", "--truth", "truth.json", "--results", "results.json"), "Average Precision", "1.000")
+	says(t, must(t, "eval", "coco", "--truth", "truth.json", "--results", "results.json", "--classes"), "Average Precision", "1.000", "objects  predicted")
 	fails(t, []string{"eval", "coco", "--truth", "truth.json", "--results", "truth.json"}, "truth.json")
 }
 
