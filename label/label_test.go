@@ -137,6 +137,9 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 		t.Errorf("%d pixels above the threshold, %d below: it is not tested", pixels, ignored)
 	}
 	want := Summary{Images: 10, Labels: map[string]int{classification.Name: 10, segmentation.Name: pixels, depth.Name: 10}}
+	want.All = shards.Totals{Images: 10, Tasks: map[string]shards.Count{
+		classification.Name: {Images: 10, Labels: 10}, segmentation.Name: {Images: 10, Labels: pixels}, depth.Name: {Images: 10, Labels: 10},
+	}}
 	if at != 10 || len(got) != 10 || fmt.Sprint(*sum) != fmt.Sprint(want) {
 		t.Errorf("%d labelled, summary %+v, want %+v", len(got), *sum, want)
 	}
