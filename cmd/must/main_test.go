@@ -357,7 +357,7 @@ func exported(t *testing.T, model string) {
 	says(t, must(t, "export", model, "--out", "net.onnx", "--images", "photos"), "16 images in ONNX Runtime", "boxes", "written: net.onnx", "beside:  net.teacher.yaml", "beside:  net.py")
 	must(t, "label", "--teacher", "net.teacher.yaml", "--data", "photos", "--out", "labels-onnx")
 	must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine", "--engine", "onnxruntime")
-	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine"), "0 images now") // another engine, the same labels
+	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine"), "0 of them now") // another engine, the same labels
 	read := func(dir string) data.Dataset {
 		set, err := formats.Open(data.Source{Format: "images", Path: "photos", Labels: dir})
 		if err != nil {
