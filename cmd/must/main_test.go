@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"image/png"
 	"math"
 	"os"
@@ -389,4 +391,24 @@ func exported(t *testing.T, model string) {
 			}
 		}
 	}
+}
+
+func TestCutShortIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	img := image.NewRGBA(image.Rect(0, 0, 64, 64))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(i * i >> 7)
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "half.jpg"), b.Bytes()[:b.Len()*3/4], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, said bytes.Buffer
+	if code := execute([]string{"data", "inspect", "--format", "images", "--data", dir, "--images", "0"}, &out, &said); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	says(t, said.String(), "1 JPEG cut short", "half.jpg")
 }
