@@ -181,7 +181,7 @@ func TestNetwork(t *testing.T) {
 	must(t, train...) // done before
 	fails(t, append(train, "--lr", "0.3"), "net holds a run", "--out")
 
-	says(t, must(t, "eval", model, "--format", "scenes", "--subset", "stuff", "--count", "3"), "segmentation", "mIoU", "3 images, 0 unreadable")
+	says(t, must(t, "eval", model, "--format", "scenes", "--subset", "stuff", "--count", "3", "--classes"), "segmentation", "mIoU", "segmentation by class", "pixels  predicted", "accuracy  class", "3 images, 0 unreadable")
 	fails(t, []string{"eval", model, "--format", "scenes", "--subset", "fine"}, "nothing to score")
 
 	ds, err := formats.Open(data.Source{Format: "scenes", Set: "unlabelled", Split: "test", Count: 4})
@@ -297,7 +297,7 @@ func TestEvalCOCO(t *testing.T) {
 	os.WriteFile("truth.json", []byte(`{"images":[{"id":1,"width":10,"height":10}],"categories":[{"id":1,"name":"a"}],
 		"annotations":[{"id":1,"image_id":1,"category_id":1,"bbox":[1,1,4,4],"area":16,"iscrowd":0}]}`), 0o666)
 	os.WriteFile("results.json", []byte(`[{"image_id":1,"category_id":1,"bbox":[1,1,4,4],"score":0.9}]`), 0o666)
-	says(t, must(t, "eval", "coco", "--truth", "truth.json", "--results", "results.json"), "Average Precision", "1.000")
+	says(t, must(t, "eval", "coco", "--truth", "truth.json", "--results", "results.json", "--classes"), "Average Precision", "1.000", "objects  predicted")
 	fails(t, []string{"eval", "coco", "--truth", "truth.json", "--results", "truth.json"}, "truth.json")
 }
 
@@ -359,7 +359,7 @@ func exported(t *testing.T, model string) {
 	says(t, must(t, "export", model, "--out", "net.onnx", "--images", "photos"), "16 images in ONNX Runtime", "boxes", "written: net.onnx", "beside:  net.teacher.yaml", "beside:  net.py")
 	must(t, "label", "--teacher", "net.teacher.yaml", "--data", "photos", "--out", "labels-onnx")
 	must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine", "--engine", "onnxruntime")
-	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine"), "0 images now") // another engine, the same labels
+	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine"), "0 of them now") // another engine, the same labels
 	read := func(dir string) data.Dataset {
 		set, err := formats.Open(data.Source{Format: "images", Path: "photos", Labels: dir})
 		if err != nil {
