@@ -2,6 +2,7 @@ package metric
 
 import (
 	"math"
+	"slices"
 )
 
 // Classification measures the share of images whose true class is the predicted one (top1) or among
@@ -9,10 +10,12 @@ import (
 type Classification struct {
 	images, top1, top5 int
 	calibration        Calibration
+	confusion          map[[2]int]int64 // images by true and predicted class, -1 for none
+	classes            int              // that may have been seen
 }
 
 // NewClassification returns an empty metric.
-func NewClassification() *Classification { return &Classification{} }
+func NewClassification() *Classification { return &Classification{confusion: map[[2]int]int64{}} }
 
 // Add counts one image. The true class is the likeliest one of truth. Between classes of
 // equal probability the lower index ranks first, as in argmax.
@@ -22,6 +25,12 @@ func (m *Classification) Add(truth, pred []float32) {
 	}
 	m.images++
 	class := argmax(truth)
+	predicted := -1
+	if len(pred) > 0 && !slices.ContainsFunc(pred, func(p float32) bool { return p != p }) {
+		predicted = argmax(pred)
+	}
+	m.confusion[[2]int{class, predicted}]++
+	m.classes = max(m.classes, len(truth), len(pred))
 	rank := rankOf(pred, class)
 	if rank < 1 {
 		m.top1++
@@ -45,6 +54,29 @@ func (m *Classification) Values() []Value {
 		{"top5", float64(m.top5) / n, true},
 		{"ece", m.calibration.ECE(), false},
 	}
+}
+
+// Classes returns the accuracy of every class: the share of its images for which it is predicted.
+func (m *Classification) Classes() Classes {
+	all := make([]ClassValue, m.classes)
+	for c := range all {
+		all[c].Mistaken = map[int]int64{}
+	}
+	for pair, count := range m.confusion {
+		truth, predicted := pair[0], pair[1]
+		all[truth].Truth += count
+		if predicted >= 0 {
+			all[predicted].Predicted += count
+		}
+		if truth != predicted {
+			all[truth].Mistaken[predicted] = count
+		}
+	}
+	for c := range all {
+		right := m.confusion[[2]int{c, c}]
+		all[c].Values = []Value{{"accuracy", float64(right) / float64(all[c].Truth), true}}
+	}
+	return Classes{"images", all}
 }
 
 func argmax(p []float32) int {

@@ -35,11 +35,11 @@ type COCOResult struct {
 	stats [len(cocoNames)]float64
 }
 
-// A COCOClass is the score of one category; -1 where it has no true objects.
+// A COCOClass is the score of one category: AP, AP50, AP75.
 type COCOClass struct {
-	ID             cocojson.ID
-	Name           string
-	AP, AP50, AP75 float64
+	ID   cocojson.ID
+	Name string
+	ClassValue
 }
 
 // EvalCOCO compares a results file with an instances file, both in COCO's format, as pycocotools does
@@ -119,6 +119,16 @@ func (r *COCOResult) Table() string {
 	return b.String()
 }
 
+// ByClass returns the numbers of every category and their names.
+func (r *COCOResult) ByClass() (c Classes, names []string) {
+	c.Unit = "objects"
+	for _, class := range r.Classes {
+		c.Of = append(c.Of, class.ClassValue)
+		names = append(names, class.Name)
+	}
+	return c, names
+}
+
 // cocoFiles holds both files in memory.
 type cocoFiles struct {
 	masks    bool
@@ -146,8 +156,7 @@ func (e *cocoFiles) evaluate(workers int) (*COCOResult, error) {
 	parallel(len(classes), workers, func(i int) { scores[i] = classes[i].score() })
 	r.stats = summarize(scores)
 	for i, c := range e.truth.categories {
-		s := summarize(scores[i : i+1])
-		r.Classes = append(r.Classes, COCOClass{c.id, c.name, s[0], s[1], s[2]})
+		r.Classes = append(r.Classes, COCOClass{c.id, c.name, classes[i].class(scores[i])})
 	}
 	return r, nil
 }

@@ -224,7 +224,7 @@ func TestEvalCOCO(t *testing.T) {
 	if r.Images != 1 || r.Objects != 1 || r.Detections != 1 || len(r.Warnings) != 1 {
 		t.Errorf("counted %d images, %d objects, %d detections, warned %q", r.Images, r.Objects, r.Detections, r.Warnings)
 	}
-	if len(r.Classes) != 1 || r.Classes[0].Name != "toothbrush" || math.Abs(r.Classes[0].AP-0.6) > 1e-9 {
+	if len(r.Classes) != 1 || r.Classes[0].Name != "toothbrush" || math.Abs(r.Classes[0].Values[0].Value-0.6) > 1e-9 {
 		t.Errorf("classes %+v", r.Classes)
 	}
 }

@@ -2,6 +2,7 @@ package metric
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -188,6 +189,19 @@ func meanPrecision(curve []float64, positives int) float64 {
 
 // byScore orders scores from high to low, NaN last.
 func byScore(a, b float64) int { return cmp.Compare(b, a) }
+
+// class returns the numbers of the class, by its score; NaN where it has no true object.
+func (t *cocoTally) class(s cocoScore) ClassValue {
+	v := ClassValue{Truth: int64(t.positives[0]), Predicted: int64(len(t.verdicts))}
+	numbers := summarize([]cocoScore{s})
+	for i, n := range numbers[:3] {
+		if n < 0 {
+			n = math.NaN()
+		}
+		v.Values = append(v.Values, Value{cocoNames[i], n, true})
+	}
+	return v
+}
 
 // cocoNames name the twelve numbers of the summary.
 var cocoNames = [12]string{

@@ -58,8 +58,21 @@ func (m *Detection) Values() []Value {
 	return values
 }
 
+// Classes returns AP, AP50 and AP75 of every class, and the same for masks; objects and predictions are those that
+// count for boxes.
+func (m *Detection) Classes() Classes {
+	c := Classes{Unit: "objects", Of: m.boxes.byClass("")}
+	if m.masks != nil {
+		for i, v := range m.masks.byClass("mask_") {
+			c.Of[i].Values = append(c.Of[i].Values, v.Values...)
+		}
+	}
+	return c
+}
+
 // A cocoCounter runs COCO's protocol over objects.
 type cocoCounter struct {
+	scored  []cocoScore // of the classes so far; nil: to be computed
 	images  int
 	classes []cocoTally
 	matcher cocoMatcher
@@ -71,6 +84,7 @@ func newCOCOCounter(classes int) *cocoCounter {
 
 func (c *cocoCounter) add(truth, pred []data.Object, iou func(det, truth *data.Object) float64, area func(*data.Object) float64) {
 	c.images++
+	c.scored = nil
 	truth, pred = byClass(truth), byClass(pred)
 	for class := range c.classes {
 		var ts, ps []data.Object
@@ -100,11 +114,24 @@ func (c *cocoCounter) add(truth, pred []data.Object, iou func(det, truth *data.O
 }
 
 func (c *cocoCounter) scores() []cocoScore {
-	scores := make([]cocoScore, len(c.classes))
-	for i := range scores {
-		scores[i] = c.classes[i].score()
+	if c.scored == nil {
+		c.scored = make([]cocoScore, len(c.classes))
+		for i := range c.scored {
+			c.scored[i] = c.classes[i].score()
+		}
 	}
-	return scores
+	return c.scored
+}
+
+func (c *cocoCounter) byClass(prefix string) []ClassValue {
+	all := make([]ClassValue, len(c.classes))
+	for i, s := range c.scores() {
+		all[i] = c.classes[i].class(s)
+		for k := range all[i].Values {
+			all[i].Values[k].Name = prefix + all[i].Values[k].Name
+		}
+	}
+	return all
 }
 
 func (c *cocoCounter) values(prefix string) []Value {

@@ -91,6 +91,33 @@ func (m *Segmentation) IoU() []float64 {
 	return out
 }
 
+// Classes returns the IoU and the accuracy of every class.
+func (m *Segmentation) Classes() Classes {
+	n := m.classes
+	all := make([]ClassValue, n)
+	for c := range all {
+		both, union, truth := m.counts(c)
+		mistaken := map[int]int64{}
+		for p, count := range m.confusion[c*(n+1) : (c+1)*(n+1)] {
+			switch {
+			case count == 0 || p == c:
+			case p == n:
+				mistaken[-1] = count
+			default:
+				mistaken[p] = count
+			}
+		}
+		all[c] = ClassValue{
+			Values: []Value{
+				{"IoU", float64(both) / float64(union), true},
+				{"accuracy", float64(both) / float64(truth), true},
+			},
+			Truth: truth, Predicted: union - truth + both, Mistaken: mistaken,
+		}
+	}
+	return Classes{"pixels", all}
+}
+
 // ADE20K returns the scores of the scene parsing challenge's evaluation code: mean IoU over all
 // classes, where a class found nowhere counts as 0; pixel accuracy; and their mean, by which the challenge
 // ranks.

@@ -82,11 +82,10 @@ func (m *VOC) Values() []Value {
 		return nil
 	}
 	var area, points, n float64
-	for i := range m.classes {
-		if c := &m.classes[i]; c.positives > 0 {
-			a, p := c.averagePrecision()
-			area += a
-			points += p
+	for _, c := range m.Classes().Of {
+		if c.Truth > 0 {
+			area += c.Values[0].Value
+			points += c.Values[1].Value
 			n++
 		}
 	}
@@ -95,6 +94,23 @@ func (m *VOC) Values() []Value {
 		slices.Reverse(values)
 	}
 	return values
+}
+
+// Classes returns VOC10_AP and VOC07_AP of every class. Predictions that meet a difficult object are not counted.
+func (m *VOC) Classes() Classes {
+	all := make([]ClassValue, len(m.classes))
+	for i := range m.classes {
+		c := &m.classes[i]
+		area, points := math.NaN(), math.NaN()
+		if c.positives > 0 {
+			area, points = c.averagePrecision()
+		}
+		all[i] = ClassValue{
+			Values: []Value{{"VOC10_AP", area, true}, {"VOC07_AP", points, true}},
+			Truth:  int64(c.positives), Predicted: int64(len(c.verdicts)),
+		}
+	}
+	return Classes{"objects", all}
 }
 
 func (c *vocTally) averagePrecision() (area, points float64) {

@@ -13,6 +13,7 @@ import (
 	"must/augment"
 	"must/data"
 	"must/loader"
+	"must/metric"
 	"must/progress"
 	"must/task"
 	"must/task/registry"
@@ -108,6 +109,9 @@ type Options struct {
 	Display  *progress.Display
 	Bar      *progress.Task // counts images in place of a bar of its own
 	Skipped  func(error)    // hears of every broken sample
+
+	// ByClass hears of the numbers class by class of every task scored that has some, in order.
+	ByClass func(task string, c metric.Classes)
 
 	// Pixels is how much of a sample's image is kept for each: a larger one is shrunk to it. 0: all;
 	// negative: nothing but its Rect.
@@ -337,6 +341,11 @@ func Evaluate(ctx context.Context, net Predictor, ds data.Dataset, o Options) (t
 	scores := task.Scores{}
 	for t, m := range metrics {
 		scores[t] = m.Values()
+	}
+	for _, t := range scores.Tasks() {
+		if m, ok := metrics[t].(task.ByClass); ok && o.ByClass != nil {
+			o.ByClass(t, m.Classes())
+		}
 	}
 	return scores, nil
 }

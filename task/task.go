@@ -155,6 +155,11 @@ type Metric interface {
 	Values() []metric.Value
 }
 
+// A ByClass metric has numbers class by class, too.
+type ByClass interface {
+	Classes() metric.Classes
+}
+
 // Scores are the metric values of every task, the ranking number first.
 type Scores map[string][]metric.Value
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 
 	"must/data"
 	"must/data/formats"
@@ -27,8 +29,9 @@ func (evalCmd) Help() string {
 type evalNetworkCmd struct {
 	Checkpoint string `arg:"" help:"The network." type:"existingfile"`
 	source
-	Split string `help:"Part of the data; default test." default:"test" placeholder:"NAME"`
-	Batch int    `help:"Images at once; default 16." placeholder:"N"`
+	Split   string `help:"Part of the data; default test." default:"test" placeholder:"NAME"`
+	Batch   int    `help:"Images at once; default 16." placeholder:"N"`
+	Classes bool   `help:"Print the scores of every class, too, and what is mistaken for what."`
 	engine
 }
 
@@ -38,6 +41,7 @@ func (evalNetworkCmd) Help() string {
 Examples:
 
     must eval out/flowers/train/model.safetensors --format imagefolder --data flowers --split test
+    must eval out/flowers/train/model.safetensors --format imagefolder --data flowers --split test --classes
     must eval student.safetensors --format scenes --subset ranges
     must eval depth.safetensors --format nyu --data nyu --scale 0.001 --metric nyu`
 }
@@ -62,14 +66,23 @@ func (c *evalNetworkCmd) Run(ctx context.Context, a *app) error {
 	net := opened.Net
 	defer torch.Do(net.Free)
 	skipped := 0
-	scores, err := predict.Evaluate(ctx, net, ds, predict.Options{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
+	o := predict.Options{Batch: c.Batch, Name: "eval", Display: a.display, Skipped: func(err error) {
 		skipped++
 		a.display.Logf("skipped: %v", err)
-	}})
+	}}
+	var classes bytes.Buffer
+	if c.Classes {
+		o.ByClass = func(task string, c metric.Classes) {
+			fmt.Fprintf(&classes, "%s by class\n", task)
+			_ = c.Print(&classes, ds.Labels()[task].Classes) // a buffer takes all
+		}
+	}
+	scores, err := predict.Evaluate(ctx, net, ds, o)
 	if err != nil {
 		return err
 	}
 	printScores(a, scores)
+	a.printf("%s", &classes)
 	a.printf("%d images, %d unreadable\n", ds.Len()-skipped, skipped)
 	return nil
 }
@@ -90,6 +103,7 @@ type evalCOCOCmd struct {
 	Truth   string `help:"Instances file." type:"existingfile" required:"" placeholder:"FILE"`
 	Results string `help:"Results file: a list of detections." type:"existingfile" required:"" placeholder:"FILE"`
 	Masks   bool   `help:"Compare masks instead of boxes."`
+	Classes bool   `help:"Print the scores of every category, too."`
 }
 
 func (evalCOCOCmd) Help() string {
@@ -110,5 +124,13 @@ func (c *evalCOCOCmd) Run(a *app) error {
 		a.display.Logf("warning: %s", w)
 	}
 	a.printf("%s", res.Table())
+	if c.Classes {
+		classes, names := res.ByClass()
+		var b bytes.Buffer
+		if err := classes.Print(&b, names); err != nil {
+			return err
+		}
+		a.printf("\n%s", &b)
+	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"must/data/imagefile"
 	"must/dist"
 	"must/progress"
 	"must/recipe"
@@ -150,6 +151,9 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	k.BindTo(ctx, (*context.Context)(nil))
 	err = k.Run(a)
 	a.display.Close()
+	if said := imagefile.CutShort(); said != "" {
+		fmt.Fprintf(stderr, "must: %s\n", said)
+	}
 	err = a.leave(err)
 	s, quiet := errors.AsType[status](err)
 	switch {

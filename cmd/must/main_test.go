@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"image/png"
 	"math"
 	"os"
@@ -179,7 +181,7 @@ func TestNetwork(t *testing.T) {
 	must(t, train...) // done before
 	fails(t, append(train, "--lr", "0.3"), "net holds a run", "--out")
 
-	says(t, must(t, "eval", model, "--format", "scenes", "--subset", "stuff", "--count", "3"), "segmentation", "mIoU", "3 images, 0 unreadable")
+	says(t, must(t, "eval", model, "--format", "scenes", "--subset", "stuff", "--count", "3", "--classes"), "segmentation", "mIoU", "segmentation by class", "pixels  predicted", "accuracy  class", "3 images, 0 unreadable")
 	fails(t, []string{"eval", model, "--format", "scenes", "--subset", "fine"}, "nothing to score")
 
 	ds, err := formats.Open(data.Source{Format: "scenes", Set: "unlabelled", Split: "test", Count: 4})
@@ -295,7 +297,7 @@ func TestEvalCOCO(t *testing.T) {
 	os.WriteFile("truth.json", []byte(`{"images":[{"id":1,"width":10,"height":10}],"categories":[{"id":1,"name":"a"}],
 		"annotations":[{"id":1,"image_id":1,"category_id":1,"bbox":[1,1,4,4],"area":16,"iscrowd":0}]}`), 0o666)
 	os.WriteFile("results.json", []byte(`[{"image_id":1,"category_id":1,"bbox":[1,1,4,4],"score":0.9}]`), 0o666)
-	says(t, must(t, "eval", "coco", "--truth", "truth.json", "--results", "results.json"), "Average Precision", "1.000")
+	says(t, must(t, "eval", "coco", "--truth", "truth.json", "--results", "results.json", "--classes"), "Average Precision", "1.000", "objects  predicted")
 	fails(t, []string{"eval", "coco", "--truth", "truth.json", "--results", "truth.json"}, "truth.json")
 }
 
@@ -357,7 +359,7 @@ func exported(t *testing.T, model string) {
 	says(t, must(t, "export", model, "--out", "net.onnx", "--images", "photos"), "16 images in ONNX Runtime", "boxes", "written: net.onnx", "beside:  net.teacher.yaml", "beside:  net.py")
 	must(t, "label", "--teacher", "net.teacher.yaml", "--data", "photos", "--out", "labels-onnx")
 	must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine", "--engine", "onnxruntime")
-	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine"), "0 images now") // another engine, the same labels
+	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine"), "0 of them now") // another engine, the same labels
 	read := func(dir string) data.Dataset {
 		set, err := formats.Open(data.Source{Format: "images", Path: "photos", Labels: dir})
 		if err != nil {
@@ -389,4 +391,24 @@ func exported(t *testing.T, model string) {
 			}
 		}
 	}
+}
+
+func TestCutShortIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	img := image.NewRGBA(image.Rect(0, 0, 64, 64))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(i * i >> 7)
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "half.jpg"), b.Bytes()[:b.Len()*3/4], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, said bytes.Buffer
+	if code := execute([]string{"data", "inspect", "--format", "images", "--data", dir, "--images", "0"}, &out, &said); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	says(t, said.String(), "1 JPEG cut short", "half.jpg")
 }

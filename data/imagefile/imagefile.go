@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/draw"
 	"image/gif"
 	"image/jpeg"
@@ -48,7 +49,8 @@ var pixelLimit = sync.OnceValues(func() (int64, error) {
 
 // Decode returns the image in a JPEG, PNG, GIF (first frame), WebP, BMP or TIFF file: opaque, at
 // the origin, upright by its EXIF orientation, 16-bit channels cut to 8. What is transparent shows
-// white behind it, as on a page. The error names the file.
+// white behind it, as on a page. A JPEG that is cut short is grey where it ends, and [CutShort] counts
+// it. The error names the file.
 func Decode(file string) (*image.RGBA, error) {
 	img, err := decodeFile(file, true)
 	return img, named(file, err)
@@ -61,8 +63,14 @@ func DecodeStored(file string) (*image.RGBA, error) {
 	return img, named(file, err)
 }
 
-// DecodeBytes is Decode for the content of a file. The error does not name it.
-func DecodeBytes(content []byte) (*image.RGBA, error) { return decode(content, true) }
+// DecodeBytes is Decode for the content of a file, whole or refused. The error does not name it.
+func DecodeBytes(content []byte) (*image.RGBA, error) { return decode("", content, true) }
+
+// DecodeMember is Decode for the content of a file in an archive; the name is what [CutShort] gives. The
+// error does not name it.
+func DecodeMember(name string, content []byte) (*image.RGBA, error) {
+	return decode(name, content, true)
+}
 
 // Sample returns a sample of key with the image of file and no labels; its error is a
 // data.SampleError.
@@ -79,7 +87,7 @@ func SampleTurned(key, file string) (s *data.Sample, turn int, err error) {
 	var img *image.RGBA
 	content, err := readFile(file)
 	if err == nil {
-		img, err = decode(content, true)
+		img, err = decode(file, content, true)
 	}
 	if err != nil {
 		return nil, 0, &data.SampleError{Key: key, File: file, Err: err}
@@ -120,17 +128,21 @@ func named(file string, err error) error {
 type format struct {
 	name, magic  string
 	decodeConfig func(io.Reader) (image.Config, error)
-	decode       func(io.Reader) (image.Image, error)
+	decode       func(content []byte) (image.Image, error)
+}
+
+func from(decode func(io.Reader) (image.Image, error)) func([]byte) (image.Image, error) {
+	return func(content []byte) (image.Image, error) { return decode(bytes.NewReader(content)) }
 }
 
 var formats = []format{
-	{"JPEG", "\xff\xd8\xff", jpeg.DecodeConfig, jpeg.Decode},
-	{"PNG", "\x89PNG\r\n\x1a\n", png.DecodeConfig, png.Decode},
-	{"GIF", "GIF8?a", gif.DecodeConfig, gif.Decode},
-	{"WebP", "RIFF????WEBP", webp.DecodeConfig, webp.Decode},
-	{"BMP", "BM????\x00\x00\x00\x00", bmp.DecodeConfig, bmp.Decode},
-	{"TIFF", "II*\x00", tiff.DecodeConfig, tiff.Decode},
-	{"TIFF", "MM\x00*", tiff.DecodeConfig, tiff.Decode},
+	{"JPEG", "\xff\xd8\xff", jpeg.DecodeConfig, decodeJPEG},
+	{"PNG", "\x89PNG\r\n\x1a\n", png.DecodeConfig, from(png.Decode)},
+	{"GIF", "GIF8?a", gif.DecodeConfig, from(gif.Decode)},
+	{"WebP", "RIFF????WEBP", webp.DecodeConfig, decodeWebP},
+	{"BMP", "BM????\x00\x00\x00\x00", bmp.DecodeConfig, from(bmp.Decode)},
+	{"TIFF", "II*\x00", tiff.DecodeConfig, decodeTIFF},
+	{"TIFF", "MM\x00*", tiff.DecodeConfig, decodeTIFF},
 	{"HEIC or AVIF", "????ftyp", nil, nil},
 }
 
@@ -151,7 +163,7 @@ func decodeFile(file string, upright bool) (*image.RGBA, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decode(content, upright)
+	return decode(file, content, upright)
 }
 
 // readFile returns the content of a regular file of sensible size. Its errors leave out the name.
@@ -174,22 +186,31 @@ func readFile(file string) ([]byte, error) {
 	return content, err
 }
 
-func decode(content []byte, upright bool) (*image.RGBA, error) {
+// decode refuses a picture without a name that is cut short.
+func decode(name string, content []byte, upright bool) (*image.RGBA, error) {
 	f, config, err := sniff(content)
 	if err != nil {
 		return nil, err
 	}
 	defer budget.take(f.bytes(config))()
 	img, err := f.open(content)
+	if errors.Is(err, errCut) && name != "" {
+		noteCut(name, content)
+		err = nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	out, ok := img.(*image.RGBA)
-	// A GIF's first frame may cover a part of its screen only.
+	// The first frame of an animation may cover a part of its screen only.
 	screen := image.Rect(0, 0, config.Width, config.Height)
 	if !ok || out.Rect != screen || !out.Opaque() {
+		ground := image.White
+		if f.name == "WebP" && config.ColorModel == color.YCbCrModel {
+			ground = image.Black // an animation without transparency
+		}
 		out = image.NewRGBA(screen)
-		draw.Draw(out, screen, image.White, image.Point{}, draw.Src)
+		draw.Draw(out, screen, ground, image.Point{}, draw.Src)
 		draw.Draw(out, img.Bounds(), img, img.Bounds().Min, draw.Over)
 	}
 	if f.name == "WebP" {
@@ -214,8 +235,8 @@ func videoRange(dst *image.RGBA, src image.Image) {
 	default:
 		return
 	}
-	for y := range dst.Rect.Dy() {
-		for x := range dst.Rect.Dx() {
+	for y := yuv.Rect.Min.Y; y < yuv.Rect.Max.Y; y++ {
+		for x := yuv.Rect.Min.X; x < yuv.Rect.Max.X; x++ {
 			// 16 fractional bits, coefficients of ITU-R BT.601.
 			c := yuv.COffset(x, y)
 			luma := 76309*(int32(yuv.Y[yuv.YOffset(x, y)])-16) + 1<<15
@@ -270,11 +291,11 @@ func sniff(content []byte) (f format, config image.Config, err error) {
 
 func (f format) open(content []byte) (img image.Image, err error) {
 	defer f.recover(&err)
-	img, err = f.decode(bytes.NewReader(content))
-	if err != nil {
+	img, err = f.decode(content)
+	if err != nil && !errors.Is(err, errCut) {
 		return nil, f.explain(err)
 	}
-	return img, nil
+	return img, err
 }
 
 // recover turns the panic of a decoder into an error: one damaged file must not end a long run.

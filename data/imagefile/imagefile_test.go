@@ -281,6 +281,9 @@ func FuzzDecode(f *testing.F) {
 			f.Add(content)
 		}
 	}
+	for _, p := range people(f) {
+		f.Add(unhex(f, p.File))
+	}
 	f.Add(bigPNG(20000, 20000))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		if _, config, err := sniff(content); err == nil && config.Width*config.Height > 1<<20 {

@@ -12,20 +12,13 @@ func orientation(format string, content []byte) int {
 	case "TIFF":
 		return tiffOrientation(content)
 	case "JPEG":
-		// Segments up to the first scan: FF, marker, length with itself, payload.
-		for b := content[2:]; len(b) >= 4 && b[0] == 0xff && b[1] != 0xda; {
-			if b[1] == 0xff { // a fill byte
-				b = b[1:]
-				continue
-			}
-			n := int(binary.BigEndian.Uint16(b[2:]))
-			if n < 2 || len(b) < 2+n {
-				break
-			}
-			if exif, ok := bytes.CutPrefix(b[4:2+n], []byte("Exif\x00\x00")); ok && b[1] == 0xe1 {
+		for s := range segments(content) {
+			if exif, ok := bytes.CutPrefix(s.payload, []byte("Exif\x00\x00")); ok && s.marker == app1 {
 				return tiffOrientation(exif)
 			}
-			b = b[2+n:]
+			if s.marker == sos {
+				break
+			}
 		}
 	case "PNG":
 		// Chunks: length of payload, type, payload, checksum.
@@ -40,25 +33,27 @@ func orientation(format string, content []byte) int {
 			b = b[12+n:]
 		}
 	case "WebP":
-		// RIFF chunks: type, length of payload, payload padded to even.
-		for b := content[12:]; len(b) >= 8; {
-			n := uint64(binary.LittleEndian.Uint32(b[4:]))
-			if uint64(len(b)) < 8+n {
-				break
+		for name, payload := range chunks(content[12:]) {
+			if name == "EXIF" {
+				return tiffOrientation(bytes.TrimPrefix(payload, []byte("Exif\x00\x00")))
 			}
-			if string(b[:4]) == "EXIF" {
-				return tiffOrientation(bytes.TrimPrefix(b[8:8+n], []byte("Exif\x00\x00")))
-			}
-			b = b[min(uint64(len(b)), 8+n+n&1):]
 		}
 	}
 	return 1
 }
 
-// tiffOrientation reads tag 0x0112 of the first directory of a TIFF structure.
+// tiffOrientation returns the orientation in a TIFF structure, 1 where it has none.
 func tiffOrientation(b []byte) int {
+	if v := tiffTag(b, 0x0112); v >= 1 && v <= 8 {
+		return v
+	}
+	return 1
+}
+
+// tiffTag reads a tag of one short number in the first directory of a TIFF structure, 0 where it is not there.
+func tiffTag(b []byte, tag uint16) int {
 	if len(b) < 8 {
-		return 1
+		return 0
 	}
 	var order binary.ByteOrder = binary.BigEndian
 	if b[0] == 'I' {
@@ -66,22 +61,19 @@ func tiffOrientation(b []byte) int {
 	}
 	at := uint64(order.Uint32(b[4:]))
 	if at+2 > uint64(len(b)) {
-		return 1
+		return 0
 	}
 	entries := b[at+2:]
 	for range order.Uint16(b[at:]) {
 		if len(entries) < 12 {
 			break
 		}
-		if order.Uint16(entries) == 0x0112 {
-			if v := order.Uint16(entries[8:]); v >= 1 && v <= 8 {
-				return int(v)
-			}
-			break
+		if order.Uint16(entries) == tag {
+			return int(order.Uint16(entries[8:]))
 		}
 		entries = entries[12:]
 	}
-	return 1
+	return 0
 }
 
 // orient turns an image upright. Orientations 5 to 8 swap its sides.

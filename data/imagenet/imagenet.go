@@ -129,7 +129,7 @@ func (d *dataset) unpack(i int) (*data.Sample, error) {
 		defer f.Close()
 		content := make([]byte, at.size)
 		if _, err = io.ReadFull(io.NewSectionReader(f, at.offset, at.size), content); err == nil {
-			s.Image, err = imagefile.DecodeBytes(content)
+			s.Image, err = imagefile.DecodeMember(s.Key, content)
 		}
 	}
 	if err != nil {

@@ -150,7 +150,7 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 	s := &data.Sample{Key: d.keys[i]}
 	b, err := readAt(d.files[it.shard], it.offset, it.size)
 	if err == nil {
-		s.Image, err = imagefile.DecodeBytes(b)
+		s.Image, err = imagefile.DecodeMember(s.Key, b)
 	}
 	if err != nil {
 		return nil, &data.SampleError{Key: s.Key, File: d.files[it.shard], Err: err}

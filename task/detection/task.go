@@ -73,15 +73,22 @@ func (kind) Metric(knows, of data.Meaning) task.Metric {
 	case "voc", "voc07":
 		m := metric.NewVOC(len(knows.Classes))
 		m.First07 = of.Protocol == "voc07"
-		return scorer{m}
+		return classScorer{scorer{m}, m}
 	}
-	return scorer{metric.NewDetection(len(knows.Classes), knows.Masks)}
+	m := metric.NewDetection(len(knows.Classes), knows.Masks)
+	return classScorer{scorer{m}, m}
 }
 
 // Quality is f1, precision and recall of the boxes that reach the threshold, at an IoU of 0.5, and the
 // calibration error of their scores.
 func (kind) Quality(_, _ data.Meaning, threshold float64) task.Metric {
 	return scorer{metric.NewBoxQuality(threshold, 0.5)}
+}
+
+// A classScorer scores each class, too.
+type classScorer struct {
+	scorer
+	task.ByClass
 }
 
 type scorer struct {
