@@ -159,7 +159,7 @@ type event struct {
 
 // goTest runs go test and prints what it prints without -json.
 func goTest(ctx context.Context, env, args []string) (ok bool, skips []skip, err error) {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-timeout=30m"}, args...)...) // a machine that others use is slow
 	cmd.Env, cmd.Stderr = env, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	out, err := cmd.StdoutPipe()
