@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,13 +27,16 @@ func (dataInspectCmd) Help() string {
 
 Examples:
 
-    must data inspect --data folder
+    must data inspect folder
     must data inspect crowds --sample 200
     must data inspect --format ade20k --data ADEChallengeData2016 --split val
     must data inspect --format imagenet --data ilsvrc --sample 5000`
 }
 
 func (c *dataInspectCmd) Run(ctx context.Context, a *app) error {
+	if _, err := os.Stat(c.Name); err == nil && c.Data == "" { // people name the folder, as for any other program
+		c.Name, c.Data = "", c.Name
+	}
 	told := false // by detection
 	if c.Name == "" && c.Format == "" && c.Data != "" {
 		if err := c.detect(a); err != nil {

@@ -23,8 +23,8 @@ type reviewVerbs struct {
 
 func (reviewVerbs) Help() string {
 	return `A page over pseudo labels: images with their labels drawn in, sorted by what is worth a look; keys to keep, drop,
-delete and rename. Decisions go beside the shards, one line each, and hold for whatever reads the labels: training,
-export, quality. docs/review.md is the manual.
+delete and rename. Decisions go beside the shards, one line each, and hold for whatever reads the labels: training
+and export. docs/review.md is the manual.
 
 Examples:
 
