@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -74,18 +75,25 @@ func Launch(ctx context.Context, n int, command func() *exec.Cmd) error {
 		}()
 	}
 	defer context.AfterFunc(ctx, func() { signal(syscall.SIGTERM) })()
-	var first error
+	var first, silent error
+	var over atomic.Bool // who ends by a signal from now on ends by ours
 	for range n {
 		e := <-results
-		if e.err == nil || first != nil {
+		if e.err == nil {
 			continue
 		}
-		first = e.err
-		if exit, ok := errors.AsType[*exec.ExitError](e.err); !ok || !exit.Exited() {
-			first = fmt.Errorf("process %d of %d (pid %d) ended without a word: %v; all processes end here, and the same command goes on from what was saved last",
+		if first == nil {
+			first = e.err
+			defer time.AfterFunc(grace, func() { over.Store(true); signal(syscall.SIGKILL) }).Stop()
+		}
+		// One that was killed is what others fail of, though they may be the first to end.
+		if exit, ok := errors.AsType[*exec.ExitError](e.err); (!ok || !exit.Exited()) && silent == nil && !over.Load() {
+			silent = fmt.Errorf("process %d of %d (pid %d) ended without a word: %v; all processes end here, and the same command goes on from what was saved last",
 				e.rank, n, started[e.rank].Process.Pid, e.err)
 		}
-		defer time.AfterFunc(grace, func() { signal(syscall.SIGKILL) }).Stop()
+	}
+	if silent != nil {
+		return silent
 	}
 	return first
 }
