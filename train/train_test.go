@@ -161,7 +161,7 @@ func TestOverfits(t *testing.T) {
 		{"detection", detection.Name, toys{}.Labels(), 0.02, 2},
 		{"segmentation", segmentation.Name, toys{}.Labels(), 0.05, 3},
 		{"metric depth", depth.Name, toys{}.Labels(), 0.02, 5},
-		{"inverse depth", depth.Name, inverse, 0.1, 2}, // most of it is the gradient at edges that stride 4 cannot draw
+		{"inverse depth", depth.Name, inverse, 0.03, 2}, // most of it is the gradient at edges that stride 4 cannot draw
 		{"normals", normals.Name, toys{}.Labels(), 0.02, 5},
 	} {
 		config := config(30)
