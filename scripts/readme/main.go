@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"must/atomicfile"
 	"must/report"
@@ -69,8 +68,7 @@ func fill(readme []byte, root string) ([]byte, error) {
 	}
 	var machines []string
 	for i, f := range files {
-		machines = append(machines, fmt.Sprintf("%s (%v, %.1f GB)", strings.TrimSuffix(filepath.Base(f), ".json"),
-			(time.Duration(runs[i].Seconds)*time.Second).String(), runs[i].PeakRSSMB/1000))
+		machines = append(machines, fmt.Sprintf("%s (at most %.1f GB a process)", strings.TrimSuffix(filepath.Base(f), ".json"), runs[i].PeakRSSMB/1000))
 	}
 	var b bytes.Buffer
 	b.Write(head)
@@ -101,7 +99,7 @@ func teachers(b *bytes.Buffer, runs []report.Results) {
 		for _, r := range runs {
 			own, student, kept = append(own, r.Teachers[i].Teacher), append(student, r.Teachers[i].Student), append(kept, 100*r.Teachers[i].Kept())
 		}
-		fmt.Fprintf(b, "| %s (%s) | %s | %s | %s %% |\n", t.Task, t.Metric, span(own, 3), span(student, 3), span(kept, 0))
+		fmt.Fprintf(b, "| %s (%s) | %s | %s | %s %% |\n", t.Task, t.Metric, span(own, 3), span(student, 3), span(kept, 1))
 	}
 }
 
