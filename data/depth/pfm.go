@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 
 	"must/data"
@@ -17,14 +16,7 @@ const maxPFM = 1 << 30
 // readPFM reads a portable float map (Middlebury, Scene Flow): "Pf", width and height, a scale whose sign tells the
 // order of bytes (negative: little-endian), then rows of float32 from the lowest one up.
 func readPFM(file string) (*data.Grid[float32], error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxPFM {
-		return nil, fmt.Errorf("%s: not a file of up to %d MB", file, maxPFM>>20)
-	}
-	b, err := os.ReadFile(file)
+	b, err := data.ReadFile(file, maxPFM)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 
@@ -60,14 +59,7 @@ func (c channel) size() int {
 // ReadDepth reads the depth in a file of up to 1 GB: its channel Z, or depth, or Y, or the only one, or R of three that
 // are alike. Its error names the file.
 func ReadDepth(file string) (*data.Grid[float32], error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: not a file of up to %d MB", file, maxFile>>20)
-	}
-	b, err := os.ReadFile(file)
+	b, err := data.ReadFile(file, maxFile)
 	if err != nil {
 		return nil, err
 	}

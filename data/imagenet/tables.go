@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"must/data"
 	"must/data/matfile"
 	"must/data/text"
 )
@@ -141,17 +142,10 @@ func readTables(root string) (*tables, error) {
 func readTable(root, name string) (file string, content []byte, err error) {
 	for _, folder := range []string{".", "ILSVRC", "val", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"} {
 		file = filepath.Join(root, filepath.FromSlash(folder), name)
-		info, err := os.Stat(file)
+		content, err = data.ReadFile(file, maxTable)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil {
-			return file, nil, err
-		}
-		if !info.Mode().IsRegular() || info.Size() > maxTable {
-			return file, nil, fmt.Errorf("%s: not a file of up to %d MB", file, maxTable>>20)
-		}
-		content, err = os.ReadFile(file)
 		if ext := filepath.Ext(name); err == nil && (ext == ".txt" || ext == ".csv") {
 			var plain string
 			if plain, err = text.Decode(content, ""); err != nil {

@@ -12,13 +12,14 @@ import (
 	"io"
 	"iter"
 	"math"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/x448/float16"
+
+	"must/data"
 )
 
 // Element types that Append writes.
@@ -65,14 +66,7 @@ const maxFile = 1 << 30
 
 // ReadFile decodes the array in a file of up to 1 GB. The error names the file.
 func ReadFile(file string) (*Array, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: not a file of up to %d MB", file, maxFile>>20)
-	}
-	b, err := os.ReadFile(file)
+	b, err := data.ReadFile(file, maxFile)
 	if err != nil {
 		return nil, err
 	}
