@@ -71,7 +71,7 @@ func (kind) Noise(_ string, _ data.Meaning, size int, rng *rand.Rand) data.Label
 	for i := range m.Pix {
 		m.Pix[i] = 1 + rng.Float32()
 	}
-	return Label{m}
+	return Label{Grid: m}
 }
 
 func (kind) DType() string { return npy.Float16 }
@@ -91,7 +91,7 @@ func (kind) Load(_ string, b []byte, _ data.Meaning, _ string, size image.Point)
 	if err != nil {
 		return nil, err
 	}
-	return Label{&data.Grid[float32]{W: size.X, H: size.Y, Pix: v}}, nil
+	return Label{Grid: &data.Grid[float32]{W: size.X, H: size.Y, Pix: v}}, nil
 }
 
 func (kind) Outputs() []string { return []string{Name} }

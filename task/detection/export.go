@@ -189,7 +189,7 @@ func (x detector) roiAlign(boxes, at graph.Value, side int64) (features model.Ma
 	image := g.Reshape(g.Slice(at, 1, 0, 1), -1)
 	sides := g.Op("Sub", nil, g.Slice(box, 1, 2, 4), g.Slice(box, 1, 0, 2))
 	area := g.Op("ReduceProd", graph.Attrs{"axes": []int64{1}, "keepdims": 0}, sides)
-	levels := detect.DefaultLevelMap()
+	levels := x.config.levels(int(x.m.Size))
 	var from []graph.Value // of each level but the first: the boxes for it or for a coarser one
 	for _, least := range levels.Areas() {
 		from = append(from, g.Op("GreaterOrEqual", nil, area, g.Scalar(least)))
@@ -288,7 +288,7 @@ func (d *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 	var probs, delta []float32
 	var features *detect.Pyramid
 	if len(boxes) > 0 {
-		features = roiFeatures(f)
+		features = d.roiFeatures(f)
 		class, boxDeltas := d.boxHead(features, f.Mode, boxes, images)
 		probs, delta = torch.Values[float32](class.Softmax(1)), torch.Values[float32](boxDeltas)
 	}
