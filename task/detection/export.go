@@ -416,7 +416,9 @@ func (d *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
 				return fmt.Errorf("output %s says class %d, and there are %d", outLabels, o.Class, d.classes)
 			}
 			if d.masks {
-				o.Mask = detect.PasteMask(masks.Row(i)[j*side*side:][:side*side], side, b, size, size)
+				probs := masks.Row(i)[j*side*side:][:side*side]
+				o.Mask = detect.PasteMask(probs, side, b, size, size)
+				o.Mask.Probs = probs
 			}
 			Set(p, append(Of(p), o))
 		}
