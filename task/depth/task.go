@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"image"
+	"math"
 	"math/rand/v2"
+	"slices"
 
 	"must/data"
 	"must/data/npy"
@@ -64,6 +66,18 @@ type scorer struct{ *metric.Depth }
 func (s scorer) Add(truth, pred data.Label) error {
 	p, _ := pred.(Label)
 	return s.Depth.Add(truth.(Label).Grid, p.Grid)
+}
+
+// Mask implements [task.Masked].
+func (kind) Mask(l data.Label, out func(pixel int) bool) data.Label {
+	m := l.(Label)
+	m.Grid = &data.Grid[float32]{W: m.W, H: m.H, Pix: slices.Clone(m.Pix)}
+	for i := range m.Pix {
+		if out(i) {
+			m.Pix[i] = float32(math.NaN())
+		}
+	}
+	return m
 }
 
 func (kind) Noise(_ string, _ data.Meaning, size int, rng *rand.Rand) data.Label {

@@ -101,6 +101,9 @@ func (q *quality) Values() []metric.Value {
 	}
 }
 
+// Map implements [task.Mapped].
+func (kind) Map(l data.Label) *data.Grid[uint8] { return l.(*Label).fine().Map }
+
 func (kind) Noise(_ string, m data.Meaning, size int, _ *rand.Rand) data.Label {
 	out := data.NewGrid[uint8](size, size)
 	for i := range out.Pix {
