@@ -3,6 +3,7 @@ package images
 
 import (
 	"fmt"
+	"image"
 	"path/filepath"
 
 	"must/data"
@@ -65,5 +66,13 @@ func (d *dataset) Labels() data.Labels { return data.Labels{} }
 func (d *dataset) Key(i int) string    { return d.keys[i] }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
-	return imagefile.Sample(d.keys[i], filepath.Join(d.folder, filepath.FromSlash(d.files[i])))
+	return imagefile.Sample(d.keys[i], d.file(i))
+}
+
+func (d *dataset) Reduced(i, side int) (*data.Sample, image.Point, error) {
+	return imagefile.Reduced(d.keys[i], d.file(i), side)
+}
+
+func (d *dataset) file(i int) string {
+	return filepath.Join(d.folder, filepath.FromSlash(d.files[i]))
 }
