@@ -34,7 +34,7 @@ name: weights
 size: 32
 model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {batch: 16, lr: 0.1}
-data: {objects: {format: scenes, set: objects}, crowds: {format: scenes, set: crowds}}
+data: {objects: {format: scenes, subset: objects}, crowds: {format: scenes, subset: crowds}}
 stages:
   - name: classes
     train: {data: [objects], tasks: [classification]}
