@@ -102,6 +102,8 @@ func prove(ctx context.Context, n *network.Network, path string, o Options) (*Pr
 		return nil, err
 	}
 	p.Images = len(images)
+	expected := o.graph()
+	expected.Ties = p.Tolerance
 	for from := 0; from < len(images); from += proofBatch {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -109,7 +111,7 @@ func prove(ctx context.Context, n *network.Network, path string, o Options) (*Pr
 		some := images[from:min(from+proofBatch, len(images))]
 		pix := bring(n.View(), some)
 		var want task.Outputs
-		if err := torch.Do(func() { want = n.Outputs(pix.Pix, pix.N, o.graph()) }); err != nil {
+		if err := torch.Do(func() { want = n.Outputs(pix.Pix, pix.N, expected) }); err != nil {
 			return nil, err
 		}
 		for _, batch := range p.Batches {
@@ -117,7 +119,7 @@ func prove(ctx context.Context, n *network.Network, path string, o Options) (*Pr
 			if err != nil {
 				return nil, err
 			}
-			p.Rows[batch] = merge(p.Rows[batch], n.Compare(want, got, o.graph(), p.Tolerance))
+			p.Rows[batch] = merge(p.Rows[batch], n.Compare(want, got, expected, p.Tolerance))
 		}
 	}
 	return p, nil
