@@ -217,6 +217,12 @@ func look(ctx context.Context, uses []Use, ds data.Dataset, o Options, each func
 	lo := loader.Options{
 		Batch: o.Batch, Augment: augment.Config{Size: size}, Workers: o.Workers, Originals: true, Pixels: o.Pixels, Skipped: o.Skipped,
 	}
+	if o.Pixels != 0 { // a view is resampled from at least twice its size, and a picture has its pixels
+		lo.Side = int(math.Sqrt(float64(max(o.Pixels, 0))))
+		for _, u := range uses {
+			lo.Side = max(lo.Side, 2*u.Net.View().W, 2*u.Net.View().H)
+		}
+	}
 	brought := make([]int, len(uses)) // which of the loader's other views a predictor reads, -1: the first letterbox
 	for i, u := range uses {
 		if v := u.Net.View(); v == first {
