@@ -229,9 +229,10 @@ type trainer struct {
 	step    int // done
 	log     *logWriter
 	started time.Time
-	seconds float64 // spent before a resume
-	smooth  float64 // loss as shown
-	blind   int     // steps from the first on without a label
+	seconds float64   // spent before a resume
+	smooth  float64   // loss as shown
+	blind   int       // steps from the first on without a label
+	counted []float64 // what each of the parts was a mean over in the last step
 
 	stopping func() bool   // whether this process was asked to stop
 	stopped  bool          // whether all stop after this step
@@ -316,6 +317,7 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	if err != nil {
 		return err
 	}
+	t.counted = counts
 	shown := torch.Zeros(torch.Float, int64(len(parts))) // the parts' losses
 	for _, b := range pieces {
 		torch.Scope(func() {
@@ -325,7 +327,9 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 			}
 			sum, values := t.weigh(parts, losses, counts)
 			if sum != nil {
+				torch.Part("backward")
 				sum.Backward()
+				torch.Part("optimizer")
 				torch.NoGrad(func() { shown.Copy(shown.Add(torch.Stack(0, values...))) })
 			}
 		})

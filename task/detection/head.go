@@ -121,6 +121,8 @@ func (d *head) Targets(samples []*data.Sample, rng *rand.Rand) any {
 
 // proposalNet runs the RPN: per level objectness [N, n] and deltas [N, n, 4] in the order of anchors.
 func (d *head) proposalNet(f *model.Features) (objectness, deltas []*torch.Tensor) {
+	torch.Part("RPN")
+	defer torch.Part("losses")
 	ratios := int64(len(detect.AnchorRatios))
 	for l := 3; l <= 7; l++ {
 		x := f.Level(l)
@@ -136,6 +138,8 @@ func (d *head) proposalNet(f *model.Features) (objectness, deltas []*torch.Tenso
 
 // propose turns RPN outputs into the proposals of each image.
 func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) [][]detect.Box {
+	torch.Part("proposals")
+	defer torch.Part("losses")
 	size := int(f.Size)
 	anchors := d.anchors(size)
 	n := int(objectness[0].Size(0))
@@ -191,19 +195,28 @@ func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) []
 
 // roiFeatures prepares P3–P7 for reading RoIs, once for all heads.
 func roiFeatures(f *model.Features) *detect.Pyramid {
+	torch.Part("RoIAlign")
 	return detect.NewPyramid(f.P[1:], detect.DefaultLevelMap())
 }
 
 // boxHead returns class logits [R, classes+1] and deltas [R, 4·(classes+1)].
 func (d *head) boxHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) (class, deltas *torch.Tensor) {
-	x := d.boxTower.Forward(p.RoIAlign(boxes, images, boxSide), m).Flatten(1, 3)
+	torch.Part("RoIAlign")
+	x := p.RoIAlign(boxes, images, boxSide)
+	torch.Part("box head")
+	defer torch.Part("losses")
+	x = d.boxTower.Forward(x, m).Flatten(1, 3)
 	x = d.boxFC.Forward(x).ReluInPlace()
 	return d.class.Forward(x).Wide(), d.box.Forward(x).Wide()
 }
 
 // maskHead returns mask logits [R, classes, 28, 28].
 func (d *head) maskHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) *torch.Tensor {
-	x := d.maskTower.Forward(p.RoIAlign(boxes, images, maskSide), m)
+	torch.Part("RoIAlign")
+	x := p.RoIAlign(boxes, images, maskSide)
+	torch.Part("mask head")
+	defer torch.Part("losses")
+	x = d.maskTower.Forward(x, m)
 	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).Wide()
 }
 
