@@ -40,6 +40,10 @@ type Options struct {
 	ShardSize  int // 0: shards.DefaultShardSize
 	Program    string
 	Display    *progress.Display
+
+	// Decided are labels that people decided on otherwise than the teachers, by key and task, nil where
+	// dropped: Assess takes them in place of the teachers'.
+	Decided map[string]map[string]data.Label
 }
 
 // DefaultThresholds are the published ones.

@@ -20,6 +20,8 @@ const (
 	outLabels = "labels" // [N, M], classes from 0
 	outCount  = "count"  // [N], objects; raw: proposals
 	outMasks  = "masks"  // [N, M, 28, 28], probabilities over the box
+
+	outPossible = "possible" // of no graph, see [head.possible]
 )
 
 // candidates returns the anchors of each level that the RPN's suppression sees at most.
@@ -286,19 +288,25 @@ func (d *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 		}
 	}
 	var probs, delta []float32
-	var features *detect.Pyramid
+	features := d.roiFeatures(f)
 	if len(boxes) > 0 {
-		features = d.roiFeatures(f)
 		class, boxDeltas := d.boxHead(features, f.Mode, boxes, images)
 		probs, delta = torch.Values[float32](class.Softmax(1)), torch.Values[float32](boxDeltas)
 	}
 	if o.Raw {
-		return d.rawOutputs(proposals, probs, delta, size)
+		out := d.rawOutputs(proposals, probs, delta, size)
+		if o.Ties > 0 {
+			out[outPossible] = d.possible(f, features, objectness, deltas, o)
+		}
+		return out
 	}
 	rois := detect.DefaultRoIs()
 	rois.Keep = d.config.MaxObjects
 	n, most := int64(len(proposals)), d.mostObjects(size)
 	out := task.Outputs{}
+	if o.Ties > 0 {
+		out[outPossible] = d.possible(f, features, objectness, deltas, o)
+	}
 	table := func(name string, shape ...int64) []float32 {
 		a := task.Array{Shape: append([]int64{n}, shape...)}
 		values := int64(1)

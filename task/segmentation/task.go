@@ -81,6 +81,9 @@ type quality struct {
 
 func (q *quality) Add(truth, pred data.Label) error {
 	t, p := truth.(*Label), pred.(*Label).fine()
+	if p.Confidence == nil { // what people decided
+		return q.kept.Add(t.Map, p.Map)
+	}
 	for i, c := range t.Map.Pix {
 		if c != data.Ignore {
 			q.calibration.Add(float64(p.Confidence.Pix[i]), p.Map.Pix[i] == c)
