@@ -1,14 +1,18 @@
 package torch
 
-import "sync"
+import (
+	"sync"
 
-// A FusedConv is a convolution prepared for inference: its weights are laid out once as oneDNN wants
-// them, and a sum and a ReLU behind it are part of the operator. Where libtorch has no such operators,
-// or not for the device, it is a plain convolution with the same results up to rounding.
+	"must/winograd"
+)
+
+// A FusedConv is a convolution prepared for inference: its weights are laid out once as package winograd
+// or oneDNN wants them, and a sum and a ReLU behind it are part of the operator. Where libtorch has no such
+// operators, or not for the device, it is a plain convolution with the same results up to rounding.
 type FusedConv struct {
 	w, b                *Tensor // b may be nil
 	stride, pad, groups int64
-	prepared            bool
+	ordered, units      *Tensor // w as oneDNN and as package winograd want it, made where they are first needed
 }
 
 // fusing reports whether this libtorch has oneDNN's fused operators.
@@ -21,9 +25,10 @@ var fusing = sync.OnceValue(func() (ok bool) {
 	NoGrad(func() {
 		Scope(func() {
 			c := FusedConv{w: Zeros(Float, 8, 8, 1, 1), stride: 1, groups: 1}
-			c.prepare()
+			c.order()
+			defer c.ordered.Free()
 			x := Zeros(Float, 1, 8, 2, 2).ChannelsLast()
-			c.Forward(x, c.Forward(x, nil, false), true)
+			c.byOneDNN(x, c.byOneDNN(x, nil, false), true)
 		})
 	})
 	return true
@@ -32,14 +37,9 @@ var fusing = sync.OnceValue(func() (ok bool) {
 // NewFusedConv prepares a convolution of w, [out, in/groups, k, k], and b, [out] or nil. It keeps its
 // own memory; the caller frees it.
 func NewFusedConv(w, b *Tensor, stride, pad, groups int64) *FusedConv {
-	c := &FusedConv{w: w, b: b, stride: stride, pad: pad, groups: groups}
+	c := &FusedConv{stride: stride, pad: pad, groups: groups}
 	NoGrad(func() {
-		if !engine.device.CUDA && w.DType() == Float && fusing() {
-			c.prepare()
-		} else {
-			c.w = w.Clone()
-		}
-		c.w.Keep()
+		c.w = w.Clone().Keep()
 		if b != nil {
 			c.b = b.Clone().Keep()
 		}
@@ -47,43 +47,71 @@ func NewFusedConv(w, b *Tensor, stride, pad, groups int64) *FusedConv {
 	return c
 }
 
-func (c *FusedConv) prepare() {
-	c.w = call1("mkldnn::_reorder_convolution_weight", c.w, pair(c.pad), pair(c.stride), pair(1), c.groups, nil)
-	c.prepared = true
+func (c *FusedConv) order() {
+	c.ordered = call1("mkldnn::_reorder_convolution_weight", c.w, pair(c.pad), pair(c.stride), pair(1), c.groups, nil).Keep()
 }
 
 func pair(n int64) []int64 { return []int64{n, n} }
 
 // Forward convolves x, adds other if it is not nil, and applies a ReLU if asked to.
-func (c *FusedConv) Forward(x, other *Tensor, relu bool) *Tensor {
-	if !c.prepared {
-		y := x.Conv2D(c.w, c.b, c.stride, c.pad, 1, c.groups)
-		if other != nil {
-			y = y.AddInPlace(other)
+func (c *FusedConv) Forward(x, other *Tensor, relu bool) (y *Tensor) {
+	NoGrad(func() {
+		switch {
+		case winogradFits(x, c.w, c.stride, c.pad, 1, c.groups):
+			y = c.byWinograd(x, other, relu)
+		case !engine.device.CUDA && c.w.DType() == Float && x.DType() == Float && fusing():
+			if c.ordered == nil {
+				c.order()
+			}
+			y = c.byOneDNN(x, other, relu)
+		default:
+			y = x.Conv2D(c.w, c.b, c.stride, c.pad, 1, c.groups)
+			if other != nil {
+				y = y.AddInPlace(other)
+			}
+			if relu {
+				y = y.ReluInPlace()
+			}
 		}
-		if relu {
-			y = y.ReluInPlace()
-		}
-		return y
+	})
+	return y
+}
+
+func (c *FusedConv) byWinograd(x, other *Tensor, relu bool) *Tensor {
+	k := convolution(x, c.w.Size(0))
+	if c.units == nil {
+		c.units = units(k, c.w, false).Keep()
 	}
+	return Scoped(func() *Tensor {
+		e := winograd.Epilogue{ReLU: relu}
+		if c.b != nil {
+			e.Bias = c.b.floats()
+		}
+		if other != nil {
+			e.Add = other.ChannelsLast().floats()
+		}
+		return winogradForward(k, x.ChannelsLast(), c.units, e)
+	})
+}
+
+func (c *FusedConv) byOneDNN(x, other *Tensor, relu bool) *Tensor {
 	if other == nil {
 		attr := "none"
 		if relu {
 			attr = "relu"
 		}
-		return call1("mkldnn::_convolution_pointwise", x, c.w, optional(c.b), pair(c.pad), pair(c.stride), pair(1), c.groups, attr, []any{}, nil)
+		return call1("mkldnn::_convolution_pointwise", x, c.ordered, optional(c.b), pair(c.pad), pair(c.stride), pair(1), c.groups, attr, []any{}, nil)
 	}
 	var attr any
 	if relu {
 		attr = opt{"relu"}
 	}
-	return call1("mkldnn::_convolution_pointwise.binary", x, other, c.w, optional(c.b), pair(c.pad), pair(c.stride), pair(1), c.groups, "add", nil, attr, []any{}, nil)
+	return call1("mkldnn::_convolution_pointwise.binary", x, other, c.ordered, optional(c.b), pair(c.pad), pair(c.stride), pair(1), c.groups, "add", nil, attr, []any{}, nil)
 }
 
 // Free releases its memory.
 func (c *FusedConv) Free() {
-	c.w.Free()
-	if c.b != nil {
-		c.b.Free()
+	for _, t := range []*Tensor{c.w, c.b, c.ordered, c.units} {
+		t.Free()
 	}
 }

@@ -63,6 +63,13 @@ type Convolution struct {
 // Fits reports whether a convolution of so many channels can be computed here.
 func Fits(in, out int) bool { return supported && in%8 == 0 && out%8 == 0 && in > 0 && out > 0 }
 
+// Faster reports whether the convolution can be computed here, and pays. Few tiles do not make up for weights that
+// are four times as many, and tiles that reach far over the edges of small maps, or few channels, not for the
+// transforms.
+func (c *Convolution) Faster() bool {
+	return Fits(c.C, c.K) && c.C >= 16 && c.K >= 16 && c.tiles() >= 32 && 2*c.H*c.W >= 16*c.tiles()/c.N
+}
+
 func (c *Convolution) panels() int { return (c.K + 15) / 16 }
 func (c *Convolution) tiles() int  { return c.N * ((c.H + 3) / 4) * ((c.W + 3) / 4) }
 func up(n, multiple int) int       { return (n + multiple - 1) / multiple * multiple }
