@@ -71,6 +71,10 @@ type Options struct {
 	// made. 0: all; negative: nothing but its Rect.
 	Pixels int
 
+	// Side is how many pixels both sides of an image should have at least, without Train: larger ones may be
+	// decoded at a fraction, see [data.Reducer]. 0: all that there are.
+	Side int
+
 	// Bring makes more views of each original's image, without Train.
 	Bring []func(*image.RGBA) (*image.RGBA, data.Frame)
 
@@ -424,7 +428,7 @@ func (l *Loader) read(j *job, i int) error {
 	}
 	for k := range candidates {
 		index := int(d.order[(d.at+k)%len(d.order)])
-		s, err := l.sample(index)
+		s, size, err := l.sample(index)
 		if err != nil {
 			return err
 		}
@@ -438,7 +442,7 @@ func (l *Loader) read(j *job, i int) error {
 			return nil
 		}
 		if j.Originals != nil {
-			if j.Originals[i], j.Sizes[i] = s, s.Image.Rect.Size(); !l.o.Train {
+			if j.Originals[i], j.Sizes[i] = s, size; !l.o.Train {
 				s = &data.Sample{Key: s.Key, Image: s.Image}
 			}
 			for k, bring := range l.o.Bring {
@@ -453,7 +457,7 @@ func (l *Loader) read(j *job, i int) error {
 		}
 		l.put(j, i, index, s)
 		if j.Originals != nil && l.o.Pixels != 0 {
-			j.Originals[i] = shrunk(j.Originals[i], l.o.Pixels)
+			j.Originals[i] = shrunk(j.Originals[i], size, l.o.Pixels)
 		}
 		return nil
 	}
@@ -463,8 +467,9 @@ func (l *Loader) read(j *job, i int) error {
 	return nil
 }
 
-// shrunk returns a sample with an image of so many pixels at most, or with its Rect only. Labels stay.
-func shrunk(s *data.Sample, pixels int) *data.Sample {
+// shrunk returns a sample with an image of so many pixels at most, or with nothing but the Rect of the whole one,
+// which has the size full. Labels stay.
+func shrunk(s *data.Sample, full image.Point, pixels int) *data.Sample {
 	size := s.Image.Rect.Size()
 	all := size.X * size.Y
 	if pixels > 0 && all <= pixels {
@@ -472,7 +477,7 @@ func shrunk(s *data.Sample, pixels int) *data.Sample {
 	}
 	out := *s
 	if pixels < 0 {
-		out.Image = &image.RGBA{Rect: s.Image.Rect}
+		out.Image = &image.RGBA{Rect: image.Rectangle{Max: full}}
 	} else {
 		k := math.Sqrt(float64(pixels) / float64(all))
 		out.Image, _ = augment.Stretch(s.Image, max(1, int(k*float64(size.X))), max(1, int(k*float64(size.Y))))
@@ -488,25 +493,25 @@ func (l *Loader) put(j *job, i, index int, s *data.Sample) {
 }
 
 // sample decodes a sample; nil when it is broken, which is counted the first time.
-func (l *Loader) sample(index int) (*data.Sample, error) {
+func (l *Loader) sample(index int) (*data.Sample, image.Point, error) {
 	l.mu.Lock()
 	broken := l.broken[index]
 	l.mu.Unlock()
 	if broken {
-		return nil, nil
+		return nil, image.Point{}, nil
 	}
-	s, err := l.ds.Sample(index)
+	s, size, err := data.Reduced(l.ds, index, l.o.Side)
 	if err == nil {
-		return s, nil
+		return s, size, nil
 	}
 	var sampleErr *data.SampleError
 	if !errors.As(err, &sampleErr) {
-		return nil, fmt.Errorf("reading sample %s: %w", l.ds.Key(index), err)
+		return nil, image.Point{}, fmt.Errorf("reading sample %s: %w", l.ds.Key(index), err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.broken[index] {
-		return nil, nil
+		return nil, image.Point{}, nil
 	}
 	l.broken[index] = true
 	l.skipped.Count++
@@ -516,7 +521,7 @@ func (l *Loader) sample(index int) (*data.Sample, error) {
 	if l.o.Skipped != nil {
 		l.o.Skipped(err)
 	}
-	return nil, nil
+	return nil, image.Point{}, nil
 }
 
 func (l *Loader) unreadable() error {

@@ -52,7 +52,7 @@ const atOnce = 512 * 512
 func (i Images) Parts() iter.Seq2[int, Images] {
 	return func(yield func(int, Images) bool) {
 		size := 3 * i.H * i.W
-		step := max(1, atOnce/max(1, i.H*i.W))
+		step := View{W: i.W, H: i.H}.AtOnce()
 		for from := 0; from < i.N; from += step {
 			n := min(step, i.N-from)
 			if !yield(from, Images{i.Pix[from*size:][:n*size], n, i.H, i.W}) {
@@ -68,6 +68,9 @@ type View struct {
 	Fit      Fit
 	Multiple int // of Keep: sides are rounded to multiples of it
 }
+
+// AtOnce is how many images of the view are worth computing at once on a CPU.
+func (v View) AtOnce() int { return max(1, atOnce/max(1, v.H*v.W)) }
 
 // A Fit is how an image gets to a size.
 type Fit string
@@ -213,6 +216,12 @@ func look(ctx context.Context, uses []Use, ds data.Dataset, o Options, each func
 	}
 	lo := loader.Options{
 		Batch: o.Batch, Augment: augment.Config{Size: size}, Workers: o.Workers, Originals: true, Pixels: o.Pixels, Skipped: o.Skipped,
+	}
+	if o.Pixels != 0 { // a view is resampled from at least twice its size, and a picture has its pixels
+		lo.Side = int(math.Sqrt(float64(max(o.Pixels, 0))))
+		for _, u := range uses {
+			lo.Side = max(lo.Side, 2*u.Net.View().W, 2*u.Net.View().H)
+		}
 	}
 	brought := make([]int, len(uses)) // which of the loader's other views a predictor reads, -1: the first letterbox
 	for i, u := range uses {

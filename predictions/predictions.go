@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"image"
 	"io"
 	"os"
 	"path/filepath"
@@ -128,6 +129,10 @@ func (d *imageFiles) Key(i int) string    { return d.keys[i] }
 
 func (d *imageFiles) Sample(i int) (*data.Sample, error) {
 	return imagefile.Sample(d.keys[i], d.files[i])
+}
+
+func (d *imageFiles) Reduced(i, side int) (*data.Sample, image.Point, error) {
+	return imagefile.Reduced(d.keys[i], d.files[i], side)
 }
 
 // Predict writes what a network, or an external model, sees in each image: KEY.json, KEY.png with every

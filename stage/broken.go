@@ -3,6 +3,7 @@ package stage
 import (
 	"errors"
 	"fmt"
+	"image"
 	"slices"
 	"sync"
 
@@ -24,8 +25,19 @@ func (l *limited) Unwrap() data.Dataset { return l.Dataset }
 
 func (l *limited) Sample(i int) (*data.Sample, error) {
 	s, err := l.Dataset.Sample(i)
+	return s, l.note(i, err)
+}
+
+// Reduced makes a limited set a [data.Reducer] where the set itself is one.
+func (l *limited) Reduced(i, side int) (*data.Sample, image.Point, error) {
+	s, full, err := data.Reduced(l.Dataset, i, side)
+	return s, full, l.note(i, err)
+}
+
+// note counts a sample that cannot be read, and turns its error into one that ends the stage where they are too many.
+func (l *limited) note(i int, err error) error {
 	if _, ok := errors.AsType[*data.SampleError](err); !ok {
-		return s, err
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -35,9 +47,9 @@ func (l *limited) Sample(i int) (*data.Sample, error) {
 	l.broken[i] = true
 	// A few are no share of anything.
 	if n, all := len(l.broken), l.Len(); n > 2 && float64(n) > l.share*float64(all) {
-		return nil, fmt.Errorf("%s: %d of its %d images cannot be read so far, more than the share of %v that max_broken allows; the first: %v", l.name, n, all, l.share, l.first)
+		return fmt.Errorf("%s: %d of its %d images cannot be read so far, more than the share of %v that max_broken allows; the first: %v", l.name, n, all, l.share, l.first)
 	}
-	return nil, err
+	return err
 }
 
 func (l *limited) count() int {

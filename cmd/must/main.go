@@ -121,7 +121,7 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 		kong.Vars{"version": "must " + recipe.Version}, kong.Exit(func(code int) { panic(status(code)) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	k, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "must: %v\n`must --help` lists the verbs, `must VERB --help` shows one with examples\n", err)
+		fmt.Fprintf(stderr, "must: %v%s\n`must --help` lists the verbs, `must VERB --help` shows one with examples\n", err, renamed(err))
 		return 1
 	}
 
@@ -171,6 +171,20 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	}
 	fmt.Fprintf(stderr, "must: %v\n", err)
 	return 1
+}
+
+// renamed says what a flag that is not known is called now, where an earlier version had it.
+func renamed(err error) string {
+	for _, f := range []struct{ old, now string }{
+		{"--data", "it is called --path now"},
+		{"--images", "of data convert it is called --with-images now, of export --prove-on"},
+		{"--depth", "it is called --backbone now: --backbone resnet18"},
+	} {
+		if strings.HasPrefix(err.Error(), "unknown flag "+f.old) {
+			return "; " + f.now
+		}
+	}
+	return ""
 }
 
 // commandLine writes arguments as one types them.

@@ -15,8 +15,9 @@ var budget = gate{free: 256 << 20}
 // decoded: the collector would let it grow to the size of what is in use.
 const large = 64 << 20
 
-// bytes returns the memory that decoding takes: the decoder's own image, and the one of 4 bytes a pixel.
-func (f format) bytes(c image.Config) int64 {
+// bytes returns the memory that decoding takes: the decoder's own image, and the one of 4 bytes a pixel, of which
+// each of d×d becomes one.
+func (f format) bytes(c image.Config, d int) int64 {
 	own := int64(4)
 	switch {
 	case f.name == "JPEG":
@@ -31,7 +32,8 @@ func (f format) bytes(c image.Config) int64 {
 	if _, ok := c.ColorModel.(color.Palette); ok {
 		own = 1
 	}
-	return int64(c.Width) * int64(c.Height) * (own + 4)
+	pixels := int64(c.Width) * int64(c.Height)
+	return pixels*own + 4*pixels/int64(d*d)
 }
 
 // A gate lets as many through at once as their bytes allow.

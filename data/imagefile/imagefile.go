@@ -52,34 +52,45 @@ var pixelLimit = sync.OnceValues(func() (int64, error) {
 // white behind it, as on a page. A JPEG that is cut short is grey where it ends, and [CutShort] counts
 // it. The error names the file.
 func Decode(file string) (*image.RGBA, error) {
-	img, err := decodeFile(file, true)
+	img, _, err := decodeFile(file, true, 0)
 	return img, named(file, err)
 }
 
 // DecodeStored is Decode without the EXIF orientation: pixels as they are stored, the frame that
 // some annotation tools use.
 func DecodeStored(file string) (*image.RGBA, error) {
-	img, err := decodeFile(file, false)
+	img, _, err := decodeFile(file, false, 0)
 	return img, named(file, err)
 }
 
 // DecodeBytes is Decode for the content of a file, whole or refused. The error does not name it.
-func DecodeBytes(content []byte) (*image.RGBA, error) { return decode("", content, true) }
+func DecodeBytes(content []byte) (*image.RGBA, error) {
+	img, _, err := decode("", content, true, 0)
+	return img, err
+}
 
 // DecodeMember is Decode for the content of a file in an archive; the name is what [CutShort] gives. The
 // error does not name it.
 func DecodeMember(name string, content []byte) (*image.RGBA, error) {
-	return decode(name, content, true)
+	img, _, err := decode(name, content, true, 0)
+	return img, err
 }
 
 // Sample returns a sample of key with the image of file and no labels; its error is a
 // data.SampleError.
 func Sample(key, file string) (*data.Sample, error) {
-	img, err := decodeFile(file, true)
+	s, _, err := Reduced(key, file, 0)
+	return s, err
+}
+
+// Reduced is [Sample] for a caller that will shrink the image: it is decoded at 1/2, 1/4 or 1/8 of its sides
+// where both stay at least so many pixels. full is the size of the whole image, upright. Side 0 is all of it.
+func Reduced(key, file string, side int) (s *data.Sample, full image.Point, err error) {
+	img, full, err := decodeFile(file, true, side)
 	if err != nil {
-		return nil, &data.SampleError{Key: key, File: file, Err: err}
+		return nil, full, &data.SampleError{Key: key, File: file, Err: err}
 	}
-	return &data.Sample{Key: key, Image: img}, nil
+	return &data.Sample{Key: key, Image: img}, full, nil
 }
 
 // SampleTurned is [Sample], which also tells the EXIF orientation, 1 to 8, by which the stored picture was turned.
@@ -87,7 +98,7 @@ func SampleTurned(key, file string) (s *data.Sample, turn int, err error) {
 	var img *image.RGBA
 	content, err := readFile(file)
 	if err == nil {
-		img, err = decode(file, content, true)
+		img, _, err = decode(file, content, true, 0)
 	}
 	if err != nil {
 		return nil, 0, &data.SampleError{Key: key, File: file, Err: err}
@@ -158,12 +169,12 @@ func (f format) matches(content []byte) bool {
 	return true
 }
 
-func decodeFile(file string, upright bool) (*image.RGBA, error) {
+func decodeFile(file string, upright bool, side int) (*image.RGBA, image.Point, error) {
 	content, err := readFile(file)
 	if err != nil {
-		return nil, err
+		return nil, image.Point{}, err
 	}
-	return decode(file, content, upright)
+	return decode(file, content, upright, side)
 }
 
 // readFile returns the content of a regular file of sensible size. Its errors leave out the name.
@@ -186,40 +197,64 @@ func readFile(file string) ([]byte, error) {
 	return content, err
 }
 
-// decode refuses a picture without a name that is cut short.
-func decode(name string, content []byte, upright bool) (*image.RGBA, error) {
+// decode returns an image, reduced as [Reduced] does, and its whole size. It refuses a picture without a name that
+// is cut short.
+func decode(name string, content []byte, upright bool, side int) (out *image.RGBA, full image.Point, err error) {
 	f, config, err := sniff(content)
 	if err != nil {
-		return nil, err
+		return nil, full, err
 	}
-	defer budget.take(f.bytes(config))()
-	img, err := f.open(content)
-	if errors.Is(err, errCut) && name != "" {
-		noteCut(name, content)
-		err = nil
+	full = image.Pt(config.Width, config.Height)
+	d := divisor(full, side)
+	defer budget.take(f.bytes(config, d))()
+	if f.name == "JPEG" && fastJPEG != nil {
+		out, err = fastJPEG(content, d)
 	}
-	if err != nil {
-		return nil, err
-	}
-	out, ok := img.(*image.RGBA)
-	// The first frame of an animation may cover a part of its screen only.
-	screen := image.Rect(0, 0, config.Width, config.Height)
-	if !ok || out.Rect != screen || !out.Opaque() {
-		ground := image.White
-		if f.name == "WebP" && config.ColorModel == color.YCbCrModel {
-			ground = image.Black // an animation without transparency
+	if out == nil || err != nil {
+		img, err := f.open(content)
+		if errors.Is(err, errCut) && name != "" {
+			noteCut(name, content)
+			err = nil
 		}
-		out = image.NewRGBA(screen)
-		draw.Draw(out, screen, ground, image.Point{}, draw.Src)
-		draw.Draw(out, img.Bounds(), img, img.Bounds().Min, draw.Over)
-	}
-	if f.name == "WebP" {
-		videoRange(out, img)
+		if err != nil {
+			return nil, full, err
+		}
+		out = f.flatten(img, config, d)
 	}
 	if upright {
-		out = orient(out, orientation(f.name, content))
+		turn := orientation(f.name, content)
+		if turn >= 5 {
+			full.X, full.Y = full.Y, full.X
+		}
+		out = orient(out, turn)
 	}
-	return out, nil
+	return out, full, nil
+}
+
+// flatten makes an image opaque and of 8 bits, at 1/d of its size.
+func (f format) flatten(img image.Image, config image.Config, d int) *image.RGBA {
+	// The first frame of an animation may cover a part of its screen only.
+	screen := image.Rect(0, 0, config.Width, config.Height)
+	ground := image.White
+	if f.name == "WebP" && config.ColorModel == color.YCbCrModel {
+		ground = image.Black // an animation without transparency
+	}
+	paint := func(out *image.RGBA) {
+		draw.Draw(out, out.Rect, ground, image.Point{}, draw.Src)
+		draw.Draw(out, img.Bounds(), img, img.Bounds().Min, draw.Over)
+		if f.name == "WebP" {
+			videoRange(out, img)
+		}
+	}
+	if d > 1 {
+		return reduce(screen, d, paint)
+	}
+	if out, ok := img.(*image.RGBA); ok && out.Rect == screen && out.Opaque() {
+		return out
+	}
+	out := image.NewRGBA(screen)
+	paint(out)
+	return out
 }
 
 // videoRange converts a lossy WebP again: it stores luma 16–235 and chroma 16–240 (RFC 6386 §9.2),
@@ -235,8 +270,9 @@ func videoRange(dst *image.RGBA, src image.Image) {
 	default:
 		return
 	}
-	for y := yuv.Rect.Min.Y; y < yuv.Rect.Max.Y; y++ {
-		for x := yuv.Rect.Min.X; x < yuv.Rect.Max.X; x++ {
+	shown := yuv.Rect.Intersect(dst.Rect)
+	for y := shown.Min.Y; y < shown.Max.Y; y++ {
+		for x := shown.Min.X; x < shown.Max.X; x++ {
 			// 16 fractional bits, coefficients of ITU-R BT.601.
 			c := yuv.COffset(x, y)
 			luma := 76309*(int32(yuv.Y[yuv.YOffset(x, y)])-16) + 1<<15

@@ -3,6 +3,7 @@ package images
 
 import (
 	"fmt"
+	"image"
 	"path/filepath"
 
 	"must/data"
@@ -17,7 +18,7 @@ import (
 // pseudo labels, src.Labels, parts are told by the hash of the key (imagefile.InSplit). src.Split "" is all.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
-		return nil, fmt.Errorf("a folder of images has no sets, but set is %q: leave it out", src.Set)
+		return nil, fmt.Errorf("a folder of images has no subsets, but subset is %q: leave it out", src.Set)
 	}
 	if err := imagefile.CheckSplit(src.Split); err != nil {
 		return nil, err
@@ -65,5 +66,13 @@ func (d *dataset) Labels() data.Labels { return data.Labels{} }
 func (d *dataset) Key(i int) string    { return d.keys[i] }
 
 func (d *dataset) Sample(i int) (*data.Sample, error) {
-	return imagefile.Sample(d.keys[i], filepath.Join(d.folder, filepath.FromSlash(d.files[i])))
+	return imagefile.Sample(d.keys[i], d.file(i))
+}
+
+func (d *dataset) Reduced(i, side int) (*data.Sample, image.Point, error) {
+	return imagefile.Reduced(d.keys[i], d.file(i), side)
+}
+
+func (d *dataset) file(i int) string {
+	return filepath.Join(d.folder, filepath.FromSlash(d.files[i]))
 }
