@@ -34,7 +34,7 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor", "data/npy"},
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
-	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "tracking", "web"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "tracking", "turbojpeg", "web"},
 	{"native", "winograd", "yamlfile"},
 }
 
