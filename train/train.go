@@ -122,7 +122,7 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if err != nil {
 		return nil, err
 	}
-	j.Info.Batch, j.Info.LR, j.Info.Steps, j.Info.Seed = c.Batch, c.LR, total, c.Seed
+	j.Info.Batch, j.Info.LR, j.Info.Optimizer, j.Info.Steps, j.Info.Seed = c.Batch, c.LR, c.Optimizer, total, c.Seed
 	t := &trainer{Job: j, total: total, started: time.Now(), stopping: func() bool { return ctx.Err() != nil }}
 	defer torch.Do(t.free)
 	if err := torch.DoErr(t.begin); err != nil {
@@ -614,7 +614,17 @@ func (t *trainer) finish() error {
 }
 
 // LossWeight is MuST's rule for the weight of a task in the student's loss (§3.2): w = (b_s·lr_i) /
-// (b_i·lr_s), with batch size and learning rate of the student and of the task's teacher.
-func LossWeight(student Config, teacher checkpoint.Training) float64 {
-	return float64(student.Batch) * teacher.LR / (float64(teacher.Batch) * student.LR)
+// (b_i·lr_s), with batch size and learning rate of the student and of the task's teacher. It scales the
+// steps of plain gradient descent: why tells of those that were trained otherwise, of which it says nothing.
+func LossWeight(student Config, teacher checkpoint.Training) (w float64, why string) {
+	const sgd = "sgd"
+	switch {
+	case teacher.Optimizer == "":
+		return 1, "how its teacher was trained is not known"
+	case teacher.Optimizer != sgd:
+		return 1, "its teacher was trained by " + teacher.Optimizer
+	case student.Optimizer != sgd:
+		return 1, "the student is trained by " + student.Optimizer
+	}
+	return float64(student.Batch) * teacher.LR / (float64(teacher.Batch) * student.LR), ""
 }
