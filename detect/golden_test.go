@@ -412,3 +412,19 @@ func TestPartialTruth(t *testing.T) {
 		}
 	}
 }
+
+// Where an object may be nothing is background: neither what lies in its box nor what overlaps it so much that
+// it would be unsure of an object.
+func TestOpenObjectsAreNoBackground(t *testing.T) {
+	truth := &Truth{Crowd: []Box{{10, 10, 30, 30}}}
+	boxes := []Box{{10, 10, 30, 30}, {14, 14, 20, 20}, {6, 6, 38, 38}, {0, 0, 64, 64}, {40, 40, 60, 60}, {30, 10, 50, 30}}
+	// The third has an IoU of 0.39: unsure of an object to the first stage, background to the second.
+	for _, m := range []struct {
+		Matcher
+		want []int32
+	}{{RPNMatcher, []int32{Unsure, Unsure, Unsure, Background, Background, Background}}, {RoIMatcher, []int32{Unsure, Unsure, Background, Background, Background, Background}}} {
+		if got := m.Match(boxes, truth); !slices.Equal(got, m.want) {
+			t.Errorf("%+v: %v, want %v", m.Matcher, got, m.want)
+		}
+	}
+}

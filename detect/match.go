@@ -122,8 +122,13 @@ func (m Matcher) Match(boxes []Box, t *Truth) []int32 {
 		match[i] = best[i]
 	}
 	for c := range t.Crowd {
+		area := t.Crowd[c].Area()
 		for i := range boxes {
-			if match[i] == Background && intersection(&t.Crowd[c], &boxes[i]) >= crowdOverlap*areas[i] {
+			if match[i] != Background {
+				continue
+			}
+			// Inside of it, or as near to it as would be unsure of an object.
+			if inter := intersection(&t.Crowd[c], &boxes[i]); inter >= crowdOverlap*areas[i] && inter > 0 || inter >= m.Low*(area+areas[i]-inter) && inter > 0 {
 				match[i] = Unsure
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"must/label/shards"
 	"must/predict"
 	"must/progress"
+	"must/task"
 	"must/task/registry"
 )
 
@@ -34,6 +35,7 @@ type Options struct {
 	Name       string             // of the set, for people
 	Tasks      []string           // to label; nil: see Missing
 	Thresholds map[string]float64 // by task; what is absent is as published
+	Open       map[string]float64 // by task, the score from which on what stays below the threshold is left open: neither there nor not there
 	Mask       Mask               // pixels that get no label
 	Batch      int                // 0: 16
 	Workers    int
@@ -151,6 +153,14 @@ func (o Options) complete(ds data.Dataset, teachers []Teacher) (Options, error) 
 		}
 		thresholds[name] = v
 	}
+	for name, low := range o.Open {
+		if _, ok := registry.Get(name).(task.Banded); !ok {
+			return o, fmt.Errorf("threshold for %s: it has one number; nothing below it can be left open", name)
+		}
+		if !(low >= 0 && low <= thresholds[name]) {
+			return o, fmt.Errorf("threshold for %s is %v and what is left open begins at %v: that must be in [0, %[2]v]", name, thresholds[name], low)
+		}
+	}
 	o.Thresholds = thresholds
 	if o.Tasks == nil {
 		if o.Tasks = Missing(ds, teachers); o.Tasks == nil {
@@ -200,12 +210,18 @@ func plan(ds data.Dataset, teachers []Teacher, o Options, aligned ...string) (sh
 }
 
 // rules returns what turns predictions into pseudo labels.
-func rules(uses []predict.Use, thresholds map[string]float64) func(pred *data.Sample) {
+func rules(uses []predict.Use, o Options) func(pred *data.Sample) {
 	return func(pred *data.Sample) {
 		for _, u := range uses {
 			for _, name := range u.Tasks {
-				if l := pred.Label(name); l != nil {
-					pred.Put(registry.Get(name).Pseudo(l, thresholds[name]))
+				l := pred.Label(name)
+				if l == nil {
+					continue
+				}
+				if low, band := o.Open[name]; band {
+					pred.Put(registry.Get(name).(task.Banded).Band(l, low, o.Thresholds[name]))
+				} else {
+					pred.Put(registry.Get(name).Pseudo(l, o.Thresholds[name]))
 				}
 			}
 		}
@@ -214,10 +230,13 @@ func rules(uses []predict.Use, thresholds map[string]float64) func(pred *data.Sa
 
 func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
 	l := t.Net.Knows()
-	d := shards.Task{Teacher: t.Path, SHA256: t.Hash, Threshold: o.Thresholds[name]}
+	d := shards.Task{Teacher: t.Path, SHA256: t.Hash, Threshold: o.Thresholds[name], Open: o.Open[name]}
 	settings := t.Net.Settings()
 	if u := have[name].Unknown; u != nil {
 		settings = fmt.Append(settings, u)
+	}
+	if low, band := o.Open[name]; band {
+		settings = fmt.Append(settings, "open from", low)
 	}
 	if hidden := o.Mask[name]; hidden != nil {
 		settings = fmt.Append(settings, "without", hidden)
@@ -263,7 +282,7 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	o := predict.Options{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Pixels: -1, Rules: rules(r.uses, r.o.Thresholds), Skipped: func(err error) {
+	o := predict.Options{Batch: r.o.Batch, From: s.From, To: s.To, Workers: r.o.Workers, Bar: r.bar, Pixels: -1, Rules: rules(r.uses, r.o), Skipped: func(err error) {
 		var e *data.SampleError
 		if errors.As(err, &e) {
 			if e.System() {

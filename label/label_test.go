@@ -228,6 +228,68 @@ func (p partial) Sample(i int) (*data.Sample, error) {
 	return s, nil
 }
 
+// What is below the threshold and above the band's lower end is stored as a crowd, neither object nor
+// background, and counted as no label.
+func TestBandIsLeftOpen(t *testing.T) {
+	ds, detector := open(t, "unlabelled", 4), teachers(t)[1:2]
+	run := func(o Options) map[string][]data.Object {
+		t.Helper()
+		dir := t.TempDir()
+		sum, err := Run(t.Context(), ds, detector, dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, n := map[string][]data.Object{}, 0
+		for key, r := range records(t, dir) {
+			all[key] = detection.Of(r.Sample)
+			for _, o := range all[key] {
+				if !o.Crowd {
+					n++
+				}
+			}
+		}
+		if sum.Labels[detection.Name] != n {
+			t.Errorf("%d labels are told of, %d stored", sum.Labels[detection.Name], n)
+		}
+		return all
+	}
+	all := run(Options{Thresholds: map[string]float64{detection.Name: 0.02}})
+	var scores []float64
+	for _, objects := range all {
+		for _, o := range objects {
+			scores = append(scores, float64(o.Score))
+		}
+	}
+	slices.Sort(scores)
+	middle := scores[len(scores)/2]
+	band := run(Options{Thresholds: map[string]float64{detection.Name: middle}, Open: map[string]float64{detection.Name: 0.02}})
+	left := 0
+	for key, objects := range all {
+		if len(band[key]) != len(objects) {
+			t.Fatalf("%s: %d objects, want %d", key, len(band[key]), len(objects))
+		}
+		for i, o := range objects {
+			if o.Crowd = float64(o.Score) < middle; o.Crowd {
+				left++
+			}
+			if b := band[key][i]; b.Crowd != o.Crowd || b.Box != o.Box || b.Class != o.Class || b.Score != o.Score {
+				t.Errorf("%s: %+v, want %+v", key, b, o)
+			}
+		}
+	}
+	if left == 0 || left == len(scores) {
+		t.Errorf("%d of %d objects are left open", left, len(scores))
+	}
+	for want, o := range map[string]Options{
+		"must be in [0, 0.5]": {Open: map[string]float64{detection.Name: 0.6}},
+		"has one number":      {Open: map[string]float64{segmentation.Name: 0.1}},
+	} {
+		if _, err := Run(t.Context(), ds, detector, t.TempDir(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", o.Open, err, want)
+		}
+	}
+}
+
 // telling tells which of its images carry labels.
 type telling struct{ partial }
 

@@ -23,7 +23,7 @@ func Preview(ctx context.Context, ds data.Dataset, teachers []Teacher, n int, o 
 		return nil, err
 	}
 	sheet := &labelled{labels: ds.Labels().Join(provenance.Labels())}
-	passing := predict.Options{Batch: o.Batch, Workers: o.Workers, Name: "preview", Display: o.Display, Rules: rules(uses, o.Thresholds),
+	passing := predict.Options{Batch: o.Batch, Workers: o.Workers, Name: "preview", Display: o.Display, Rules: rules(uses, o),
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
 	err = predict.Run(ctx, uses, ds, passing, func(_ int, s, pred *data.Sample) error {
 		data.Lack(s, ds.Labels(), pred)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"must/label"
 	"must/recipe"
 	"must/stage"
 )
@@ -99,7 +100,7 @@ func TestSettings(t *testing.T) {
 	if d := r.Data["rooms"]; d.Parts["train"] != 5 || d.Parts["test"] != 4 || d.Set != "rooms" {
 		t.Errorf("rooms is %+v", d)
 	}
-	if th := keys[*stage.Label](r, "labels").Thresholds; th["detection"] != 0.3 {
+	if th := keys[*stage.Label](r, "labels").Thresholds; th["detection"] != (label.Threshold{0.3, 0.3}) {
 		t.Errorf("thresholds %v", th)
 	}
 	x := keys[*stage.Transfer](r, "transfer")

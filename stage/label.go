@@ -20,13 +20,13 @@ import (
 
 // Label has teachers label what sets lack.
 type Label struct {
-	Data       []string           `yaml:"data"`
-	Teachers   []string           `yaml:"teachers"` // train stages, files of weights, or external teachers: declared in the recipe or in .teacher.yaml files
-	Thresholds map[string]float64 `yaml:"thresholds,omitempty"`
-	Mask       label.Mask         `yaml:"mask,omitempty"` // classes of pixels in which a task gets no labels
-	ShardSize  int                `yaml:"shard_size,omitempty"`
-	Engine     string             `yaml:"engine,omitempty"`  // that runs the networks, see export.Engines; labels are the same but for ties
-	Quality    []string           `yaml:"quality,omitempty"` // sets whose val parts tell how good the labels of teachers are that no stage trained; absent: data
+	Data       []string         `yaml:"data"`
+	Teachers   []string         `yaml:"teachers"` // train stages, files of weights, or external teachers: declared in the recipe or in .teacher.yaml files
+	Thresholds label.Thresholds `yaml:"thresholds,omitempty"`
+	Mask       label.Mask       `yaml:"mask,omitempty"` // classes of pixels in which a task gets no labels
+	ShardSize  int              `yaml:"shard_size,omitempty"`
+	Engine     string           `yaml:"engine,omitempty"`  // that runs the networks, see export.Engines; labels are the same but for ties
+	Quality    []string         `yaml:"quality,omitempty"` // sets whose val parts tell how good the labels of teachers are that no stage trained; absent: data
 }
 
 // Check fills in the thresholds.
@@ -35,7 +35,10 @@ func (l *Label) Check(e *Env) error {
 		return fmt.Errorf("label needs teachers")
 	}
 	if l.Thresholds == nil {
-		l.Thresholds = label.DefaultThresholds()
+		l.Thresholds = label.Thresholds{}
+		for task, least := range label.DefaultThresholds() {
+			l.Thresholds[task] = label.Threshold{least, least}
+		}
 	}
 	if err := l.Mask.Check(); err != nil {
 		return err
@@ -163,7 +166,7 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 			return err
 		}
 		sum, err := label.Run(ctx, ds, teachers, filepath.Join(w.Dir, name), label.Options{
-			Name: name, Thresholds: l.Thresholds, Mask: l.Mask, ShardSize: l.ShardSize, Program: "must " + recipe.Version, Display: w.Display,
+			Name: name, Thresholds: l.Thresholds.Least(), Open: l.Thresholds.Open(), Mask: l.Mask, ShardSize: l.ShardSize, Program: "must " + recipe.Version, Display: w.Display,
 		})
 		if err != nil {
 			return err
@@ -245,7 +248,7 @@ func (l *Label) assess(ctx context.Context, w *Work, teachers []label.Teacher) e
 		if ds == nil {
 			continue
 		}
-		q, err := label.Assess(ctx, ds, teachers[i:i+1], label.Options{Name: from, Thresholds: l.Thresholds, Display: w.Display})
+		q, err := label.Assess(ctx, ds, teachers[i:i+1], label.Options{Name: from, Thresholds: l.Thresholds.Least(), Display: w.Display})
 		if err != nil {
 			return err
 		}

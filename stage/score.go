@@ -108,7 +108,7 @@ func (s *Score) Run(ctx context.Context, w *Work) error {
 	thresholds := label.DefaultThresholds()
 	if t, ok := find[*Train](w.Env, s.Student); ok && t.Labels != "" {
 		l, _ := find[*Label](w.Env, t.Labels)
-		thresholds = l.Thresholds
+		thresholds = l.Thresholds.Least()
 	}
 	if err := w.callIn(); err != nil {
 		return err

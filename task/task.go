@@ -80,6 +80,13 @@ type Measured interface {
 	Moments(l data.Label) *data.Moments
 }
 
+// A Banded task can leave open what is neither sure to be there nor sure not to be.
+type Banded interface {
+	// Band is Pseudo, but what has a score from low on that stays below the threshold is in the label too, as
+	// what neither trains nor counts.
+	Band(pred data.Label, low, threshold float64) data.Label
+}
+
 // A Mapped task tells the class of every pixel: its labels have a map of them.
 type Mapped interface {
 	Map(l data.Label) *data.Grid[uint8]

@@ -38,6 +38,7 @@ type labelCmd struct {
 	Out       string             `help:"Folder of the labels; labelling that is under way there goes on." required:"" placeholder:"DIR"`
 	Task      []string           `help:"Task to label (repeatable); default: all of the teachers' that the data lacks labels for." placeholder:"TASK"`
 	Threshold map[string]float64 `help:"Least score of a box, confidence of a pixel; default: detection=0.5, segmentation=0.5." placeholder:"TASK=X"`
+	Open      map[string]float64 `help:"Score from which on a box below the threshold is left open, neither object nor background; stored as a crowd." placeholder:"TASK=X"`
 	Batch     int                `help:"Images at once; default 16." placeholder:"N"`
 	ShardSize int                `help:"Images per shard; default 1000." placeholder:"N"`
 	Preview   int                `help:"Only draw N images, spread over the set, with their labels into DIR/preview.png." placeholder:"N"`
@@ -100,7 +101,7 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer teacher.Free(teachers)
 	o := label.Options{
-		Name: c.name(), Tasks: c.Task, Thresholds: thresholds, Batch: c.Batch, ShardSize: c.ShardSize, Program: "must " + recipe.Version, Display: a.display,
+		Name: c.name(), Tasks: c.Task, Thresholds: thresholds, Open: c.Open, Batch: c.Batch, ShardSize: c.ShardSize, Program: "must " + recipe.Version, Display: a.display,
 	}
 	if c.Preview > 0 {
 		img, err := label.Preview(ctx, ds, teachers, c.Preview, o)

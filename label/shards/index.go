@@ -62,6 +62,7 @@ type Task struct {
 	Teacher   string   `json:"teacher"`             // file of the teacher's weights, for people; not compared
 	SHA256    string   `json:"sha256"`              // of that file
 	Threshold float64  `json:"threshold,omitempty"` // least score (detection) or confidence (segmentation) kept
+	Open      float64  `json:"open,omitempty"`      // score from which on what stays below the threshold is neither there nor not there
 	DType     string   `json:"dtype,omitempty"`     // of .npy entries: npy.Float16 or npy.Float32
 	Units     string   `json:"units,omitempty"`     // depth: data.Metric or data.Inverse
 	Classes   []string `json:"classes,omitempty"`   // names, by index

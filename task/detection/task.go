@@ -51,11 +51,17 @@ func (kind) Head(b model.Builder, s task.HeadSpec) task.Head {
 func (kind) Threshold() (float64, bool) { return 0.5, true }
 
 // Pseudo keeps the objects whose score reaches the threshold: the label is hard.
-func (kind) Pseudo(pred data.Label, threshold float64) data.Label {
+func (k kind) Pseudo(pred data.Label, threshold float64) data.Label {
+	return k.Band(pred, threshold, threshold)
+}
+
+// Band implements [task.Banded]: objects between the two are kept as crowds are.
+func (kind) Band(pred data.Label, low, threshold float64) data.Label {
 	l := pred.(*Label)
 	kept := []data.Object{}
 	for _, o := range l.Objects {
-		if float64(o.Score) >= threshold {
+		if score := float64(o.Score); score >= min(low, threshold) {
+			o.Crowd = o.Crowd || score < threshold
 			kept = append(kept, o)
 		}
 	}
@@ -130,8 +136,15 @@ func (kind) Noise(_ string, m data.Meaning, n int, rng *rand.Rand) data.Label {
 	return l
 }
 
-// Count is of the objects.
-func (kind) Count(l data.Label) int { return len(l.(*Label).Objects) }
+// Count is of the objects, without those that are left open.
+func (kind) Count(l data.Label) (n int) {
+	for _, o := range l.(*Label).Objects {
+		if !o.Crowd {
+			n++
+		}
+	}
+	return n
+}
 
 func (kind) DType() string { return "" }
 
