@@ -83,6 +83,11 @@ func (b Box) Clip(w, h int) Box {
 type Mask struct {
 	Rect image.Rectangle
 	Pix  []uint8
+
+	// Probs, of a detector's prediction in the frame of its input, are probabilities on a square grid over the
+	// object's box. In the image's own frame the mask is made of them anew, so that its edge is as fine as the
+	// image.
+	Probs []float32
 }
 
 // At reports whether the pixel belongs to the object.
@@ -161,22 +166,22 @@ func Close(d Dataset) error {
 
 // A Source says where a dataset is and how to read it; recipes and the command line fill it.
 type Source struct {
-	Format string  `yaml:"format"`           // scenes, imagefolder, voc, images, …
-	Path   string  `yaml:"path,omitempty"`   // folder or file; not used by scenes
-	Images string  `yaml:"images,omitempty"` // folder of the images, where a file of labels in Path cannot tell
-	Set    string  `yaml:"set,omitempty"`    // which set of a family, such as scenes' crowds or VOC's year
-	Split  string  `yaml:"split,omitempty"`  // train, val or test
-	Count  int     `yaml:"count,omitempty"`  // use only so many samples, spread over the set; 0: all
-	Size   int     `yaml:"size,omitempty"`   // rendered side in pixels; scenes only
-	Seed   uint64  `yaml:"seed,omitempty"`   // scenes only
-	Scale  float64 `yaml:"scale,omitempty"`  // depth units per stored unit, where the format cannot know
-	Units  string  `yaml:"units,omitempty"`  // what pairs of image and depth store: metric (or ""), relative or inverse
-	Frame  string  `yaml:"frame,omitempty"`  // what labels were drawn on, where their sizes do not tell: shown, stored or resized
-	Lines  string  `yaml:"lines,omitempty"`  // what lines of YOLO labels hold, where their numbers do not tell
-	Void   string  `yaml:"void,omitempty"`   // values of semantic maps that are no class, separated by commas, or none
-	Text   string  `yaml:"text,omitempty"`   // encoding of text files, where their bytes do not tell
-	Metric string  `yaml:"metric,omitempty"` // published protocol to score by, see registry.Protocols()
-	Labels string  `yaml:"labels,omitempty"` // folder of pseudo-label shards to fill in what is unknown
+	Format string  `yaml:"format"`                  // scenes, imagefolder, voc, images, …
+	Path   string  `yaml:"path,omitempty"`          // folder or file; not used by scenes
+	Images string  `yaml:"images_folder,omitempty"` // folder of the images, where a file of labels in Path cannot tell
+	Set    string  `yaml:"subset,omitempty"`        // which set of a family, such as scenes' crowds or VOC's year
+	Split  string  `yaml:"split,omitempty"`         // train, val or test
+	Count  int     `yaml:"count,omitempty"`         // use only so many samples, spread over the set; 0: all
+	Size   int     `yaml:"size,omitempty"`          // rendered side in pixels; scenes only
+	Seed   uint64  `yaml:"seed,omitempty"`          // scenes only
+	Scale  float64 `yaml:"scale,omitempty"`         // depth units per stored unit, where the format cannot know
+	Units  string  `yaml:"units,omitempty"`         // what pairs of image and depth store: metric (or ""), relative or inverse
+	Frame  string  `yaml:"frame,omitempty"`         // what labels were drawn on, where their sizes do not tell: shown, stored or resized
+	Lines  string  `yaml:"lines,omitempty"`         // what lines of YOLO labels hold, where their numbers do not tell
+	Void   string  `yaml:"void,omitempty"`          // values of semantic maps that are no class, separated by commas, or none
+	Text   string  `yaml:"encoding,omitempty"`      // encoding of text files, where their bytes do not tell
+	Metric string  `yaml:"metric,omitempty"`        // published protocol to score by, see registry.Protocols()
+	Labels string  `yaml:"labels,omitempty"`        // folder of pseudo-label shards to fill in what is unknown
 }
 
 // SampleError is what a dataset returns for a broken item; loaders skip and count it.

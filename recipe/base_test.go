@@ -44,8 +44,8 @@ size: 64
 model: {depth: 18, width: 0.5}
 train: {batch: 8, lr: 0.1, augment: {flip: 0, scale_min: 0.5}}
 data:
-  a: {format: scenes, set: objects, parts: {train: 8, val: 4}}
-  b: {format: scenes, set: crowds}
+  a: {format: scenes, subset: objects, parts: {train: 8, val: 4}}
+  b: {format: scenes, subset: crowds}
 stages:
   - {name: one, train: {data: [a]}}
   - {name: two, train: {data: [b]}}
@@ -67,7 +67,7 @@ name: above
 train: {augment: {flip: 1}}
 data:
   a: {parts: {val: 2}}
-  c: {format: scenes, set: rooms}
+  c: {format: scenes, subset: rooms}
 stages:
   - {name: three, train: {data: [c]}}
 quick: []

@@ -33,9 +33,9 @@ detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
 train: {batch: 4, epochs: 1, lr: 0.01}
 spaces: {segmentation: {from: stuff}}
 data:
-  objects: {format: scenes, set: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
-  stuff:   {format: scenes, set: stuff, size: 32, parts: {train: 8, test: 4}, holdout: 0.3}
-  rooms:   {format: scenes, set: rooms, size: 32, parts: {train: 8, val: 4, test: 4}}
+  objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
+  stuff:   {format: scenes, subset: stuff, size: 32, parts: {train: 8, test: 4}, holdout: 0.3}
+  rooms:   {format: scenes, subset: rooms, size: 32, parts: {train: 8, val: 4, test: 4}}
 stages:
   - {name: look, show: {data: [objects], images: 2}}
   - {name: class, train: {data: [objects], tasks: [classification], with: {lr: 0.02}}}
@@ -243,11 +243,11 @@ size: 32
 model: {depth: 18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, images: 16}
 data:
-  objects: {format: scenes, set: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
-  crowds: {format: scenes, set: crowds, size: 32, parts: {train: 8, val: 4, test: 4}}
-  stuff: {format: scenes, set: stuff, size: 32, parts: {train: 8, val: 4, test: 4}}
-  ranges: {format: scenes, set: ranges, size: 32, parts: {train: 8, val: 4, test: 4}}
-  rooms: {format: scenes, set: rooms, size: 32, parts: {train: 8, test: 4}}
+  objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
+  crowds: {format: scenes, subset: crowds, size: 32, parts: {train: 8, val: 4, test: 4}}
+  stuff: {format: scenes, subset: stuff, size: 32, parts: {train: 8, val: 4, test: 4}}
+  ranges: {format: scenes, subset: ranges, size: 32, parts: {train: 8, val: 4, test: 4}}
+  rooms: {format: scenes, subset: rooms, size: 32, parts: {train: 8, test: 4}}
 stages:
   - {name: simclr, train: {data: [objects], pretext: {method: simclr}, with: {images: 48}}}
   - {name: multitask, train: {data: [objects, crowds], tasks: [classification, detection], with: {images: 48}}}

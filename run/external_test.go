@@ -29,8 +29,8 @@ spaces: {detection: [wasp, bee]}
 teachers:
   midas: {onnx: ` + models + `depth.onnx, task: depth, units: inverse}
 data:
-  plain: {format: scenes, set: crowds, tasks: [classification], parts: {train: 12, val: 4}, size: 32}
-  ranges: {format: scenes, set: ranges, parts: {train: 2, val: 4}, size: 32}
+  plain: {format: scenes, subset: crowds, tasks: [classification], parts: {train: 12, val: 4}, size: 32}
+  ranges: {format: scenes, subset: ranges, parts: {train: 2, val: 4}, size: 32}
 train: {batch: 4, epochs: 1, lr: 0.01}
 stages:
   - name: labels

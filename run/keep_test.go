@@ -150,8 +150,8 @@ size: 32
 model: {depth: 18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, images: 8, lr: 0.01}
 data:
-  rooms: {format: scenes, set: rooms, size: 32, parts: {train: 8, val: 6, test: 4}}
-  fine:  {format: scenes, set: fine, size: 32, parts: {train: 8, val: 6, test: 4}}
+  rooms: {format: scenes, subset: rooms, size: 32, parts: {train: 8, val: 6, test: 4}}
+  fine:  {format: scenes, subset: fine, size: 32, parts: {train: 8, val: 6, test: 4}}
 stages:
   - name: transfer
     transfer:

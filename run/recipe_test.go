@@ -17,9 +17,9 @@ model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
 train: {batch: 4, epochs: 1, lr: 0.01}
 data:
-  objects: {format: scenes, set: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
-  crowds:  {format: scenes, set: crowds, size: 32, parts: {train: 8, val: 4, test: 4}}
-  rooms:   {format: scenes, set: rooms, size: 32, parts: {train: 8, test: 4}}
+  objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
+  crowds:  {format: scenes, subset: crowds, size: 32, parts: {train: 8, val: 4, test: 4}}
+  rooms:   {format: scenes, subset: rooms, size: 32, parts: {train: 8, test: 4}}
 stages:
   - name: data
     show: {data: [objects, rooms], images: 2}
@@ -115,7 +115,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	}{
 		{tiny, "batch: 4", "bacth: 4", []string{"[6:9]", `"bacth"`, `"batch"`}},
 		{tiny, "lr: 0.02", "learning: 0.02", []string{"learning"}},
-		{tiny, "format: scenes, set: rooms", "format: scene, set: rooms", []string{"data.rooms", `"scenes"`}},
+		{tiny, "format: scenes, subset: rooms", "format: scene, subset: rooms", []string{"data.rooms", `"scenes"`}},
 		{tiny, "from: teacher-class}", "from: teacher-clas}", []string{"stage 3 (teacher-boxes)", `"teacher-class"`}},
 		{tiny, "tasks: [detection]", "tasks: [detektion]", []string{`"detection"`}},
 		{tiny, "data: [crowds]", "data: [crowd]", []string{`"crowds"`}},

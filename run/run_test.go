@@ -153,7 +153,7 @@ size: 32
 model: {depth: 18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 2, steps: 150, lr: 0.01, ema: 0.9, save_every: 0.1}
 data:
-  objects: {format: scenes, set: objects, size: 32, parts: {train: 8, val: 2}}
+  objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 2}}
 stages:
   - name: net
     train: {data: [objects], tasks: [classification]}

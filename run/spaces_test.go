@@ -33,10 +33,10 @@ spaces:
   detection: [Ball, box, car, vessel]
   segmentation: {from: stuff}
 data:
-  crowds: {format: scenes, set: crowds, size: 32, parts: {train: 6, val: 2, test: 2}}
-  boxes:  {format: scenes, set: boxes, size: 32, parts: {train: 6, val: 2, test: 2}, map: {detection: {mushroom: vessel, house: vessel}}}
-  stuff:  {format: scenes, set: stuff, size: 32, parts: {train: 6, val: 2}, tasks: [segmentation]}
-  rooms:  {format: scenes, set: rooms, size: 32, parts: {train: 6, val: 2}}
+  crowds: {format: scenes, subset: crowds, size: 32, parts: {train: 6, val: 2, test: 2}}
+  boxes:  {format: scenes, subset: boxes, size: 32, parts: {train: 6, val: 2, test: 2}, map: {detection: {mushroom: vessel, house: vessel}}}
+  stuff:  {format: scenes, subset: stuff, size: 32, parts: {train: 6, val: 2}, tasks: [segmentation]}
+  rooms:  {format: scenes, subset: rooms, size: 32, parts: {train: 6, val: 2}}
 stages:
   - name: boxes-teacher
     train: {data: [crowds, boxes], tasks: [detection]}
@@ -118,9 +118,9 @@ model: {depth: 18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, steps: 1}
 spaces: {depth: inverse}
 data:
-  ranges: {format: scenes, set: ranges, size: 32, parts: {train: 6, val: 2, test: 2}}
+  ranges: {format: scenes, subset: ranges, size: 32, parts: {train: 6, val: 2, test: 2}}
   pairs: {format: nyu, path: PAIRS, units: inverse}
-  rooms: {format: scenes, set: room-depth, size: 32, parts: {train: 6, test: 2}, metric: nyu}
+  rooms: {format: scenes, subset: room-depth, size: 32, parts: {train: 6, test: 2}, metric: nyu}
 stages:
   - name: teacher
     train: {data: [ranges, pairs], tasks: [depth]}

@@ -22,8 +22,8 @@ size: 32
 model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {steps: 2, batch: 5, lr: 0.02}
 data:
-  a: {format: scenes, set: objects, parts: {train: 12, val: 4, test: 4}}
-  b: {format: scenes, set: ranges, parts: {train: 12, val: 4, test: 4}}
+  a: {format: scenes, subset: objects, parts: {train: 12, val: 4, test: 4}}
+  b: {format: scenes, subset: ranges, parts: {train: 12, val: 4, test: 4}}
 stages:
   - name: classes
     train: {data: [a], tasks: [classification]}

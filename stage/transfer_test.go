@@ -23,7 +23,7 @@ func (folders) Fingerprint(Inputs) string    { return "" }
 func TestUnevenSeeds(t *testing.T) {
 	r, err := recipe.Parse([]byte(`
 name: baselines
-data: {rooms: {format: scenes, set: rooms}, fine: {format: scenes, set: fine}}
+data: {rooms: {format: scenes, subset: rooms}, fine: {format: scenes, subset: fine}}
 stages:
   - name: transfer
     transfer: {from: {scratch: "", net: net.pth}, seeds: [1, 2], sets: [{data: rooms, task: segmentation}, {data: fine, task: classification}]}

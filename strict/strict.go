@@ -21,7 +21,7 @@ func Parse(b []byte, what string) (*ast.MappingNode, error) {
 }
 
 // renamed are keys of earlier versions, and what they are called now.
-var renamed = map[string]string{"start": "from"}
+var renamed = map[string]string{"start": "from", "set": "subset", "text": "encoding", "images": "images_folder"}
 
 // Decode fills a value from a node.
 func Decode(n ast.Node, to any) error {

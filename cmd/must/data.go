@@ -23,10 +23,10 @@ func (dataCmd) Help() string {
 
     must data list
     must data show crowds
-    must data inspect --data folder
-    must data inspect --format voc --data VOCdevkit --subset 2007
+    must data inspect --path folder
+    must data inspect --format voc --path VOCdevkit --subset 2007
     must data example yolo out/yolo
-    must data convert --format voc --data VOCdevkit --subset 2007 --to coco --out voc-coco`
+    must data convert --format voc --path VOCdevkit --subset 2007 --to coco --out voc-coco`
 }
 
 type dataListCmd struct{}
@@ -45,14 +45,14 @@ func (dataListCmd) Run(a *app) error {
 
 // A part is one part of a set on the command line.
 type part struct {
-	Name string `arg:"" optional:"" name:"set" help:"A set of the embedded world; for other data give --format and --data."`
+	Name string `arg:"" optional:"" name:"set" help:"A set of the embedded world; for other data give --format and --path."`
 	source
 	Split string `help:"Part of the data." default:"train" placeholder:"NAME"`
 }
 
 func (p *part) open() (data.Dataset, error) {
 	if p.Name != "" {
-		if p.Format != "" && p.Format != "scenes" || p.Data != "" {
+		if p.Format != "" && p.Format != "scenes" || p.Path != "" {
 			return nil, fmt.Errorf("set %s is one of the embedded world; for other data leave it out, or name it by --subset", p.Name)
 		}
 		p.Format, p.Subset = "scenes", p.Name
@@ -74,8 +74,8 @@ func (dataShowCmd) Help() string {
 	return `Examples:
 
     must data show stuff
-    must data show --format voc --data VOCdevkit --subset 2007 --split val --out voc.png
-    must data show --format images --data photos --labels photos-labels`
+    must data show --format voc --path VOCdevkit --subset 2007 --split val --out voc.png
+    must data show --format images --path photos --labels photos-labels`
 }
 
 func (c *dataShowCmd) Run(a *app) error {
@@ -109,7 +109,7 @@ func (dataExampleCmd) Help() string {
 	return `Examples:
 
     must data example masks out/masks
-    must data inspect --data out/masks`
+    must data inspect --path out/masks`
 }
 
 func (c *dataExampleCmd) Run(a *app) error {
@@ -121,6 +121,6 @@ func (c *dataExampleCmd) Run(a *app) error {
 		return err
 	}
 	a.printf("%s", f.Listing())
-	a.printf("%s\n", commandLine([]string{"must", "data", "inspect", "--format", c.Format, "--data", c.Dir}))
+	a.printf("%s\n", commandLine([]string{"must", "data", "inspect", "--format", c.Format, "--path", c.Dir}))
 	return nil
 }

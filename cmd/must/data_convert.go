@@ -12,21 +12,21 @@ import (
 
 type dataConvertCmd struct {
 	part
-	To     string `help:"Format to write: coco, yolo, voc (boxes), png (maps), npy (classes, depth, normals) or shards (all labels, for --labels)." enum:"coco,yolo,voc,png,npy,shards" required:"" placeholder:"FORMAT"`
-	Out    string `help:"Folder to write; it must not be there, or be empty." required:"" placeholder:"DIR"`
-	Images bool   `help:"Write the images too, as PNG, so that the folder is a set by itself (coco, yolo, voc, png)."`
+	To         string `help:"Format to write: coco, yolo, voc (boxes), png (maps), npy (classes, depth, normals) or shards (all labels, for --labels)." enum:"coco,yolo,voc,png,npy,shards" required:"" placeholder:"FORMAT"`
+	Out        string `help:"Folder to write; it must not be there, or be empty." required:"" placeholder:"DIR"`
+	WithImages bool   `help:"Write the images too, as PNG, so that the folder is a set by itself (coco, yolo, voc, png)."`
 }
 
 func (dataConvertCmd) Help() string {
-	return `Classes keep their order. Without --images only labels are written, under the names of the images.
+	return `Classes keep their order. Without --with-images only labels are written, under the names of the images.
 docs/exports.md says what is written, and where the images belong.
 
 Examples:
 
-    must data convert --format coco --data coco --split val --to yolo --images --out coco-yolo
-    must data convert --format yolo --data coco-yolo --split val --to voc --images --out coco-voc
-    must data convert --format images --data photos --split '' --labels photos-labels --to coco --out photos-coco
-    must data convert --format voc --data VOCdevkit --subset 2007 --to shards --out voc-labels`
+    must data convert --format coco --path coco --split val --to yolo --with-images --out coco-yolo
+    must data convert --format yolo --path coco-yolo --split val --to voc --with-images --out coco-voc
+    must data convert --format images --path photos --split '' --labels photos-labels --to coco --out photos-coco
+    must data convert --format voc --path VOCdevkit --subset 2007 --to shards --out voc-labels`
 }
 
 func (c *dataConvertCmd) Run(ctx context.Context, a *app) error {
@@ -40,13 +40,13 @@ func (c *dataConvertCmd) Run(ctx context.Context, a *app) error {
 		broken++
 		a.display.Logf("skipped: %v", err)
 	}
-	if c.Images && (c.To == "npy" || c.To == "shards") {
-		return fmt.Errorf("--images goes with coco, yolo, voc and png; %s is labels alone", c.To)
+	if c.WithImages && (c.To == "npy" || c.To == "shards") {
+		return fmt.Errorf("--with-images goes with coco, yolo, voc and png; %s is labels alone", c.To)
 	}
 	bar := a.display.Task("convert", int64(ds.Len()), "images")
 	ds = watched{ds, func() error { bar.Add(1); return ctx.Err() }}
 	source := export.FromDataset(ds, skipped)
-	source.Images, source.Part = c.Images, c.Split
+	source.Images, source.Part = c.WithImages, c.Split
 	partial := 0
 	source.Partial = func(string) { partial++ }
 	switch c.To {

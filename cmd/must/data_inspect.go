@@ -29,16 +29,16 @@ Examples:
 
     must data inspect folder
     must data inspect crowds --sample 200
-    must data inspect --format ade20k --data ADEChallengeData2016 --split val
-    must data inspect --format imagenet --data ilsvrc --sample 5000`
+    must data inspect --format ade20k --path ADEChallengeData2016 --split val
+    must data inspect --format imagenet --path ilsvrc --sample 5000`
 }
 
 func (c *dataInspectCmd) Run(ctx context.Context, a *app) error {
-	if _, err := os.Stat(c.Name); err == nil && c.Data == "" { // people name the folder, as for any other program
-		c.Name, c.Data = "", c.Name
+	if _, err := os.Stat(c.Name); err == nil && c.Path == "" { // people name the folder, as for any other program
+		c.Name, c.Path = "", c.Name
 	}
 	told := false // by detection
-	if c.Name == "" && c.Format == "" && c.Data != "" {
+	if c.Name == "" && c.Format == "" && c.Path != "" {
 		if err := c.detect(a); err != nil {
 			return err
 		}
@@ -88,15 +88,15 @@ func (c *dataInspectCmd) Run(ctx context.Context, a *app) error {
 
 // detect fills in the format that the data seem to have, and says why.
 func (c *dataInspectCmd) detect(a *app) error {
-	guesses, err := formats.Detect(c.Data)
+	guesses, err := formats.Detect(c.Path)
 	if err != nil {
 		return err
 	}
 	if len(guesses) == 0 {
-		return fmt.Errorf("%s: no format that is known; `must data list` shows those that are, `must data example FORMAT DIR` writes one", c.Data)
+		return fmt.Errorf("%s: no format that is known; `must data list` shows those that are, `must data example FORMAT DIR` writes one", c.Path)
 	}
 	g := guesses[0]
-	c.Format, c.Data = g.Source.Format, g.Source.Path
+	c.Format, c.Path = g.Source.Format, g.Source.Path
 	if c.Subset == "" {
 		c.Subset = g.Source.Set
 	}
@@ -115,12 +115,12 @@ func (c *dataInspectCmd) detect(a *app) error {
 
 // next returns the command that follows for data with such labels.
 func (c *dataInspectCmd) next(l data.Labels) string {
-	args := []string{"must", "train", "--format", c.Format, "--data", c.Data}
+	args := []string{"must", "train", "--format", c.Format, "--path", c.Path}
 	if len(l) == 0 {
 		args[1] = "label"
 	}
 	for _, o := range []struct{ flag, value string }{
-		{"--subset", c.Subset}, {"--images-folder", c.Folder}, {"--units", c.Units}, {"--frame", c.Frame}, {"--lines", c.Lines}, {"--void", c.Void}, {"--encoding", c.Text},
+		{"--subset", c.Subset}, {"--images-folder", c.ImagesFolder}, {"--units", c.Units}, {"--frame", c.Frame}, {"--lines", c.Lines}, {"--void", c.Void}, {"--encoding", c.Encoding},
 	} {
 		if o.value != "" {
 			args = append(args, o.flag, o.value)

@@ -22,7 +22,7 @@ type evalCmd struct {
 func (evalCmd) Help() string {
 	return `Examples:
 
-    must eval student.safetensors --format imagefolder --data flowers --split test
+    must eval student.safetensors --format imagefolder --path flowers --split test
     must eval coco --truth instances_val2017.json --results detections.json`
 }
 
@@ -40,10 +40,10 @@ func (evalNetworkCmd) Help() string {
 
 Examples:
 
-    must eval out/flowers/train/model.safetensors --format imagefolder --data flowers --split test
-    must eval out/flowers/train/model.safetensors --format imagefolder --data flowers --split test --classes
+    must eval out/flowers/train/model.safetensors --format imagefolder --path flowers --split test
+    must eval out/flowers/train/model.safetensors --format imagefolder --path flowers --split test --classes
     must eval student.safetensors --format scenes --subset ranges
-    must eval depth.safetensors --format nyu --data nyu --scale 0.001 --metric nyu`
+    must eval depth.safetensors --format nyu --path nyu --scale 0.001 --metric nyu`
 }
 
 func (c *evalNetworkCmd) Run(ctx context.Context, a *app) error {

@@ -23,7 +23,7 @@ type exportCmd struct {
 	Argmax     bool     `help:"Segmentation gives classes and confidences, in place of the probabilities of all classes."`
 	Raw        bool     `help:"Detection gives all boxes and leaves the last suppression to who runs the model."`
 	FP16       bool     `help:"Weights and arithmetic in float16." name:"fp16"`
-	Images     []string `help:"Images, or folders of them, to be proven on; default: rendered ones." type:"path" placeholder:"PATH"`
+	ProveOn    []string `help:"Images, or folders of them, to be proven on; default: rendered ones." type:"path" placeholder:"PATH"`
 }
 
 func (exportCmd) Help() string {
@@ -34,7 +34,7 @@ docs/export.md lists inputs, outputs and what is in the metadata.
 Examples:
 
     must export student.safetensors --out student.onnx
-    must export student.safetensors --out depth.onnx --task depth --bytes --images photos
+    must export student.safetensors --out depth.onnx --task depth --bytes --prove-on photos
     must export student.safetensors --out student.onnx --feature pooled --feature p3
     must export student.safetensors --out trunk.pth --to torch`
 }
@@ -44,9 +44,9 @@ func (c *exportCmd) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("--out is %s; with --to %s its name ends in %s", c.Out, c.To, end)
 	}
 	var images data.Dataset
-	if c.Images != nil {
+	if c.ProveOn != nil {
 		var err error
-		if images, err = predictions.Images(c.Images); err != nil {
+		if images, err = predictions.Images(c.ProveOn); err != nil {
 			return err
 		}
 	}

@@ -52,10 +52,10 @@ cut off, and several processes may share one DIR. docs/formats-shards.md describ
 
 Examples:
 
-    must label --teacher teacher.safetensors --data photos --out photos-labels --preview 9
-    must label --teacher teacher.safetensors --data photos --out photos-labels
-    must label --teacher boxes.safetensors --format coco --data coco --split val --count 500 --out quality --quality
-    must label --teacher boxes.safetensors --teacher depth.safetensors --data photos --out labels --threshold detection=0.7 --export coco`
+    must label --teacher teacher.safetensors --path photos --out photos-labels --preview 9
+    must label --teacher teacher.safetensors --path photos --out photos-labels
+    must label --teacher boxes.safetensors --format coco --path coco --split val --count 500 --out quality --quality
+    must label --teacher boxes.safetensors --teacher depth.safetensors --path photos --out labels --threshold detection=0.7 --export coco`
 }
 
 func (c *labelCmd) Run(ctx context.Context, a *app) error {
@@ -70,8 +70,8 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if (c.Format == "images" || c.Format == "imagefolder") && within(c.Data, c.Out) {
-		return fmt.Errorf("--out %s lies in --data %s, whose pictures would be labelled too the next time: name a folder outside of it", c.Out, c.Data)
+	if (c.Format == "images" || c.Format == "imagefolder") && within(c.Path, c.Out) {
+		return fmt.Errorf("--out %s lies in --path %s, whose pictures would be labelled too the next time: name a folder outside of it", c.Out, c.Path)
 	}
 	thresholds := label.DefaultThresholds()
 	for t := range c.Threshold {
@@ -141,6 +141,15 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 
 // quality tells how good the labels are.
 func (c *labelCmd) quality(ctx context.Context, a *app, ds data.Dataset, teachers []label.Teacher, o label.Options) error {
+	if _, err := os.Stat(shards.DecisionsPath(c.Out)); err == nil {
+		set, err := shards.Open(c.Out)
+		if err != nil {
+			return err
+		}
+		if o.Decided, err = set.Decided(); err != nil {
+			return err
+		}
+	}
 	q, err := label.Assess(ctx, ds, teachers, o)
 	if err != nil {
 		return err
@@ -153,7 +162,11 @@ func (c *labelCmd) quality(ctx context.Context, a *app, ds data.Dataset, teacher
 	if err := atomicfile.WriteJSON(path, q); err != nil {
 		return err
 	}
-	a.printf("quality: %s, %d images\n", path, q.Images)
+	a.printf("quality: %s, %d images", path, q.Images)
+	if q.Decided > 0 {
+		a.printf(", %d of them with labels that people changed or dropped", q.Decided)
+	}
+	a.printf("\n")
 	return nil
 }
 
@@ -168,7 +181,7 @@ func (c *labelCmd) export(a *app) error {
 	}
 	source := export.FromSet(set)
 	if c.Format == "images" || c.Format == "imagefolder" {
-		if source.File, err = export.Files(c.Data); err != nil {
+		if source.File, err = export.Files(c.Path); err != nil {
 			return err
 		}
 	}

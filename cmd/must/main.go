@@ -23,6 +23,7 @@ import (
 	"must/recipe"
 	"must/torch"
 	"must/train"
+	"must/turbojpeg"
 )
 
 var version string // set by the linker
@@ -121,7 +122,7 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 		kong.Vars{"version": "must " + recipe.Version}, kong.Exit(func(code int) { panic(status(code)) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	k, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "must: %v\n`must --help` lists the verbs, `must VERB --help` shows one with examples\n", err)
+		fmt.Fprintf(stderr, "must: %v%s\n`must --help` lists the verbs, `must VERB --help` shows one with examples\n", err, renamed(err))
 		return 1
 	}
 
@@ -134,6 +135,10 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	a := &app{stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}, args: args}
 	if !c.Quiet {
 		a.display = progress.New(stderr)
+	}
+	if _, err := turbojpeg.Find(); err != nil && !errors.Is(err, turbojpeg.ErrNone) {
+		fmt.Fprintf(stderr, "must: %v\n", err)
+		return 1
 	}
 	if err := a.takePlace(); err != nil {
 		fmt.Fprintf(stderr, "must: %v\n", err)
@@ -171,6 +176,20 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	}
 	fmt.Fprintf(stderr, "must: %v\n", err)
 	return 1
+}
+
+// renamed says what a flag that is not known is called now, where an earlier version had it.
+func renamed(err error) string {
+	for _, f := range []struct{ old, now string }{
+		{"--data", "it is called --path now"},
+		{"--images", "of data convert it is called --with-images now, of export --prove-on"},
+		{"--depth", "it is called --backbone now: --backbone resnet18"},
+	} {
+		if strings.HasPrefix(err.Error(), "unknown flag "+f.old) {
+			return "; " + f.now
+		}
+	}
+	return ""
 }
 
 // commandLine writes arguments as one types them.

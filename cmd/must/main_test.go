@@ -94,12 +94,12 @@ func TestMistypedCommandLines(t *testing.T) {
 	fails(t, []string{"run", "demo", "--set", "train.lrr=3", "--dry-run"}, "train.lrr", `"lr"`)
 	fails(t, []string{"run", "demo", "--stage", "studen", "--dry-run"}, "studen", `"student"`)
 	fails(t, []string{"data", "show", "crowd"}, "crowds")
-	fails(t, []string{"data", "show", "--format", "imagefolders", "--data", "."}, `"imagefolder"`)
+	fails(t, []string{"data", "show", "--format", "imagefolders", "--path", "."}, `"imagefolder"`)
 	fails(t, []string{"data", "show"}, "--format", "must data list")
 	fails(t, []string{"predict", "missing.safetensors", "a.png"}, "missing.safetensors")
 	fails(t, []string{"recipe", "show", "dem"}, "dem", "must recipes")
 	fails(t, []string{"report", t.TempDir()}, "holds no run")
-	fails(t, []string{"train", "--format", "images", "--data", t.TempDir(), "--out", t.TempDir()}, "no images")
+	fails(t, []string{"train", "--format", "images", "--path", t.TempDir(), "--out", t.TempDir()}, "no images")
 }
 
 func TestLooking(t *testing.T) {
@@ -129,8 +129,8 @@ size: 32
 model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {batch: 4, epochs: 1}
 data:
-  objects: {format: scenes, set: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
-  fine: {format: scenes, set: fine, size: 32, parts: {train: 8, test: 4}}
+  objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
+  fine: {format: scenes, subset: fine, size: 32, parts: {train: 8, test: 4}}
 stages:
   - name: teacher
     train: {data: [objects], tasks: [classification]}
@@ -174,7 +174,7 @@ func TestNetwork(t *testing.T) {
 	t.Chdir(t.TempDir())
 	train := []string{"train", "--format", "scenes", "--subset", "stuff", "--out", "net", "--size", "32", "--backbone", "resnet18", "--width", "0.125",
 		"--batch", "4", "--epochs", "1", "--set", "model.fpn=8", "--set", "model.head=8", "--set", "model.box_fc=16", "--set", "data.data.parts={train: 8, val: 4}"}
-	says(t, must(t, append(train, "--dry-run")...), "width: 0.125", "set: stuff")
+	says(t, must(t, append(train, "--dry-run")...), "width: 0.125", "subset: stuff")
 	model := filepath.Join("net", "train", "model.safetensors")
 	says(t, must(t, train...), model, filepath.Join("net", "report.html"), "must predict "+model+" photo.jpg", "must export "+model+" --out", "must serve "+model)
 	exists(t, model, "net/report.html", "net/train/pictures/detection-0-prediction.png")
@@ -198,20 +198,20 @@ func TestNetwork(t *testing.T) {
 		png.Encode(&b, s.Image)
 		os.WriteFile(fmt.Sprintf("photos/%d.png", i), b.Bytes(), 0o666)
 	}
-	must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels", "--preview", "2")
+	must(t, "label", "--teacher", model, "--path", "photos", "--out", "labels", "--preview", "2")
 	exists(t, "labels/preview.png")
-	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels", "--export", "coco,png"), "4 images", "pixels", filepath.Join("labels", "export", "coco"))
+	says(t, must(t, "label", "--teacher", model, "--path", "photos", "--out", "labels", "--export", "coco,png"), "4 images", "pixels", filepath.Join("labels", "export", "coco"))
 	exists(t, "labels/index.json", "labels/export/coco/instances.json", "labels/export/png/0.png")
-	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels"), "4 images, 0 of them now")
-	fails(t, []string{"label", "--teacher", model, "--data", "photos", "--out", "labels", "--threshold", "segmentation=0.9"}, "labels")
-	fails(t, []string{"label", "--teacher", model, "--data", "photos", "--out", "other", "--threshold", "depth=0.9"}, "depth")
-	must(t, "data", "show", "--format", "images", "--data", "photos", "--labels", "labels", "--out", "sheet.png")
+	says(t, must(t, "label", "--teacher", model, "--path", "photos", "--out", "labels"), "4 images, 0 of them now")
+	fails(t, []string{"label", "--teacher", model, "--path", "photos", "--out", "labels", "--threshold", "segmentation=0.9"}, "labels")
+	fails(t, []string{"label", "--teacher", model, "--path", "photos", "--out", "other", "--threshold", "depth=0.9"}, "depth")
+	must(t, "data", "show", "--format", "images", "--path", "photos", "--labels", "labels", "--out", "sheet.png")
 	exists(t, "sheet.png")
 
 	quality := []string{"label", "--teacher", model, "--format", "scenes", "--subset", "stuff", "--split", "test", "--count", "3", "--out", "quality", "--quality"}
 	says(t, must(t, quality...), "precision", "coverage", "ece", "3 images")
 	exists(t, "quality/quality.json")
-	fails(t, []string{"label", "--teacher", model, "--data", "photos", "--out", "q", "--quality"}, "no true labels")
+	fails(t, []string{"label", "--teacher", model, "--path", "photos", "--out", "q", "--quality"}, "no true labels")
 
 	probe := []string{"probe", model, "--format", "scenes", "--subset", "objects", "--count", "12", "--features", "features"}
 	says(t, must(t, append(probe, "--knn", "1,3")...), "linear.top1", "knn3.top1", "learned from 12 images")
@@ -245,11 +245,11 @@ func TestConvert(t *testing.T) {
 		says(t, must(t, append([]string{"data", "convert", "--to", to, "--out", out}, args...)...), out+": 5 images, 0 unreadable")
 	}
 	scenes := []string{"--format", "scenes", "--subset", "crowds", "--count", "5"}
-	convert("coco", "coco", append(scenes, "--images")...)
-	convert("yolo", "yolo", "--format", "coco", "--data", "coco", "--images")
-	convert("voc", "voc", "--format", "yolo", "--data", "yolo", "--images")
-	convert("coco", "again", "--format", "voc", "--data", "voc", "--images")
-	convert("shards", "labels", "--format", "voc", "--data", "voc")
+	convert("coco", "coco", append(scenes, "--with-images")...)
+	convert("yolo", "yolo", "--format", "coco", "--path", "coco", "--with-images")
+	convert("voc", "voc", "--format", "yolo", "--path", "yolo", "--with-images")
+	convert("coco", "again", "--format", "voc", "--path", "voc", "--with-images")
+	convert("shards", "labels", "--format", "voc", "--path", "voc")
 	open := func(s data.Source) data.Dataset {
 		t.Helper()
 		ds, err := formats.Open(s)
@@ -289,7 +289,7 @@ func TestConvert(t *testing.T) {
 	}
 	fails(t, append([]string{"data", "convert", "--to", "coco", "--out", "coco"}, scenes...), "coco", "not empty")
 	fails(t, append([]string{"data", "convert", "--to", "png", "--out", "maps"}, scenes...), "no segmentation")
-	fails(t, append([]string{"data", "convert", "--to", "npy", "--out", "maps", "--images"}, scenes...), "--images")
+	fails(t, append([]string{"data", "convert", "--to", "npy", "--out", "maps", "--with-images"}, scenes...), "--with-images")
 }
 
 func TestEvalCOCO(t *testing.T) {
@@ -356,10 +356,10 @@ func TestCommandLine(t *testing.T) {
 func exported(t *testing.T, model string) {
 	t.Helper()
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	says(t, must(t, "export", model, "--out", "net.onnx", "--images", "photos"), "16 images in ONNX Runtime", "boxes", "written: net.onnx", "beside:  net.teacher.yaml", "beside:  net.py")
-	must(t, "label", "--teacher", "net.teacher.yaml", "--data", "photos", "--out", "labels-onnx")
-	must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine", "--engine", "onnxruntime")
-	says(t, must(t, "label", "--teacher", model, "--data", "photos", "--out", "labels-engine"), "0 of them now") // another engine, the same labels
+	says(t, must(t, "export", model, "--out", "net.onnx", "--prove-on", "photos"), "16 images in ONNX Runtime", "boxes", "written: net.onnx", "beside:  net.teacher.yaml", "beside:  net.py")
+	must(t, "label", "--teacher", "net.teacher.yaml", "--path", "photos", "--out", "labels-onnx")
+	must(t, "label", "--teacher", model, "--path", "photos", "--out", "labels-engine", "--engine", "onnxruntime")
+	says(t, must(t, "label", "--teacher", model, "--path", "photos", "--out", "labels-engine"), "0 of them now") // another engine, the same labels
 	read := func(dir string) data.Dataset {
 		set, err := formats.Open(data.Source{Format: "images", Path: "photos", Labels: dir})
 		if err != nil {
@@ -407,7 +407,7 @@ func TestCutShortIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, said bytes.Buffer
-	if code := execute([]string{"data", "inspect", "--format", "images", "--data", dir, "--images", "0"}, &out, &said); code != 0 {
+	if code := execute([]string{"data", "inspect", "--format", "images", "--path", dir, "--images", "0"}, &out, &said); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 	says(t, said.String(), "1 JPEG cut short", "half.jpg")

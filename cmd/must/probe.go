@@ -31,9 +31,9 @@ pretrained without labels. docs/probes.md tells how.
 
 Examples:
 
-    must probe out/cifar10-baselines/simclr/model.safetensors --format imagefolder --data cifar10
-    must probe student.safetensors --format imagefolder --data flowers --test-split val --knn 10
-    must probe student.safetensors --format cifar --data cifar-10-batches-bin --features features`
+    must probe out/cifar10-baselines/simclr/model.safetensors --format imagefolder --path cifar10
+    must probe student.safetensors --format imagefolder --path flowers --test-split val --knn 10
+    must probe student.safetensors --format cifar --path cifar-10-batches-bin --features features`
 }
 
 func (c *probeCmd) Run(ctx context.Context, a *app) error {

@@ -28,9 +28,9 @@ and export. docs/review.md is the manual.
 
 Examples:
 
-    must review photos-labels --data photos
-    must review photos-labels --data photos --against student-labels
-    must review photos-labels --data photos --export labelstudio --out for-the-team
+    must review photos-labels --path photos
+    must review photos-labels --path photos --against student-labels
+    must review photos-labels --path photos --export labelstudio --out for-the-team
     must review merge photos-labels copy-of-a-colleague/photos-labels`
 }
 
@@ -46,8 +46,8 @@ func (l *labelled) images() (data.Dataset, error) {
 	if src.Format == "" {
 		src.Format = "images"
 	}
-	if src.Data == "" && src.Format == "images" {
-		return nil, fmt.Errorf("name the folder of the images that were labelled by --data")
+	if src.Path == "" && src.Format == "images" {
+		return nil, fmt.Errorf("name the folder of the images that were labelled by --path")
 	}
 	split := l.Split
 	if split == "" && src.Format == "scenes" {
@@ -100,8 +100,8 @@ func (c *reviewCmd) export(a *app) error {
 		return err
 	}
 	source := export.FromSet(set)
-	if c.Data != "" && (c.Format == "" || c.Format == "images" || c.Format == "imagefolder") {
-		if source.File, err = export.Files(c.Data); err != nil {
+	if c.Path != "" && (c.Format == "" || c.Format == "images" || c.Format == "imagefolder") {
+		if source.File, err = export.Files(c.Path); err != nil {
 			return err
 		}
 	}

@@ -14,19 +14,19 @@ import (
 
 // A source names a data set on the command line.
 type source struct {
-	Format string  `help:"Format of the data, see must data list." placeholder:"NAME"`
-	Data   string  `help:"Folder or file of the data." placeholder:"PATH"`
-	Subset string  `help:"Which set of a family: one of the scenes; for VOC a year, segmentation, or 2012/segmentation." name:"subset" placeholder:"NAME"`
-	Count  int     `help:"Use only N images, spread over the set; 0: all." placeholder:"N"`
-	Scale  float64 `help:"Depth units per stored unit, where the format cannot know." placeholder:"X"`
-	Units  string  `help:"What pairs of image and depth store, where that is not metric: relative or inverse." enum:",metric,relative,inverse" default:"" placeholder:"UNITS"`
-	Folder string  `help:"Folder of the images, where a file of labels cannot tell." name:"images-folder" placeholder:"DIR"`
-	Frame  string  `help:"What labels were drawn on, where sizes do not tell: shown, stored or resized pictures." enum:",shown,stored,resized" default:"" placeholder:"WHICH"`
-	Lines  string  `help:"What lines of YOLO labels hold, where their numbers do not tell: box score, box id, box score id, polygon or polygon score." placeholder:"WHAT"`
-	Void   string  `help:"Values of semantic maps that are no class, such as 255; or none." placeholder:"VALUES"`
-	Text   string  `help:"Encoding of text files, where their bytes do not tell, such as gb18030." name:"encoding" placeholder:"NAME"`
-	Metric string  `help:"Published protocol to score by: ade20k, nyu, voc or voc07." placeholder:"NAME"`
-	Labels string  `help:"Folder of pseudo labels to fill in what is unknown." placeholder:"DIR"`
+	Format       string  `help:"Format of the data, see must data list." placeholder:"NAME"`
+	Path         string  `help:"Folder or file of the data." placeholder:"PATH"`
+	Subset       string  `help:"Which set of a family: one of the scenes; for VOC a year, segmentation, or 2012/segmentation." placeholder:"NAME"`
+	Count        int     `help:"Use only N images, spread over the set; 0: all." placeholder:"N"`
+	Scale        float64 `help:"Depth units per stored unit, where the format cannot know." placeholder:"X"`
+	Units        string  `help:"What pairs of image and depth store, where that is not metric: relative or inverse." enum:",metric,relative,inverse" default:"" placeholder:"UNITS"`
+	ImagesFolder string  `help:"Folder of the images, where a file of labels cannot tell." placeholder:"DIR"`
+	Frame        string  `help:"What labels were drawn on, where sizes do not tell: shown, stored or resized pictures." enum:",shown,stored,resized" default:"" placeholder:"WHICH"`
+	Lines        string  `help:"What lines of YOLO labels hold, where their numbers do not tell: box score, box id, box score id, polygon or polygon score." placeholder:"WHAT"`
+	Void         string  `help:"Values of semantic maps that are no class, such as 255; or none." placeholder:"VALUES"`
+	Encoding     string  `help:"Encoding of text files, where their bytes do not tell, such as gb18030." placeholder:"NAME"`
+	Metric       string  `help:"Published protocol to score by: ade20k, nyu, voc or voc07." placeholder:"NAME"`
+	Labels       string  `help:"Folder of pseudo labels to fill in what is unknown." placeholder:"DIR"`
 }
 
 // at returns the source of one part of the set; "" is what the format takes for all of it.
@@ -35,17 +35,17 @@ func (s *source) at(split string) (data.Source, error) {
 		return data.Source{}, fmt.Errorf("name the format of the data by --format; `must data list` shows them")
 	}
 	return data.Source{
-		Format: s.Format, Path: s.Data, Images: s.Folder, Set: s.Subset, Split: split, Count: s.Count,
-		Scale: s.Scale, Units: s.Units, Frame: s.Frame, Lines: s.Lines, Void: s.Void, Text: s.Text, Metric: s.Metric, Labels: s.Labels,
+		Format: s.Format, Path: s.Path, Images: s.ImagesFolder, Set: s.Subset, Split: split, Count: s.Count,
+		Scale: s.Scale, Units: s.Units, Frame: s.Frame, Lines: s.Lines, Void: s.Void, Text: s.Encoding, Metric: s.Metric, Labels: s.Labels,
 	}, nil
 }
 
 // name is what people call the set.
 func (s *source) name() string {
-	if s.Data == "" {
+	if s.Path == "" {
 		return s.Subset
 	}
-	return filepath.Base(s.Data)
+	return filepath.Base(s.Path)
 }
 
 type trainCmd struct {
@@ -74,10 +74,10 @@ OUT/train/model.safetensors. The val part of the data is scored at the end, and 
 
 Examples:
 
-    must train --format imagefolder --data flowers --out out/flowers --size 128 --backbone resnet18
-    must train --format voc --data VOCdevkit --subset 2007 --out out/voc --from teacher.safetensors --epochs 8
+    must train --format imagefolder --path flowers --out out/flowers --size 128 --backbone resnet18
+    must train --format voc --path VOCdevkit --subset 2007 --out out/voc --from teacher.safetensors --epochs 8
     must train --format scenes --subset ranges --out out/depth --size 64 --backbone resnet18 --width 0.25
-    must train --format images --data photos --labels photos-labels --out out/student`
+    must train --format images --path photos --labels photos-labels --out out/student`
 }
 
 func (c *trainCmd) Run(ctx context.Context, a *app) error {
@@ -136,7 +136,7 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 // picture names an image to try the model on: a folder of them where that is what the data is.
 func (c *trainCmd) picture() string {
 	if c.Format == "images" || c.Format == "imagefolder" {
-		return c.Data
+		return c.Path
 	}
 	return "photo.jpg"
 }

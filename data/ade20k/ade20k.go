@@ -59,7 +59,7 @@ const maxClasses = 254
 // Opening lists the folders and opens no image, unless it has to look for numbers.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
-		return nil, fmt.Errorf("ade20k has no sets, but set is %q: leave it out", src.Set)
+		return nil, fmt.Errorf("ade20k has no subsets, but subset is %q: leave it out", src.Set)
 	}
 	splits, ok := folders[src.Split]
 	if !ok {

@@ -142,7 +142,7 @@ func TestOpenRefuses(t *testing.T) {
 		want string
 	}{
 		{data.Source{Path: at("absent")}, "no such folder"},
-		{data.Source{Path: at("a"), Set: "x"}, "no sets"},
+		{data.Source{Path: at("a"), Set: "x"}, "no subsets"},
 		{data.Source{Path: at("a"), Split: "test"}, "want train or val"},
 		{data.Source{Path: at("a")}, `objectInfo150.txt: line 2 has Idx "2", want 1`},
 		{data.Source{Path: at("b"), Split: "train"}, "no folder annotations/training"},

@@ -51,7 +51,7 @@ const coarse = "coarse"
 func Open(src data.Source) (data.Dataset, error) {
 	name, level, _ := strings.Cut(src.Set, "/")
 	if level != "" && (level != coarse || name != "100") || name != "" && name != "10" && name != "100" {
-		return nil, fmt.Errorf("cifar: set is %q, want 10, 100 or 100/%s", src.Set, coarse)
+		return nil, fmt.Errorf("cifar: subset is %q, want 10, 100 or 100/%s", src.Set, coarse)
 	}
 	if src.Split != "" && src.Split != "train" && src.Split != "test" {
 		return nil, data.NoPart(fmt.Errorf("cifar: split is %q, but CIFAR has train and test", src.Split))

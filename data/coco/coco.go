@@ -71,7 +71,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		return openUnlabeled(src)
 	case instances, panoptic, stuff:
 	default:
-		return nil, fmt.Errorf("coco: set is %q, want %q, %q, %q or %q", src.Set, instances, panoptic, stuff, unlabeled)
+		return nil, fmt.Errorf("coco: subset is %q, want %q, %q, %q or %q", src.Set, instances, panoptic, stuff, unlabeled)
 	}
 	info, err := os.Stat(src.Path)
 	if err != nil {
@@ -262,7 +262,7 @@ func open(file, set string, o Options) (_ *Dataset, err error) {
 	case n == 0:
 		return nil, data.NoPart(fmt.Errorf("none of its %d images falls into the %s part", len(d.paths), o.Split))
 	case d.Missing == n:
-		return nil, fmt.Errorf("none of its %d images, such as %s, is in %s: name the folder that their file_name is relative to as images (--images-folder)", n, d.index.images[0].name, d.folder)
+		return nil, fmt.Errorf("none of its %d images, such as %s, is in %s: name the folder that their file_name is relative to as images_folder (--images-folder)", n, d.index.images[0].name, d.folder)
 	}
 	switch set {
 	case instances:

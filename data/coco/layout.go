@@ -161,7 +161,7 @@ func findImages(file string, names []name) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("its images, such as %s, are in none of %s: name the folder that their file_name is relative to as images (--images-folder)", names[0].path, strings.Join(folders, ", "))
+	return "", fmt.Errorf("its images, such as %s, are in none of %s: name the folder that their file_name is relative to as images_folder (--images-folder)", names[0].path, strings.Join(folders, ", "))
 }
 
 func isDir(name string) bool {

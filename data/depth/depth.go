@@ -157,7 +157,7 @@ func findList(src data.Source) (string, error) {
 	}
 	switch {
 	case src.Set != "" && !slices.Contains(all, src.Set):
-		return "", fmt.Errorf("%s: set is %q, but that is neither kitti nor tum nor one of the list files in it: %s", src.Path, src.Set, strings.Join(all, ", "))
+		return "", fmt.Errorf("%s: subset is %q, but that is neither kitti nor tum nor one of the list files in it: %s", src.Path, src.Set, strings.Join(all, ", "))
 	case src.Set != "":
 		return src.Set, nil
 	case len(lists) > 1:

@@ -52,7 +52,7 @@ var places = []string{"indoors", "outdoor"}
 // (the same two steps as in Metric3D's reader). (0, 0, 0) is invalid.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" && !slices.Contains(places, src.Set) {
-		return nil, fmt.Errorf("diode: set is %q, want indoors or outdoor", src.Set)
+		return nil, fmt.Errorf("diode: subset is %q, want indoors or outdoor", src.Set)
 	}
 	if src.Split != "" && src.Split != "train" && src.Split != "val" {
 		return nil, data.NoPart(fmt.Errorf("diode: split is %q, but DIODE has train and val", src.Split))

@@ -51,34 +51,34 @@ const (
 
 // table lists the formats.
 var table = []Format{
-	{"scenes", "the embedded world: set is one of its sets, no path",
-		map[string]string{"set": "one of its sets", "size": "rendered side in pixels", "seed": "another world"},
+	{"scenes", "the embedded world: subset is one of its sets, no path",
+		map[string]string{"subset": "one of its sets", "size": "rendered side in pixels", "seed": "another world"},
 		scenes.Open},
 	{"imagefolder", "<class>/image.jpg, or <split>/<class>/image.jpg", nil, imagefolder.Open},
 	{"images", "any folder of images, without labels", nil, images.Open},
 	{"imagenet", "ILSVRC2012: class folders, Kaggle's layout, or the original tars; split train or val", nil, imagenet.Open},
-	{"cifar", "CIFAR-10 or -100, binary version; set 10, 100 or 100/coarse; split train or test",
-		map[string]string{"set": "10, 100 or 100/coarse"}, cifar.Open},
-	{"coco", "COCO, or any file in its form (JSON); set instances, panoptic, stuff or unlabeled; split train or val",
-		map[string]string{"set": "instances, panoptic, stuff or unlabeled", "images": "folder of the images", "frame": frameOption}, coco.Open},
-	{"objects365", "Objects365, version 2 or 1: boxes; set v1 or v2; split train or val",
-		map[string]string{"set": "v1 or v2", "images": "folder of the images", "frame": frameOption}, objects365.Open},
-	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; set is a year, segmentation, or both: 2012/segmentation",
-		map[string]string{"set": "a year, segmentation, or both: 2012/segmentation", "frame": frameOption, "void": voidOption, "text": textOption}, voc.Open},
+	{"cifar", "CIFAR-10 or -100, binary version; subset 10, 100 or 100/coarse; split train or test",
+		map[string]string{"subset": "10, 100 or 100/coarse"}, cifar.Open},
+	{"coco", "COCO, or any file in its form (JSON); subset instances, panoptic, stuff or unlabeled; split train or val",
+		map[string]string{"subset": "instances, panoptic, stuff or unlabeled", "images_folder": "folder of the images", "frame": frameOption}, coco.Open},
+	{"objects365", "Objects365, version 2 or 1: boxes; subset v1 or v2; split train or val",
+		map[string]string{"subset": "v1 or v2", "images_folder": "folder of the images", "frame": frameOption}, objects365.Open},
+	{"voc", "Pascal VOC: Annotations, JPEGImages, ImageSets; subset is a year, segmentation, or both: 2012/segmentation",
+		map[string]string{"subset": "a year, segmentation, or both: 2012/segmentation", "frame": frameOption, "void": voidOption, "encoding": textOption}, voc.Open},
 	{"yolo", "YOLO: data.yaml, images and labels: boxes or polygons; split train, val or test",
-		map[string]string{"lines": linesOption, "frame": frameOption, "text": textOption}, yolo.Open},
+		map[string]string{"lines": linesOption, "frame": frameOption, "encoding": textOption}, yolo.Open},
 	{"ade20k", "ADEChallengeData2016: images and annotations; split train or val",
-		map[string]string{"frame": frameOption, "void": voidOption, "text": textOption}, ade20k.Open},
+		map[string]string{"frame": frameOption, "void": voidOption, "encoding": textOption}, ade20k.Open},
 	{"masks", "images and semantic maps (index or colour PNG): images/ and masks/, train/ and trainannot/, or a.jpg and a_mask.png",
-		map[string]string{"images": "folder of the images, where path holds maps alone", "void": voidOption, "frame": frameOption, "text": textOption}, masks.Open},
-	{"depth", "images and depth maps: rgb/ and depth/, a.jpg and a_depth.png (needs scale), .npy, EXR, PFM, a list; set kitti or tum",
-		map[string]string{"set": "kitti, tum, or a list file", "scale": "metres per stored unit", "units": "metric, relative or inverse", "void": "stored values that are no depth", "frame": frameOption, "text": textOption}, depth.Open},
+		map[string]string{"images_folder": "folder of the images, where path holds maps alone", "void": voidOption, "frame": frameOption, "encoding": textOption}, masks.Open},
+	{"depth", "images and depth maps: rgb/ and depth/, a.jpg and a_depth.png (needs scale), .npy, EXR, PFM, a list; subset kitti or tum",
+		map[string]string{"subset": "kitti, tum, or a list file", "scale": "metres per stored unit", "units": "metric, relative or inverse", "void": "stored values that are no depth", "frame": frameOption, "encoding": textOption}, depth.Open},
 	{"multi", "images with labels for several tasks: images/ beside some of classes.csv, boxes/, masks/, depth/, normals/",
-		map[string]string{"scale": "metres per stored unit of depth", "units": "of depth: metric, relative or inverse", "void": voidOption, "lines": linesOption, "frame": frameOption, "text": textOption}, multi.Open},
+		map[string]string{"scale": "metres per stored unit of depth", "units": "of depth: metric, relative or inverse", "void": voidOption, "lines": linesOption, "frame": frameOption, "encoding": textOption}, multi.Open},
 	{"nyu", "NYU Depth v2: the labelled .mat, a BTS list, or whatever depth reads",
-		map[string]string{"set": "filled (of the .mat), or as of depth", "scale": "metres per stored unit", "units": "metric, relative or inverse", "void": "stored values that are no depth", "frame": frameOption, "text": textOption}, nyu.Open},
-	{"diode", "DIODE: depth and normals; set indoors or outdoor; split train or val",
-		map[string]string{"set": "indoors or outdoor"}, diode.Open},
+		map[string]string{"subset": "filled (of the .mat), or as of depth", "scale": "metres per stored unit", "units": "metric, relative or inverse", "void": "stored values that are no depth", "frame": frameOption, "encoding": textOption}, nyu.Open},
+	{"diode", "DIODE: depth and normals; subset indoors or outdoor; split train or val",
+		map[string]string{"subset": "indoors or outdoor"}, diode.Open},
 	{"webdataset", "tar shards of images and classes; the folder train, val or test in path, where there is one", nil, webdataset.OpenPart},
 }
 
@@ -111,8 +111,8 @@ func (f Format) check(s data.Source) error {
 		value any
 		given bool
 	}{
-		{"images", s.Images, s.Images != ""},
-		{"set", s.Set, s.Set != ""},
+		{"images_folder", s.Images, s.Images != ""},
+		{"subset", s.Set, s.Set != ""},
 		{"size", s.Size, s.Size != 0},
 		{"seed", s.Seed, s.Seed != 0},
 		{"scale", s.Scale, s.Scale != 0},
@@ -120,7 +120,7 @@ func (f Format) check(s data.Source) error {
 		{"frame", s.Frame, s.Frame != ""},
 		{"lines", s.Lines, s.Lines != ""},
 		{"void", s.Void, s.Void != ""},
-		{"text", s.Text, s.Text != ""},
+		{"encoding", s.Text, s.Text != ""},
 	} {
 		if _, takes := f.Options[o.key]; o.given && !takes {
 			var names []string

@@ -10,7 +10,7 @@ import (
 func TestOpenRefusesWhatAFormatHasNoUseFor(t *testing.T) {
 	dir := t.TempDir()
 	for want, s := range map[string]data.Source{
-		"set is 2007, but the format images has no use for it":                                   {Format: "images", Path: dir, Set: "2007"},
+		"subset is 2007, but the format images has no use for it":                                {Format: "images", Path: dir, Set: "2007"},
 		"scale is 0.5, but the format coco":                                                      {Format: "coco", Path: dir, Scale: 0.5},
 		"units is inverse, but the format diode has no use for it (it is for depth, multi, nyu)": {Format: "diode", Path: dir, Units: "inverse"},
 		`format is "vok"; there are scenes, imagefolder`:                                         {Format: "vok", Path: dir},

@@ -28,7 +28,7 @@ import (
 // is opened yet.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
-		return nil, fmt.Errorf("class folders have no sets, but set is %q: leave it out", src.Set)
+		return nil, fmt.Errorf("class folders have no subsets, but subset is %q: leave it out", src.Set)
 	}
 	splits, err := splitFolders(src.Path)
 	if err != nil {

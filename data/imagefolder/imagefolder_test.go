@@ -120,7 +120,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no such folder":        {Path: filepath.Join(flat, "absent")},
 		"format images":         {Path: flat},
 		"no images":             {Path: folder(t, "a/", "b/")},
-		"no sets":               {Path: splits, Set: "x", Split: "train"},
+		"no subsets":            {Path: splits, Set: "x", Split: "train"},
 		"folders are train, te": {Path: splits, Split: "val"},
 		`split is ""`:           {Path: splits},
 		`split is "dev"`:        {Path: folder(t, "a/1.png"), Split: "dev"},

@@ -46,7 +46,7 @@ var wnidPattern = regexp.MustCompile(`^n[0-9]{8}$`)
 // takes seconds. Images are decoded by their content: one of the JPEGs is a PNG, some are CMYK.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
-		return nil, fmt.Errorf("imagenet has no sets, but set is %q: leave it out", src.Set)
+		return nil, fmt.Errorf("imagenet has no subsets, but subset is %q: leave it out", src.Set)
 	}
 	if src.Split != "train" && src.Split != "val" {
 		return nil, data.NoPart(fmt.Errorf("imagenet: split is %q, want train or val (the labels of test were never published)", src.Split))

@@ -18,7 +18,7 @@ import (
 // pseudo labels, src.Labels, parts are told by the hash of the key (imagefile.InSplit). src.Split "" is all.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
-		return nil, fmt.Errorf("a folder of images has no sets, but set is %q: leave it out", src.Set)
+		return nil, fmt.Errorf("a folder of images has no subsets, but subset is %q: leave it out", src.Set)
 	}
 	if err := imagefile.CheckSplit(src.Split); err != nil {
 		return nil, err

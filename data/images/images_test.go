@@ -89,7 +89,7 @@ func TestOpenRefuses(t *testing.T) {
 	for want, src := range map[string]data.Source{
 		"no such folder": {Path: filepath.Join(empty, "absent")},
 		"no images":      {Path: empty},
-		"no sets":        {Path: empty, Set: "x"},
+		"no subsets":     {Path: empty, Set: "x"},
 		"train, val":     {Path: empty, Split: "trian"},
 	} {
 		if _, err := Open(src); err == nil || !strings.Contains(err.Error(), want) {

@@ -39,7 +39,7 @@ func labeledFile(path string) (string, bool) {
 func openLabeled(file string, src data.Source) (data.Dataset, error) {
 	variable, ok := map[string]string{"": "rawDepths", "filled": "depths"}[src.Set]
 	if !ok {
-		return nil, fmt.Errorf("%s: set is %q, want \"\" for measured depth or filled for in-painted", file, src.Set)
+		return nil, fmt.Errorf("%s: subset is %q, want \"\" for measured depth or filled for in-painted", file, src.Set)
 	}
 	if src.Units != "" && src.Units != data.Metric {
 		return nil, fmt.Errorf("%s: units is %q, but its depth is metric: leave it out", file, src.Units)

@@ -28,7 +28,7 @@ import (
 // result is a *coco.Dataset.
 func Open(src data.Source) (data.Dataset, error) {
 	if !slices.Contains([]string{"", "v1", "v2"}, src.Set) {
-		return nil, fmt.Errorf("objects365: set is %q, want v1 or v2", src.Set)
+		return nil, fmt.Errorf("objects365: subset is %q, want v1 or v2", src.Set)
 	}
 	info, err := os.Stat(src.Path)
 	if err != nil {

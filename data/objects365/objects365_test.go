@@ -103,7 +103,7 @@ func TestRefused(t *testing.T) {
 		labels map[string]string
 		src    data.Source
 	}{
-		`set is "v3"`:             {nil, data.Source{Set: "v3"}},
+		`subset is "v3"`:          {nil, data.Source{Set: "v3"}},
 		"no file of labels":       {nil, data.Source{Split: "train"}},
 		"such as ../a.jpg":        {map[string]string{"zhiyuan_objv2_val.json": labels("../a.jpg")}, data.Source{}},
 		"none of its 1 images":    {map[string]string{"zhiyuan_objv2_val.json": labels("images/v1/patch0/a.jpg")}, data.Source{}},

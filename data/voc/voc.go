@@ -68,7 +68,7 @@ func Open(src data.Source) (data.Dataset, error) {
 		year, task = "", segmentation
 	}
 	if task != "" && task != segmentation || ok && task == "" {
-		return nil, fmt.Errorf("voc: set is %q, want a year, %q or both as in \"2012/%[2]s\"", src.Set, segmentation)
+		return nil, fmt.Errorf("voc: subset is %q, want a year, %q or both as in \"2012/%[2]s\"", src.Set, segmentation)
 	}
 	if err := frame.Check(src.Frame); err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ var imageFolders = []string{"JPEGImages", "images", "Images"}
 // findRoot finds the folder with JPEGImages, dir itself or one of those below it, and names its folders.
 func (d *Dataset) findRoot(dir, year string) error {
 	if year != "" && strings.Trim(year, "0123456789") != "" {
-		return fmt.Errorf("voc: %q is no year; set is \"\", 2007, 2012, %q or \"2012/%[2]s\"", year, segmentation)
+		return fmt.Errorf("voc: %q is no year; subset is \"\", 2007, 2012, %q or \"2012/%[2]s\"", year, segmentation)
 	}
 	if _, err := imagefile.ReadDir(dir); err != nil {
 		return err

@@ -40,7 +40,7 @@ import (
 // write, is left out; an absolute path of another machine is found by its end.
 func Open(src data.Source) (data.Dataset, error) {
 	if src.Set != "" {
-		return nil, fmt.Errorf("yolo has no sets, but set is %q: leave it out", src.Set)
+		return nil, fmt.Errorf("yolo has no subsets, but subset is %q: leave it out", src.Set)
 	}
 	if err := cmp.Or(imagefile.CheckSplit(src.Split), frame.Check(src.Frame)); err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func (b *bench) call(args ...string) *exec.Cmd {
 
 func (b *bench) labelling(n int) *exec.Cmd {
 	return b.call("label", "--teacher", b.path("teacher-objects/train/model.safetensors"), "--teacher", b.path("teacher-ranges/train/model.safetensors"),
-		"--data", b.path(fmt.Sprint("images-", n)), "--out", b.path(fmt.Sprint("labels-", n)))
+		"--path", b.path(fmt.Sprint("images-", n)), "--out", b.path(fmt.Sprint("labels-", n)))
 }
 
 // render writes the images that all others are links to.

@@ -2,7 +2,7 @@
 // how must review bears with large sets:
 //
 //	go run ./scripts/labelset -n 100000 out/many
-//	must review out/many/labels --data out/many/images
+//	must review out/many/labels --path out/many/images
 //
 // The images are links to a few files.
 package main

@@ -1,7 +1,7 @@
 """Compare `must probe` with scikit-learn on the same features.
 
     pip install numpy scikit-learn
-    must probe model.safetensors --format imagefolder --data cifar10 --features features
+    must probe model.safetensors --format imagefolder --path cifar10 --features features
     python test/peers/probe.py features
 
 scikit-learn's k-NN and logistic regression, with the penalty that must chose, learn from the features in the folder
