@@ -45,7 +45,9 @@ func TestParse(t *testing.T) {
 // TestDamaged decodes files whose container and picture do not agree, or of which a part is missing.
 func TestDamaged(t *testing.T) {
 	avif, heic := read(t, "40.avif"), read(t, "40.heic")
-	size := func(w, h byte) string { return "ispe\x00\x00\x00\x00\x00\x00\x00" + string(w) + "\x00\x00\x00" + string(h) }
+	size := func(w, h byte) string {
+		return "ispe\x00\x00\x00\x00\x00\x00\x00" + string(w) + "\x00\x00\x00" + string(h)
+	}
 	for name, c := range map[string]struct {
 		content []byte
 		want    string
