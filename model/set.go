@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"must/torch"
 )
@@ -186,6 +187,24 @@ func allocate(d torch.DType, ps []*Param, grad bool) *torch.Flat {
 		p.T = f.Params[i]
 	}
 	return f
+}
+
+// GradNorm returns the norm of the gradient of the parameters whose names begin with a prefix. Call it in
+// torch.Do.
+func (s *Set) GradNorm(prefix string) float64 {
+	var squares []*torch.Tensor
+	torch.NoGrad(func() {
+		for _, p := range s.Params {
+			if strings.HasPrefix(p.Name, prefix) {
+				g := s.Flat.Grad.Narrow(0, p.at, p.Len())
+				squares = append(squares, g.Mul(g).Sum())
+			}
+		}
+	})
+	if squares == nil {
+		return 0
+	}
+	return math.Sqrt(torch.Stack(0, squares...).Sum().Item())
 }
 
 // Fuse prepares the layers for predictions, which is all that they do from then on: batch norms are

@@ -94,7 +94,7 @@ func TestSettings(t *testing.T) {
 		t.Errorf("%v; %+v", err, c)
 	}
 	s := keys[*stage.Train](r, "student")
-	if c, err = r.Settings(s.With); err != nil || c.Epochs != 5 || s.Weights["detection"] != 2 || len(s.Tasks) != 2 {
+	if c, err = r.Settings(s.With); err != nil || c.Epochs != 5 || s.Weights.Set["detection"] != 2 || len(s.Tasks) != 2 {
 		t.Errorf("%v; %+v %+v", err, c, s)
 	}
 	if d := r.Data["rooms"]; d.Parts["train"] != 5 || d.Parts["test"] != 4 || d.Set != "rooms" {

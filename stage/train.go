@@ -37,16 +37,16 @@ import (
 
 // Train trains a network on the union of the train parts of its sets.
 type Train struct {
-	Data    []string           `yaml:"data"`
-	Tasks   []string           `yaml:"tasks,omitempty"`
-	Pretext *pretext.Config    `yaml:"pretext,omitempty"` // what is learned in place of tasks, without labels
-	Labels  string             `yaml:"labels,omitempty"`  // label stage that fills in what is unknown
-	From    string             `yaml:"from,omitempty"`    // stage or file of weights whose trunk it begins with
-	Partial bool               `yaml:"partial,omitempty"` // the file may lack a part of the backbone, or have more of it
-	Weights map[string]float64 `yaml:"weights,omitempty"` // of losses; what is absent follows MuST's rule where there are teachers, else 1
-	RuleOf  string             `yaml:"rule_of,omitempty"` // label stage whose teachers the rule goes by; absent: that of labels
-	Model   *recipe.Changes    `yaml:"model,omitempty"`   // to the recipe's architecture
-	With    *recipe.Changes    `yaml:"with,omitempty"`    // to the recipe's train settings
+	Data    []string        `yaml:"data"`
+	Tasks   []string        `yaml:"tasks,omitempty"`
+	Pretext *pretext.Config `yaml:"pretext,omitempty"` // what is learned in place of tasks, without labels
+	Labels  string          `yaml:"labels,omitempty"`  // label stage that fills in what is unknown
+	From    string          `yaml:"from,omitempty"`    // stage or file of weights whose trunk it begins with
+	Partial bool            `yaml:"partial,omitempty"` // the file may lack a part of the backbone, or have more of it
+	Weights *LossWeights    `yaml:"weights,omitempty"` // of losses
+	RuleOf  string          `yaml:"rule_of,omitempty"` // label stage whose teachers the rule goes by; absent: that of labels
+	Model   *recipe.Changes `yaml:"model,omitempty"`   // to the recipe's architecture
+	With    *recipe.Changes `yaml:"with,omitempty"`    // to the recipe's train settings
 }
 
 // Check tells what does not go together.
@@ -62,7 +62,7 @@ func (t *Train) Check(e *Env) error {
 			return err
 		}
 	}
-	return recipe.CheckTasks(append(recipe.Names(t.Weights), t.Tasks...)...)
+	return recipe.CheckTasks(append(t.Weights.names(), t.Tasks...)...)
 }
 
 // Inputs are its settings, the sets, the labels of teachers and the weights that it begins with.
@@ -109,7 +109,7 @@ func (in *Inputs) network(e *Env, m any) {
 // relevant are the settings that weights depend on: not how many goroutines read, how often the state is
 // saved, nor in how many pieces a batch is computed.
 func relevant(c train.Config) train.Config {
-	c.Workers, c.SaveEvery, c.Accumulate = 0, 0, 0
+	c.Workers, c.SaveEvery, c.Accumulate, c.LogGrads = 0, 0, 0, 0
 	return c
 }
 
@@ -118,6 +118,7 @@ func relevant(c train.Config) train.Config {
 func (t *Train) config(e *Env) (train.Config, error) {
 	c, err := e.Settings(t.With)
 	if err != nil || t.Pretext == nil {
+		c.LearnWeights = c.LearnWeights || t.Weights.word() == learnedWeights
 		return c, err
 	}
 	c = t.Pretext.Train(c)
@@ -366,7 +367,7 @@ func (t *Train) weights(e *Env, c train.Config, say func(format string, args ...
 	if w == nil {
 		w = map[string]float64{}
 	}
-	if l, ok := find[*Label](e, cmp.Or(t.RuleOf, t.Labels)); ok {
+	if l, ok := find[*Label](e, cmp.Or(t.RuleOf, t.Labels)); ok && t.Weights.word() == ruleWeights {
 		for _, from := range l.Teachers {
 			if e.IsExternal(from) { // of whose training nothing is known
 				continue
@@ -376,7 +377,7 @@ func (t *Train) weights(e *Env, c train.Config, say func(format string, args ...
 				return nil, err
 			}
 			for _, name := range teacher.Spec.Tasks {
-				_, set := t.Weights[name]
+				_, set := t.Weights.of(name)
 				if name == depth.Name || set || !slices.Contains(t.Tasks, name) {
 					continue
 				}
@@ -387,7 +388,9 @@ func (t *Train) weights(e *Env, c train.Config, say func(format string, args ...
 			}
 		}
 	}
-	maps.Copy(w, t.Weights)
+	for _, name := range t.Weights.names() {
+		w[name], _ = t.Weights.of(name)
+	}
 	return w, nil
 }
 

@@ -50,6 +50,10 @@ stages:
     train: {data: [objects, crowds], tasks: [classification, detection]}
   - name: set
     train: {data: [objects, crowds], labels: labels, tasks: [classification, detection], weights: {detection: 3}}
+  - name: same
+    train: {data: [objects, crowds], labels: labels, tasks: [classification, detection], weights: equal}
+  - name: learned
+    train: {data: [objects, crowds], labels: labels, tasks: [classification, detection], weights: learned}
   - name: one
     train: {data: [objects], labels: labels, tasks: [classification]}
 `))
@@ -110,11 +114,23 @@ stages:
 	check("multitask", "map[classification:0.5 detection:2]", "")
 	check("equal", "map[]", "")
 	check("set", "map[classification:0.5 detection:3]", "")
+	check("same", "map[]", "")
+	check("learned", "map[]", "")
+	for stage, want := range map[string]bool{"learned": true, "same": false, "must": false} {
+		s, _ := find[*Train](e, stage)
+		if c, err := s.config(e); err != nil || c.LearnWeights != want {
+			t.Errorf("%s: weights are learned: %t, %v", stage, c.LearnWeights, err)
+		}
+	}
 	check("one", "map[classification:0.5]", "")
 
 	teach("boxes", detection.Name, two, 0.001, "adamw")
 	check("must", "map[classification:0.5 detection:1]", "detection weighs 1, since MuST's rule of weights holds for SGD only and its teacher was trained by adamw")
 	check("set", "map[classification:0.5 detection:3]", "")
+
+	if _, err := recipe.Parse([]byte("name: x\ndata: {a: {format: scenes, subset: rooms}}\nstages:\n  - name: b\n    train: {data: [a], tasks: [depth], weights: some}\n")); err == nil || !strings.Contains(err.Error(), "one of [rule equal learned]") {
+		t.Errorf("another word: %v", err)
+	}
 
 	// It waits for the teachers, whose training the rule goes by, and not for their labels.
 	s, _ := find[*Train](e, "multitask")

@@ -35,15 +35,18 @@ type Config struct {
 
 	Weights map[string]float64 `yaml:"weights" json:"weights,omitempty"` // of the tasks' losses; absent: 1
 
+	LearnWeights bool `yaml:"learn_weights,omitempty" json:"learn_weights,omitempty"` // each weight is learned beside the network, beginning with that of Weights
+
 	Augment augment.Config `yaml:"augment" json:"augment"`
 	Mixup   float64        `yaml:"mixup,omitempty" json:"mixup,omitempty"` // α of the share by which two images of a batch are blended; classification only. 0: none
 	Rule    string         `yaml:"rule,omitempty" json:"rule,omitempty"`   // bit: BiT's hyper-rule chooses optimizer, rate, length and mixup by the size of the set
 	BF16    bool           `yaml:"bf16" json:"bf16"`                       // activations in bfloat16
 	Seed    uint64         `yaml:"seed" json:"seed"`
 
-	EvalEvery int     `yaml:"eval_every" json:"eval_every"` // epochs between scores on the validation set; 0: at the end
-	SaveEvery float64 `yaml:"save_every" json:"save_every"` // seconds between states to resume from; 0: only when stopped
-	Workers   int     `yaml:"workers" json:"-"`             // goroutines that decode and augment; 0: all cores but one
+	EvalEvery int     `yaml:"eval_every" json:"eval_every"`                           // epochs between scores on the validation set; 0: at the end
+	SaveEvery float64 `yaml:"save_every" json:"save_every"`                           // seconds between states to resume from; 0: only when stopped
+	LogGrads  int     `yaml:"log_gradients,omitempty" json:"log_gradients,omitempty"` // steps between records of every task's gradient on the backbone, which take a step for each; 0: none
+	Workers   int     `yaml:"workers" json:"-"`                                       // goroutines that decode and augment; 0: all cores but one
 }
 
 // DefaultConfig returns SGD as detectors are trained with.
@@ -94,6 +97,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("train.mixup is %v; it must be in [0, 1]", c.Mixup)
 	case c.Rule != "" && c.Rule != RuleBiT:
 		return fmt.Errorf("train.rule is %q; leave it out or use %s", c.Rule, RuleBiT)
+	case c.LogGrads < 0:
+		return fmt.Errorf("train.log_gradients is %d; it is a number of steps", c.LogGrads)
 	case c.EvalEvery < 0:
 		return fmt.Errorf("train.eval_every is %d; it must not be negative", c.EvalEvery)
 	}

@@ -28,6 +28,9 @@ func (t *trainer) buffers() map[string]*torch.Tensor {
 	if t.average != nil {
 		m["average"], m["average_statistics"] = t.average, t.averageS
 	}
+	if t.variances != nil {
+		m["variances"] = t.variances.stored
+	}
 	if t.Pretext != nil {
 		for name, x := range t.Pretext.State() {
 			m["pretext."+name] = x
@@ -39,7 +42,7 @@ func (t *trainer) buffers() map[string]*torch.Tensor {
 // settings identify a run: a state goes on only under the settings it was made with.
 func (t *trainer) settings() string {
 	c := t.Config
-	c.SaveEvery, c.EvalEvery, c.Accumulate = 0, 0, 0 // do not change what is computed
+	c.SaveEvery, c.EvalEvery, c.Accumulate, c.LogGrads = 0, 0, 0, 0 // do not change what is computed
 	var pretext any
 	if t.Pretext != nil {
 		pretext = t.Pretext.Settings()
@@ -60,6 +63,7 @@ func (t *trainer) settings() string {
 
 // save writes the state, so that a killed run loses only what came after it.
 func (t *trainer) save() error {
+	t.variances.store()
 	var tensors []weights.Tensor
 	for name, x := range t.buffers() {
 		tensors = append(tensors, weights.FromFloat32s(name, x.Shape(), torch.Values[float32](x)))
@@ -147,7 +151,9 @@ type Record struct {
 	LR         float64            `json:"lr,omitempty"`
 	Total      float64            `json:"total,omitempty"`
 	Loss       map[string]float64 `json:"loss,omitempty"`
+	Weights    map[string]float64 `json:"weights,omitempty"` // of the tasks' losses, where they are learned
 	GradNorm   float64            `json:"grad_norm,omitempty"`
+	Gradients  map[string]float64 `json:"gradients,omitempty"` // by task, the norm of its own on the backbone
 	Seconds    float64            `json:"seconds,omitempty"`
 	Talked     float64            `json:"talked,omitempty"`     // of the seconds, those in which several processes summed and waited for each other
 	Unlabelled bool               `json:"unlabelled,omitempty"` // no image of the batch had a label
@@ -157,7 +163,7 @@ type Record struct {
 // MarshalJSON leaves out values that JSON cannot hold.
 func (r Record) MarshalJSON() ([]byte, error) {
 	type plain Record
-	for _, m := range []map[string]float64{r.Loss, r.Scores} {
+	for _, m := range []map[string]float64{r.Loss, r.Scores, r.Weights, r.Gradients} {
 		maps.DeleteFunc(m, func(_ string, v float64) bool { return !finite(v) })
 	}
 	return json.Marshal(plain(r))

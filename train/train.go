@@ -243,6 +243,8 @@ type trainer struct {
 	square   *torch.Tensor // AdamW's second moment
 	average  *torch.Tensor // of the parameters
 	averageS *torch.Tensor // of the buffers
+
+	variances *variances // of learned weights
 }
 
 // begin allocates the optimizer's memory and reads the state of an earlier call.
@@ -255,6 +257,9 @@ func (t *trainer) begin() error {
 	if t.Config.EMA > 0 {
 		t.average, t.averageS = set.Flat.Data.Detach().Clone().Keep(), set.Stats.Data.Clone().Keep()
 	}
+	if t.Config.LearnWeights && t.Pretext == nil {
+		t.variances = newVariances(t.Net.Tasks)
+	}
 	if t.Config.SyncNorm && t.several() {
 		if err := torch.SumAcross(t.World.AllReduce); err != nil {
 			return fmt.Errorf("train.sync_norm: %w", err)
@@ -265,7 +270,11 @@ func (t *trainer) begin() error {
 			return err
 		}
 	}
-	return t.share()
+	if err := t.share(); err != nil {
+		return err
+	}
+	t.variances.restore()
+	return nil
 }
 
 func zerosLike(x *torch.Tensor) *torch.Tensor { return torch.Zeros(torch.Float, x.Len()).Keep() }
@@ -274,6 +283,7 @@ func (t *trainer) free() {
 	for _, x := range []*torch.Tensor{t.momentum, t.square, t.average, t.averageS} {
 		x.Free()
 	}
+	t.variances.free()
 }
 
 // note says for people how it goes.
@@ -309,6 +319,11 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	set.Flat.Grad.Fill(0)
 	rec := Record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
 
+	if n := c.LogGrads; n > 0 && t.step%n == 0 && !t.several() && t.Pretext == nil {
+		if rec.Gradients, err = t.gradients(pieces, parts); err != nil {
+			return err
+		}
+	}
 	var only []network.TaskLoss // of the only piece: its graph waits until all is counted
 	if len(pieces) == 1 {
 		only = t.losses(pieces[0])
@@ -393,6 +408,15 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	}
 	t.update(rec.LR)
 	t.follow()
+	rec.Weights = t.weightsNow()
+	weighted := map[string]float64{}
+	for task, loss := range rec.Loss {
+		if w, ok := c.Weights[task]; ok {
+			loss *= w
+		}
+		weighted[task] = loss
+	}
+	t.variances.follow(weighted)
 	t.step++
 	if t.smooth == 0 {
 		t.smooth = rec.Total
@@ -466,7 +490,7 @@ func (t *trainer) weigh(parts []part, losses []network.TaskLoss, counts []float6
 			values[i] = x
 			total = add(total, x)
 		}
-		if w, ok := t.Config.Weights[l.Task]; ok && total != nil {
+		if w := t.weight(l.Task); w != 1 && total != nil {
 			total = total.Scale(w)
 		}
 		if total != nil {
@@ -503,10 +527,7 @@ func (t *trainer) record(rec *Record, parts []part, counts []float64, read []flo
 		if of[p.task] > 1 {
 			rec.Loss[p.task+"."+p.name] = v
 		}
-		if w, ok := t.Config.Weights[p.task]; ok {
-			v *= w
-		}
-		rec.Total += v
+		rec.Total += t.weight(p.task) * v
 	}
 }
 
