@@ -35,7 +35,7 @@ var tiers = [][]string{
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
 	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "tracking", "turbojpeg", "web"},
-	{"native", "yamlfile"},
+	{"native", "winograd", "yamlfile"},
 }
 
 // tierOf finds the tier of a package, given by its path in the module, and its entry there.
