@@ -36,7 +36,7 @@ func (a *app) crowded() error {
 		return nil
 	}
 	return torch.Do(func() {
-		if gain := torch.ThreadsPay(); gain > 0 && gain < 0.8 {
+		if gain := torch.ThreadsPay(); gain > 0 && gain < 1.1 {
 			torch.SetThreads(1)
 			a.display.Logf("other programs keep this machine busy (load %.1f on %d cores): one thread is %.1f times as fast as several, and used; --threads chooses", machine.Load(), runtime.NumCPU(), 1/gain)
 		}
