@@ -156,6 +156,7 @@ type Record struct {
 	Gradients  map[string]float64 `json:"gradients,omitempty"` // by task, the norm of its own on the backbone
 	Seconds    float64            `json:"seconds,omitempty"`
 	Talked     float64            `json:"talked,omitempty"`     // of the seconds, those in which several processes summed and waited for each other
+	Waited     float64            `json:"waited,omitempty"`     // seconds before the step in which there was no batch yet
 	Unlabelled bool               `json:"unlabelled,omitempty"` // no image of the batch had a label
 	Scores     map[string]float64 `json:"scores,omitempty"`
 }
