@@ -34,7 +34,7 @@ func (p *Probe) Check(e *Env) error {
 			return fmt.Errorf("neighbours: %d of them cannot vote", n)
 		}
 	}
-	return e.checkPretrained(p.From)
+	return e.checkPretrained(p.From, 1)
 }
 
 // Inputs are the set and what is probed.
@@ -43,7 +43,7 @@ func (p *Probe) Inputs(e *Env) (in Inputs, err error) {
 	in.Add("seed", e.Seed)
 	in.network(e, e.Model)
 	in.ReadOwn(p.Data, "train", "test")
-	return in, in.pretrained(e, p.From)
+	return in, in.pretrained(e, p.From, 1)
 }
 
 // Cost is a prediction of every image by everything.

@@ -83,7 +83,7 @@ func (t *Transfer) Check(e *Env) error {
 			return fmt.Errorf("set %s: train.rule %s chooses learning rate and length, so that there is nothing to sweep; leave one of them out", d.Data, c.Rule)
 		}
 	}
-	return cmp.Or(t.Sweep.check(), e.checkPretrained(t.From))
+	return cmp.Or(t.Sweep.check(), e.checkPretrained(t.From, len(t.Seeds)))
 }
 
 func (s *Sweep) check() error {
@@ -115,7 +115,7 @@ func (t *Transfer) Inputs(e *Env) (in Inputs, err error) {
 			in.ReadOwn(d.Data, "val")
 		}
 	}
-	return in, in.pretrained(e, t.From)
+	return in, in.pretrained(e, t.From, len(t.Seeds))
 }
 
 // points lists the grid; without a sweep it is the settings as they are.
@@ -424,7 +424,7 @@ func (t *Transfer) fingerprint(w *Work, set *TransferSet, name string, seed uint
 	in.partial(t.From[name].Partial)
 	in.network(w.Env, m)
 	in.ReadOwn(set.Data, "train", part)
-	in.From = []Source{{Name: t.From[name].From}}
+	in.From = []Source{{Name: t.source(name, seed)}}
 	return w.Fingerprint(in), nil
 }
 
@@ -488,6 +488,11 @@ func (t *Transfer) takeOver(w *Work, folder, inside string, set *TransferSet, na
 	)
 }
 
+// source is what a seed begins from.
+func (t *Transfer) source(name string, seed uint64) string {
+	return t.From[name].From.at(max(0, slices.Index(t.Seeds, seed)))
+}
+
 // trial fine-tunes in a folder and scores on a part of the set.
 func (t *Transfer) trial(ctx context.Context, w *Work, set *TransferSet, name string, seed uint64, p Point, dir, part string) (*Trial, error) {
 	began := time.Now()
@@ -508,7 +513,7 @@ func (t *Transfer) trial(ctx context.Context, w *Work, set *TransferSet, name st
 	if spec.Model, err = w.Architecture(t.From[name].Model); err != nil {
 		return nil, err
 	}
-	net, from, err := w.network(t.From[name].From, t.From[name].Partial, func(c *checkpoint.Checkpoint) (*network.Network, error) {
+	net, from, err := w.network(t.source(name, seed), t.From[name].Partial, func(c *checkpoint.Checkpoint) (*network.Network, error) {
 		if c != nil {
 			spec.Model = spec.Model.On(c.Spec.Model)
 		}
@@ -625,6 +630,6 @@ func (t *Transfer) run(w *Work, set *TransferSet, trial *Trial) (run report.Run,
 		run.Values = append(run.Values, report.Fact{Name: "best of the sweep", Value: p.String()})
 	}
 	run.Values = append(run.Values, report.Fact{Name: "time", Value: time.Duration(trial.Seconds * 1e9).Round(time.Second).String()})
-	run.Settings, err = repeat{[]string{set.Data}, []string{set.Task}, nil, t.From[trial.From].From, w.Size, trial.Model, w.Detection, trial.Config}.text()
+	run.Settings, err = repeat{[]string{set.Data}, []string{set.Task}, nil, t.source(trial.From, trial.Seed), w.Size, trial.Model, w.Detection, trial.Config}.text()
 	return run, err
 }
