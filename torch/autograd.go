@@ -60,33 +60,6 @@ func (t *Tensor) Backward() {
 	dispatch("_backward", []any{t, []*Tensor{}, nil, nil, false})
 }
 
-// SumOver returns the sum of n scalars that f computes of t. With gradients, that of t is computed at once, scalar by
-// scalar, so that what a scalar needs for it is in memory for one at a time, and not until Backward.
-func (t *Tensor) SumOver(n int, f func(t *Tensor, i int) *Tensor) *Tensor {
-	return Scoped(func() *Tensor {
-		learns, of := GradEnabled(), t.Detach()
-		sum, grad := Zeros(Float), Zeros(Float, t.Shape()...)
-		if learns {
-			of = of.Clone().RequireGrad(true)
-			of.SetGrad(grad)
-		}
-		for i := range n {
-			Scope(func() {
-				value := f(of, i)
-				if learns {
-					value.Backward()
-				}
-				sum.Copy(sum.Add(value.Detach()))
-			})
-		}
-		if !learns {
-			return sum
-		}
-		linear := t.Mul(grad).Sum() // has this gradient, and another value
-		return linear.Add(sum.Sub(linear.Detach()))
-	})
-}
-
 // A Flat holds many parameters in one buffer and their gradients in another, so that zeroing,
 // clipping and stepping are single operators.
 type Flat struct {

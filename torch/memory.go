@@ -42,7 +42,7 @@ func deviceMemory() (free, total int64) {
 func SpareMemory() {
 	if mallopt, err := purego.Dlsym(purego.RTLD_DEFAULT, "mallopt"); err == nil {
 		mmapThreshold := -3
-		purego.SyscallN(mallopt, uintptr(mmapThreshold), 16<<20)
+		purego.SyscallN(mallopt, uintptr(mmapThreshold), 8<<20)
 	}
 	Trim()
 }

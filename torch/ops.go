@@ -309,17 +309,6 @@ func (t *Tensor) Bilinear(h, w int64) *Tensor {
 	return call1("upsample_bilinear2d", t, []int64{h, w}, false, nil, nil)
 }
 
-// BilinearRows returns the rows from one to another, which it leaves out, of Bilinear(h, w), and computes little more.
-func (t *Tensor) BilinearRows(h, w, from, to int64) *Tensor {
-	rows := t.Size(2)
-	if h%rows != 0 || from%(h/rows) != 0 || to%(h/rows) != 0 {
-		return t.Bilinear(h, w).Narrow(2, from, to-from)
-	}
-	k := h / rows // a row reads those of the next one and the one before
-	first, last := max(0, from/k-1), min(rows, to/k+1)
-	return t.Narrow(2, first, last-first).Bilinear((last-first)*k, w).Narrow(2, from-first*k, to-from)
-}
-
 // Bicubic resizes [N, C, H, W] to h×w with half-pixel centres (align_corners false), without
 // antialiasing.
 func (t *Tensor) Bicubic(h, w int64) *Tensor {
