@@ -46,3 +46,9 @@ func SpareMemory() {
 	}
 	Trim()
 }
+
+// DeviceTotal returns the bytes of memory that the GPU in use has; 0 as DeviceMemory.
+func DeviceTotal() int64 {
+	_, total := deviceMemory()
+	return total
+}
