@@ -36,3 +36,15 @@ func TestFit(t *testing.T) {
 		t.Errorf("bf16: %v, %q (%v)", r.Train.BF16, chosen, err)
 	}
 }
+
+func TestParseOn(t *testing.T) {
+	o, err := ParseOn("gpus=256,flops=4e13,mem=80e9,net=5e10,disk=2e5")
+	if err != nil || *o != (On{256, 4e13, 80e9, 5e10, 2e5}) {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range []string{"gpus=256", "flops=0", "flops=4e13,gpu=2", "flops=x", ""} {
+		if o, err := ParseOn(bad); err == nil {
+			t.Errorf("%q passed: %+v", bad, o)
+		}
+	}
+}
