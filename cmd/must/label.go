@@ -42,7 +42,7 @@ type labelCmd struct {
 	ShardSize int                `help:"Images per shard; default 1000." placeholder:"N"`
 	Preview   int                `help:"Only draw N images, spread over the set, with their labels into DIR/preview.png." placeholder:"N"`
 	Quality   bool               `help:"Also tell how good the labels are, by the true ones that the data has; into DIR/quality.json."`
-	Export    []string           `help:"Write the labels in these formats too, into DIR/export: coco, yolo, voc, png, npy." enum:"coco,yolo,voc,png,npy" placeholder:"FORMAT"`
+	Export    []string           `help:"Write the labels in these formats too, into DIR/export: coco, yolo, voc, png, npy, multi." enum:"coco,yolo,voc,png,npy,multi" placeholder:"FORMAT"`
 }
 
 func (labelCmd) Help() string {
@@ -190,7 +190,7 @@ func (c *labelCmd) export(a *app) error {
 	for _, format := range slices.Compact(c.Export) {
 		path := filepath.Join(c.Out, "export", format)
 		write := map[string]func(export.Source, string) error{
-			"yolo": export.YOLO, "voc": export.VOC, "png": export.Maps, "npy": export.Arrays,
+			"yolo": export.YOLO, "voc": export.VOC, "png": export.Maps, "npy": export.Arrays, "multi": export.Multi,
 			"coco": func(s export.Source, path string) error {
 				if err := os.MkdirAll(path, 0o777); err != nil {
 					return err
