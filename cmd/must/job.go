@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -51,13 +52,14 @@ func (c *jobCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
+// threadsOf returns the share of the threads that each of so many processes has.
+func (a *app) threadsOf(jobs int) int {
+	return max(1, cmp.Or(a.options.Threads, runtime.NumCPU())/max(1, jobs))
+}
+
 // spawn starts this program again for each job, with its share of the threads.
 func (a *app) spawn(out string, jobs int) run.Spawn {
-	threads := a.options.Threads
-	if threads == 0 {
-		threads = runtime.NumCPU()
-	}
-	threads = max(1, threads/max(1, jobs))
+	threads := a.threadsOf(jobs)
 	return func(ctx context.Context, j run.Job, lock *os.File) (peakMB float64, err error) {
 		self, err := os.Executable()
 		if err != nil {
