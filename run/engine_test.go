@@ -28,7 +28,7 @@ const every = `
 name: every
 size: 32
 seed: 3
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
 train: {batch: 4, epochs: 1, lr: 0.01}
 spaces: {segmentation: {from: stuff}}
@@ -240,7 +240,7 @@ func TestJobsByPath(t *testing.T) {
 	const text = `
 name: order
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, images: 16}
 data:
   objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}

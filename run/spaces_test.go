@@ -26,7 +26,7 @@ import (
 const twoSpaces = `
 name: spaces
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
 train: {batch: 4, steps: 1}
 spaces:
@@ -114,7 +114,7 @@ func TestDepthSpace(t *testing.T) {
 	const text = `
 name: depth
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, steps: 1}
 spaces: {depth: inverse}
 data:

@@ -21,7 +21,7 @@ import (
 const baselines = `
 name: baselines
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {batch: 4, images: 8, lr: 0.01}
 data:
   objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
@@ -30,8 +30,8 @@ data:
 stages:
   - {name: net, train: {data: [objects], tasks: [classification]}}
   - {name: simclr, train: {data: [objects], pretext: {method: simclr}}}
-  - {name: bit, train: {data: [objects], tasks: [classification], model: {backbone: bit}}}
-  - {name: probe, probe: {data: fine, from: {scratch: "", simclr: simclr, bit: {from: "", model: {backbone: bit}}}, neighbours: [3]}}
+  - {name: bit, train: {data: [objects], tasks: [classification], model: {backbone: bit18}}}
+  - {name: probe, probe: {data: fine, from: {scratch: "", simclr: simclr, bit: {from: "", model: {backbone: bit18}}}, neighbours: [3]}}
   - name: transfer
     transfer:
       from:
@@ -95,10 +95,10 @@ func TestBaselines(t *testing.T) {
 	if *trial.Point != point || trial.Config.LR != best.Config.LR || trial.Seed != 2 {
 		t.Errorf("seed 2 was trained at %v; the best of the sweep is %v", trial, point)
 	}
-	if vit, err := stage.ReadTrial(filepath.Join(cell, "vit-1")); err != nil || vit.Config.Optimizer != "adamw" || vit.Model.Backbone != "vit" {
+	if vit, err := stage.ReadTrial(filepath.Join(cell, "vit-1")); err != nil || vit.Config.Optimizer != "adamw" || vit.Model.Backbone.Name() != "vit" {
 		t.Errorf("%v: the ViT was trained by %+v", err, vit)
 	}
-	if bit, err := stage.ReadTrial(filepath.Join(cell, "bit-1")); err != nil || bit.Model.Backbone != "bit" { // its start's, not the recipe's
+	if bit, err := stage.ReadTrial(filepath.Join(cell, "bit-1")); err != nil || bit.Model.Backbone.Name() != "bit18" { // its start's, not the recipe's
 		t.Errorf("%v: BiT was trained as %+v", err, bit)
 	}
 
