@@ -7,7 +7,7 @@ override export LIBTORCH := $(abspath $(LIBTORCH))
 endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo test test-all lint test-browser race bench fuzz libtorch onnxruntime mpi clean
+.PHONY: build demo test test-all lint test-browser race bench bench-peers fuzz libtorch onnxruntime mpi clean
 
 build: ## bin/must, one static binary
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/must ./cmd/must
@@ -34,6 +34,9 @@ race: ## the packages without tensors under the race detector, where there is a 
 
 bench: libtorch ## all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-peers: libtorch ## a training step and labelling beside PyTorch, into docs/performance.md; QUICK=1: in 10 minutes; PYTHON has torch and torchvision
+	go run ./scripts/benchpeers $(if $(QUICK),-quick) -revision $(VERSION) -write docs/performance.md
 
 fuzz: libtorch ## every fuzz target for FUZZTIME
 	scripts/fuzz.sh $(or $(FUZZTIME),10s)

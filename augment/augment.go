@@ -80,6 +80,7 @@ func (c Config) Train(s *data.Sample, rng *rand.Rand) *data.Sample {
 	p := data.Placement{
 		X:       data.Axis{N: size.X, Scaled: w, Offset: place(c.Size, w, uX), Canvas: c.Size, Flip: flip},
 		Y:       data.Axis{N: size.Y, Scaled: h, Offset: place(c.Size, h, uY), Canvas: c.Size},
+		Zoom:    float64(max(w, h)) / float64(c.Size),
 		Visible: minVisible,
 	}
 	out := move(s, p)

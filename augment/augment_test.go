@@ -134,6 +134,24 @@ func TestTrainMovesLabelsWithPixels(t *testing.T) {
 	}
 }
 
+// A view knows how much larger than evaluation it shows the image, whatever the size of that.
+func TestViewTellsItsScale(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 3))
+	for _, scale := range []float64{0.5, 1, 1.25, 2} {
+		for _, size := range [][2]int{{40, 40}, {64, 30}, {17, 90}} {
+			c := Config{Size: 32, Flip: .5, ScaleMin: scale, ScaleMax: scale}
+			l, _ := c.Train(scene(size[0], size[1], 1, rng), rng).Label(depthlabel.Name).(depthlabel.Label)
+			if math.Abs(l.Zoom-scale) > 1e-9 {
+				t.Errorf("a view of %v at scale %v says %v", size, scale, l.Zoom)
+			}
+		}
+	}
+	got, _ := Config{Size: 32}.Eval(scene(64, 30, 1, rng))
+	if l, _ := got.Label(depthlabel.Name).(depthlabel.Label); l.Zoom != 0 && l.Zoom != 1 {
+		t.Errorf("evaluation says %v", l.Zoom)
+	}
+}
+
 func TestFlipTwiceIsIdentity(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	s := scene(31, 17, 3, rng)

@@ -17,11 +17,13 @@ import (
 	"must/weights"
 )
 
-// Training says how a network came to be; it travels with the weights. Batch and LR enter the
+// Training says how a network came to be; it travels with the weights. Batch, LR and Optimizer enter the
 // student's loss weights (MuST §3.2).
 type Training struct {
-	Batch   int      `json:"batch"`
-	LR      float64  `json:"lr"`
+	Batch     int     `json:"batch"`
+	LR        float64 `json:"lr"`
+	Optimizer string  `json:"optimizer,omitempty"` // "": not known
+
 	Steps   int      `json:"steps"`
 	Seed    uint64   `json:"seed"`
 	Data    []string `json:"data,omitempty"`  // what it was trained on

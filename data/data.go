@@ -83,6 +83,11 @@ func (b Box) Clip(w, h int) Box {
 type Mask struct {
 	Rect image.Rectangle
 	Pix  []uint8
+
+	// Probs, of a detector's prediction in the frame of its input, are probabilities on a square grid over the
+	// object's box. In the image's own frame the mask is made of them anew, so that its edge is as fine as the
+	// image.
+	Probs []float32
 }
 
 // At reports whether the pixel belongs to the object.

@@ -64,6 +64,9 @@ func (a Axis) Nearest() []int {
 type Placement struct {
 	X, Y Axis
 
+	// Zoom is how much larger the view shows the image than evaluation does; 0: 1.
+	Zoom float64
+
 	// Visible is the share of an object's box that must remain for the object to remain; 0: none is dropped.
 	Visible float64
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -117,6 +118,7 @@ func (r *runner) export() error {
 	if err != nil {
 		return err
 	}
+	defer freeMemory() // before anything else is opened: a proof needs more than what it proves
 	defer torch.Do(n.Free)
 	if c.SHA256 != r.sum {
 		return fmt.Errorf("it was changed meanwhile")
@@ -129,6 +131,12 @@ func (r *runner) export() error {
 		Bytes: true, engine: true, Origin: Origin{SHA256: r.sum, Training: c.Training},
 	})
 	return err
+}
+
+// freeMemory gives back what is no longer used.
+func freeMemory() {
+	debug.FreeOSMemory()
+	torch.Trim()
 }
 
 // A timing is how long engines take for a batch, in seconds.

@@ -18,10 +18,12 @@ import (
 	"must/torch"
 )
 
-// The least number of images that a model is proven on, and how many go at once.
+// The least number of images that a model is proven on, that of one for this program's use alone, and how
+// many go at once.
 const (
-	leastImages = 16
-	proofBatch  = 4
+	leastImages  = 16
+	engineImages = 3
+	proofBatch   = 4
 )
 
 // Differences that are allowed, as parts of the range: rounding, and that of float16.
@@ -93,23 +95,27 @@ func prove(ctx context.Context, n *network.Network, path string, o Options) (*Pr
 	if o.Half {
 		p.Tolerance = halfTolerance
 	}
-	least := leastImages
-	if o.engine {
-		least = proofBatch
+	least, step := leastImages, proofBatch
+	if o.engine { // as many at once as it will see on a CPU
+		least = engineImages
+		step = min(step, n.View().AtOnce())
+		p.Batches = []int{step}
 	}
 	images, err := proofImages(o.Images, n.Size, least)
 	if err != nil {
 		return nil, err
 	}
 	p.Images = len(images)
-	for from := 0; from < len(images); from += proofBatch {
+	expected := o.graph()
+	expected.Ties = p.Tolerance
+	for from := 0; from < len(images); from += step {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		some := images[from:min(from+proofBatch, len(images))]
+		some := images[from:min(from+step, len(images))]
 		pix := bring(n.View(), some)
 		var want task.Outputs
-		if err := torch.Do(func() { want = n.Outputs(pix.Pix, pix.N, o.graph()) }); err != nil {
+		if err := torch.Do(func() { want = n.Outputs(pix.Pix, pix.N, expected) }); err != nil {
 			return nil, err
 		}
 		for _, batch := range p.Batches {
@@ -117,7 +123,7 @@ func prove(ctx context.Context, n *network.Network, path string, o Options) (*Pr
 			if err != nil {
 				return nil, err
 			}
-			p.Rows[batch] = merge(p.Rows[batch], n.Compare(want, got, o.graph(), p.Tolerance))
+			p.Rows[batch] = merge(p.Rows[batch], n.Compare(want, got, expected, p.Tolerance))
 		}
 	}
 	return p, nil

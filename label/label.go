@@ -34,11 +34,16 @@ type Options struct {
 	Name       string             // of the set, for people
 	Tasks      []string           // to label; nil: see Missing
 	Thresholds map[string]float64 // by task; what is absent is as published
+	Mask       Mask               // pixels that get no label
 	Batch      int                // 0: 16
 	Workers    int
 	ShardSize  int // 0: shards.DefaultShardSize
 	Program    string
 	Display    *progress.Display
+
+	// Decided are labels that people decided on otherwise than the teachers, by key and task, nil where
+	// dropped: Assess takes them in place of the teachers'.
+	Decided map[string]map[string]data.Label
 }
 
 // DefaultThresholds are the published ones.
@@ -87,11 +92,15 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 	if err != nil {
 		return nil, err
 	}
+	masks, err := o.Mask.masker(ds.Labels(), provenance)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Name, err)
+	}
 	w, err := shards.NewWriter(dir, ds, provenance, shards.Options{ShardSize: o.ShardSize})
 	if err != nil {
 		return nil, err
 	}
-	r := &run{uses: uses, o: o, sum: &Summary{Labels: map[string]int{}}}
+	r := &run{uses: uses, masks: masks, o: o, sum: &Summary{Labels: map[string]int{}}}
 	if err := w.Retry(func(index int) bool { // what was skipped and can be read by now is tried again
 		_, err := ds.Sample(index)
 		return err == nil
@@ -210,6 +219,10 @@ func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
 	if u := have[name].Unknown; u != nil {
 		settings = fmt.Append(settings, u)
 	}
+	if hidden := o.Mask[name]; hidden != nil {
+		settings = fmt.Append(settings, "without", hidden)
+		d.Without = hidden
+	}
 	sum := sha256.Sum256(settings)
 	d.Settings = hex.EncodeToString(sum[:8])
 	m := l[name]
@@ -219,10 +232,11 @@ func describe(t Teacher, name string, have data.Labels, o Options) shards.Task {
 }
 
 type run struct {
-	uses []predict.Use
-	o    Options
-	sum  *Summary
-	bar  *progress.Task
+	uses  []predict.Use
+	masks *masker
+	o     Options
+	sum   *Summary
+	bar   *progress.Task
 }
 
 // shard labels one range of the set.
@@ -266,6 +280,7 @@ func (r *run) shard(ctx context.Context, ds data.Dataset, s *shards.Shard) error
 		if err := skipTo(index); err != nil {
 			return err
 		}
+		r.masks.apply(sample, pred)
 		data.Lack(sample, ds.Labels(), pred) // what has a true label keeps it
 		next = index + 1
 		err := s.Add(pred)

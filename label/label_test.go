@@ -228,6 +228,23 @@ func (p partial) Sample(i int) (*data.Sample, error) {
 	return s, nil
 }
 
+// telling tells which of its images carry labels.
+type telling struct{ partial }
+
+func (telling) Carries(i int, task string) bool { return task == classification.Name && i%2 == 0 }
+
+// A set that says of itself that some images lack a label is labelled without that its tasks are named.
+func TestPartlyLabelledIsMissing(t *testing.T) {
+	all := teachers(t)
+	ds := telling{partial{Dataset: open(t, "unlabelled", 4)}}
+	if got := Missing(ds, all[:2]); !slices.Equal(got, []string{classification.Name, detection.Name}) {
+		t.Errorf("missing are %v", got)
+	}
+	if got := Missing(data.Spread(ds, 2), all[:1]); got != nil {
+		t.Errorf("missing of labelled images are %v", got)
+	}
+}
+
 // Of a set that is labelled in part, a task that is named is labelled where it is missing.
 func TestPartlyLabelled(t *testing.T) {
 	ds, dir := partial{Dataset: open(t, "unlabelled", 6)}, t.TempDir()

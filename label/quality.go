@@ -15,12 +15,14 @@ import (
 
 // A Quality says how good the labels are that teachers give a set, by its true labels.
 type Quality struct {
-	Images int         `json:"images"`
-	Scores task.Scores `json:"scores"` // by task
+	Images  int         `json:"images"`
+	Decided int         `json:"decided,omitempty"` // of them, whose labels people changed or dropped
+	Scores  task.Scores `json:"scores"`            // by task
 }
 
 // Assess compares the labels that [Run] would give a set with its true ones, for every task that both
-// have (of o.Tasks, where it names some), and stores none. What is told of a task is its own to say, see
+// have (of o.Tasks, where it names some), and stores none. What people decided stands in place of what
+// teachers say. What is told of a task is its own to say, see
 // [task.Task].Quality.
 //
 // Teachers know the images that they were trained on: a part that they have not seen tells more.
@@ -57,8 +59,15 @@ func Assess(ctx context.Context, ds data.Dataset, teachers []Teacher, o Options)
 		Skipped: func(err error) { o.Display.Logf("skipped: %v", err) }}
 	err = predict.Run(ctx, uses, ds, p, func(_ int, truth, pred *data.Sample) error {
 		q.Images++
+		if o.Decided[truth.Key] != nil {
+			q.Decided++
+		}
 		for name, m := range metrics {
-			if t, p := truth.Label(name), pred.Label(name); t != nil && p != nil {
+			t, p := truth.Label(name), pred.Label(name)
+			if d, ok := o.Decided[truth.Key][name]; ok {
+				p = d
+			}
+			if t != nil && p != nil {
 				if err := m.Add(t, p); err != nil {
 					return fmt.Errorf("sample %s: %s: %w", truth.Key, name, err)
 				}

@@ -2,6 +2,7 @@ package label
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,41 @@ func TestAssess(t *testing.T) {
 	}
 	if _, err := Assess(context.Background(), photos, []Teacher{one}, o); err == nil || !strings.Contains(err.Error(), "no true labels") {
 		t.Errorf("without truth: %v", err)
+	}
+	// What people decided counts in place of what the teacher says.
+	theirs := t.TempDir()
+	if _, err := Run(context.Background(), photos, []Teacher{other}, theirs, o); err != nil {
+		t.Fatal(err)
+	}
+	review, err := shards.OpenReview(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range photos.Len() {
+		s, err := truth.Sample(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := classification.Of(s)
+		d := shards.Decision{Do: shards.Rename, Class: l[classification.Name].Classes[slices.Index(p, slices.Max(p))]}
+		if i == 0 {
+			d = shards.Decision{Do: shards.DropTask, Labels: map[string]string{classification.Name: ""}}
+		}
+		if err := review.Decide(i, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	review.Close()
+	set, err := shards.Open(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Decided, err = set.Decided(); err != nil {
+		t.Fatal(err)
+	}
+	q, err = Assess(context.Background(), truth, []Teacher{other}, o)
+	if err != nil || q.Decided != photos.Len() || q.Scores.ByName()["classification.top1"] != 1 {
+		t.Errorf("as decided: %+v, %v", q, err)
 	}
 	if s := Summarize([]metric.Value{{Name: "f1", Value: 0.5}, {Name: "ece", Value: 0.25}}); s != "f1 0.500, ece 0.250" {
 		t.Error(s)

@@ -87,10 +87,12 @@ func (f *Features) Fused() *torch.Tensor {
 
 // Forward runs the trunk on normalised images [N, 3, S, S].
 func (t *Trunk) Forward(x *torch.Tensor, m Mode) *Features {
+	torch.Part("backbone")
 	c, pooled := t.Backbone.Forward(x, m)
 	m.Across = false
 	f := &Features{C5: c[3], Size: x.Size(2), Mode: m, pooled: pooled}
 	if t.neck != nil {
+		torch.Part("FPN")
 		f.P = t.neck.forward(c)
 	}
 	return f

@@ -297,11 +297,10 @@ func predictions(t *testing.T, n *Network) []*data.Sample {
 // The parts of the loss, their gradients and what is found are torchvision's, given the same anchors
 // and proposals; nothing is left to the sampler's chance.
 func TestDetectorIsTorchvisions(t *testing.T) {
-	defer func(s detect.Sampler) { detect.RPNSampler = s }(detect.RPNSampler)
-	detect.RPNSampler.PerImage = 10000
 	g := readGolden(t).Detection
 	s := spec(goldenSize, labels(), detectionlabel.Name)
-	s.Detection.RoIs = 10000
+	s.Detection.RoIs, s.Detection.Anchors, s.Detection.Canonical = 10000, 10000, 224
+	s.Detection.TrainPreNMS, s.Detection.TrainPostNMS = s.Detection.PreNMS, s.Detection.PostNMS
 	const tolerance = 1e-4 // features are read at boxes of float32
 	with(t, s, func(n *Network) {
 		for i, found := range predictions(t, n) {

@@ -235,6 +235,7 @@ func (n *Network) Losses(f *model.Features, targets any, rng *rand.Rand) []TaskL
 		if t == nil {
 			continue
 		}
+		torch.Part("losses")
 		l := TaskLoss{Task: n.Heads[i].Name(), Parts: n.Heads[i].Loss(f, t, rng)}
 		for _, p := range l.Parts {
 			if p.Value == nil {

@@ -52,7 +52,7 @@ const atOnce = 512 * 512
 func (i Images) Parts() iter.Seq2[int, Images] {
 	return func(yield func(int, Images) bool) {
 		size := 3 * i.H * i.W
-		step := max(1, atOnce/max(1, i.H*i.W))
+		step := View{W: i.W, H: i.H}.AtOnce()
 		for from := 0; from < i.N; from += step {
 			n := min(step, i.N-from)
 			if !yield(from, Images{i.Pix[from*size:][:n*size], n, i.H, i.W}) {
@@ -68,6 +68,9 @@ type View struct {
 	Fit      Fit
 	Multiple int // of Keep: sides are rounded to multiples of it
 }
+
+// AtOnce is how many images of the view are worth computing at once on a CPU.
+func (v View) AtOnce() int { return max(1, atOnce/max(1, v.H*v.W)) }
 
 // A Fit is how an image gets to a size.
 type Fit string

@@ -8,7 +8,8 @@ import (
 )
 
 // Markdown is the tables of the results, for pages that show Markdown: the best of a set is bold, ± is
-// the standard deviation over seeds.
+// the standard deviation over seeds. Where there are several, differences are told seed by seed, bold where
+// their whole interval is on MuST's side.
 func (r Results) Markdown() string {
 	var b strings.Builder
 	line := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
@@ -57,6 +58,9 @@ func (r Results) Markdown() string {
 			rank = bold(fmt.Sprintf("%.2f", v), v == first)
 		}
 		line(append(cells, rank)...)
+	}
+	if paired := r.pairedMarkdown(); paired != "" {
+		b.WriteString("\n" + paired)
 	}
 	return b.String()
 }

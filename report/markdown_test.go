@@ -21,6 +21,12 @@ func TestMarkdown(t *testing.T) {
 |---|---|---|---|
 | from scratch | 0.500 ± 0.354 | **0.500** ± 0.000 | **1.50** |
 | MuST | **0.750** ± 0.000 | – | **1.50** |
+
+MuST is better by, seed by seed, with 95 % intervals:
+
+| than | rooms (mIoU) | depth (abs_rel) | mean of the sets |
+|---|---|---|---|
+| from scratch | +0.250 [−2.927, 3.427] | – | – |
 `
 	if got := r.Markdown(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

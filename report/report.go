@@ -164,7 +164,8 @@ type page struct {
 	Verdict         []finding
 	Columns         []column
 	Rows            []row
-	Linked          bool // some number of Rows is a link
+	Paired          []row // what MuST is better by than each other start
+	Linked          bool  // some number of Rows is a link
 	Teachers        []teacherRow
 	Labels          []Label
 	Figures, Curves []figure
@@ -352,6 +353,14 @@ func (p *page) addTransfer(r Results, links map[[2]string]string) (linked bool) 
 		}
 		line.Cells = append(line.Cells, rank)
 		p.Rows = append(p.Rows, line)
+	}
+	for k, pair := range r.paired() {
+		line := row{Name: startName(pair.start), Look: look(pair.start, k)}
+		for i, d := range pair.sets {
+			line.Cells = append(line.Cells, cell{Text: d.text(r.Transfer[i].decimals(), 1, ""), Best: d.Sure()})
+		}
+		line.Cells = append(line.Cells, cell{Text: pair.all.percent(), Best: pair.all.Sure()})
+		p.Paired = append(p.Paired, line)
 	}
 	return linked
 }

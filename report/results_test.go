@@ -219,9 +219,10 @@ func TestVerdictOfAWinner(t *testing.T) {
 	want := []Finding{
 		{Holds, "The student beats training from scratch on 2 of 2 downstream sets."},
 		{Holds, "Its average rank over the 2 sets is 1.00, the best of 3 starts."},
+		{Fails, "In the mean of the sets, seed by seed, it is better than from scratch (+120.5 [84.5, 163.5] %); not surely than depth (+31.1 [−49.9, 243.2] %)."},
 		{Holds, "It keeps at least 95.0\u00a0% of each teacher's own score (classification 95.0\u00a0%, depth 100.0\u00a0%)."},
 		{Holds, "No other start does better on any of the 2 sets."},
-		{Note, "Within one standard deviation of the best other start, so undecided: rooms."},
+		{Note, "The 95 % interval of the paired differences to the best other start has both signs, so undecided: rooms."},
 	}
 	if got := r.Verdict(); !reflect.DeepEqual(got, want) {
 		t.Errorf("verdict %+v", got)

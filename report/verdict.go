@@ -70,9 +70,7 @@ func (r Results) Verdict() []Finding {
 			ahead = append(ahead, t.Set)
 		}
 		seeds = max(seeds, min(len(own), len(t.Scores[baseline])))
-		m1, d1 := meanDeviation(own)
-		m2, d2 := meanDeviation(t.Scores[baseline])
-		if math.Abs(m1-m2) <= math.Hypot(d1, d2) {
+		if t.Paired(MuST, baseline).Open() {
 			close = append(close, t.Set)
 		}
 	}
@@ -97,6 +95,24 @@ func (r Results) Verdict() []Finding {
 		} else {
 			say(false, "Its average rank over the %s is %.2f among %d starts, and %s.", sets(len(r.Transfer)), own, len(ranks), list(better))
 		}
+	}
+
+	var sure, unsure []string
+	for _, row := range r.paired() {
+		text := fmt.Sprintf("%s (%s)", startName(row.start), row.all.percent())
+		if row.all.Sure() {
+			sure = append(sure, text)
+		} else {
+			unsure = append(unsure, text)
+		}
+	}
+	switch {
+	case len(unsure) > 0 && len(sure) == 0:
+		say(false, "In the mean of the sets, seed by seed, it is not surely better than any other start: %s.", list(unsure))
+	case len(unsure) > 0:
+		say(false, "In the mean of the sets, seed by seed, it is better than %s; not surely than %s.", list(sure), list(unsure))
+	case len(sure) > 0:
+		say(true, "In the mean of the sets, seed by seed, it is better than every other start: %s.", list(sure))
 	}
 
 	var kept, short []string
@@ -130,7 +146,7 @@ func (r Results) Verdict() []Finding {
 		case seeds < 2:
 			findings = append(findings, Finding{Note, "One run each: small differences may be chance."})
 		case len(close) > 0:
-			findings = append(findings, Finding{Note, fmt.Sprintf("Within one standard deviation of the best other start, so undecided: %s.", list(close))})
+			findings = append(findings, Finding{Note, fmt.Sprintf("The 95 %% interval of the paired differences to the best other start has both signs, so undecided: %s.", list(close))})
 		}
 	}
 	return findings

@@ -23,6 +23,7 @@ type Label struct {
 	Data       []string           `yaml:"data"`
 	Teachers   []string           `yaml:"teachers"` // train stages, files of weights, or external teachers: declared in the recipe or in .teacher.yaml files
 	Thresholds map[string]float64 `yaml:"thresholds,omitempty"`
+	Mask       label.Mask         `yaml:"mask,omitempty"` // classes of pixels in which a task gets no labels
 	ShardSize  int                `yaml:"shard_size,omitempty"`
 	Engine     string             `yaml:"engine,omitempty"`  // that runs the networks, see export.Engines; labels are the same but for ties
 	Quality    []string           `yaml:"quality,omitempty"` // sets whose val parts tell how good the labels of teachers are that no stage trained; absent: data
@@ -35,6 +36,9 @@ func (l *Label) Check(e *Env) error {
 	}
 	if l.Thresholds == nil {
 		l.Thresholds = label.DefaultThresholds()
+	}
+	if err := l.Mask.Check(); err != nil {
+		return err
 	}
 	return export.CheckEngine(l.Engine)
 }
@@ -54,6 +58,9 @@ func (l *Label) Inputs(e *Env) (in Inputs, err error) {
 // rules adds what the labels of every set depend on.
 func (l *Label) rules(in *Inputs) {
 	in.Add("thresholds", l.Thresholds)
+	if l.Mask != nil {
+		in.Add("mask", l.Mask)
+	}
 	in.Add("shard_size", l.ShardSize)
 	in.Add("teachers", l.Teachers)
 	in.engine(l.Engine)
@@ -156,7 +163,7 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 			return err
 		}
 		sum, err := label.Run(ctx, ds, teachers, filepath.Join(w.Dir, name), label.Options{
-			Name: name, Thresholds: l.Thresholds, ShardSize: l.ShardSize, Program: "must " + recipe.Version, Display: w.Display,
+			Name: name, Thresholds: l.Thresholds, Mask: l.Mask, ShardSize: l.ShardSize, Program: "must " + recipe.Version, Display: w.Display,
 		})
 		if err != nil {
 			return err

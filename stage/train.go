@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"must/pretext"
 	"must/recipe"
 	"must/report"
+	"must/strict"
 	"must/task"
 	"must/task/depth"
 	"must/torch"
@@ -42,6 +44,7 @@ type Train struct {
 	From    string             `yaml:"from,omitempty"`    // stage or file of weights whose trunk it begins with
 	Partial bool               `yaml:"partial,omitempty"` // the file may lack a part of the backbone, or have more of it
 	Weights map[string]float64 `yaml:"weights,omitempty"` // of losses; what is absent follows MuST's rule where there are teachers, else 1
+	RuleOf  string             `yaml:"rule_of,omitempty"` // label stage whose teachers the rule goes by; absent: that of labels
 	Model   *recipe.Changes    `yaml:"model,omitempty"`   // to the recipe's architecture
 	With    *recipe.Changes    `yaml:"with,omitempty"`    // to the recipe's train settings
 }
@@ -52,8 +55,8 @@ func (t *Train) Check(e *Env) error {
 		return fmt.Errorf("train needs data, and either tasks or a pretext task")
 	}
 	if t.Pretext != nil {
-		if t.Labels != "" || t.Weights != nil {
-			return fmt.Errorf("a pretext task needs no labels and has one loss: leave labels and weights out")
+		if t.Labels != "" || t.Weights != nil || t.RuleOf != "" {
+			return fmt.Errorf("a pretext task needs no labels and has one loss: leave labels, weights and rule_of out")
 		}
 		if err := t.Pretext.Check(); err != nil {
 			return err
@@ -83,6 +86,16 @@ func (t *Train) Inputs(e *Env) (in Inputs, err error) {
 		in.Parts = append(in.Parts, Part{Set: t.Data[0], Part: "val", Optional: true})
 	}
 	in.From = []Source{{Name: t.From}, {Name: t.Labels, Kind: "label", Stage: true}}
+	if t.RuleOf != "" { // how its teachers were trained, not what they see
+		l, ok := find[*Label](e, t.RuleOf)
+		if !ok {
+			return in, fmt.Errorf("rule_of: %q is no earlier label stage%s", t.RuleOf, strict.Suggest(t.RuleOf, e.names()))
+		}
+		in.Add("rule_of", l.Teachers)
+		for _, teacher := range l.Teachers {
+			in.From = append(in.From, Source{Name: teacher, External: true, Predicts: true})
+		}
+	}
 	return in, nil
 }
 
@@ -279,7 +292,7 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	if err != nil {
 		return err
 	}
-	if c.Weights, err = t.weights(w.Env, c); err != nil {
+	if c.Weights, err = t.weights(w.Env, c, func(format string, args ...any) { w.Display.Logf(w.Name+": "+format, args...) }); err != nil {
 		return err
 	}
 	val, err := t.val(w.Env)
@@ -347,13 +360,13 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 }
 
 // weights returns the loss weights: those given, and for other tasks that a teacher labels MuST's rule
-// (not for depth, whose weight is set by hand).
-func (t *Train) weights(e *Env, c train.Config) (map[string]float64, error) {
+// (not for depth, whose weight is set by hand). say hears of what the rule does not hold for.
+func (t *Train) weights(e *Env, c train.Config, say func(format string, args ...any)) (map[string]float64, error) {
 	w := maps.Clone(c.Weights)
 	if w == nil {
 		w = map[string]float64{}
 	}
-	if l, ok := find[*Label](e, t.Labels); ok {
+	if l, ok := find[*Label](e, cmp.Or(t.RuleOf, t.Labels)); ok {
 		for _, from := range l.Teachers {
 			if e.IsExternal(from) { // of whose training nothing is known
 				continue
@@ -363,8 +376,13 @@ func (t *Train) weights(e *Env, c train.Config) (map[string]float64, error) {
 				return nil, err
 			}
 			for _, name := range teacher.Spec.Tasks {
-				if name != depth.Name {
-					w[name] = train.LossWeight(c, teacher.Training)
+				_, set := t.Weights[name]
+				if name == depth.Name || set || !slices.Contains(t.Tasks, name) {
+					continue
+				}
+				var why string
+				if w[name], why = train.LossWeight(c, teacher.Training); why != "" {
+					say("the loss of %s weighs 1, since MuST's rule of weights holds for SGD only and %s: weights sets another one", name, why)
 				}
 			}
 		}

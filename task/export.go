@@ -13,6 +13,8 @@ type ExportOptions struct {
 	Argmax bool // segmentation: the best class and its probability in place of all probabilities
 	Logits bool // segmentation: logits before they are resized, in place of either, which Decode resizes
 	Raw    bool // detection: all boxes before suppression
+
+	Ties float64 // Outputs for Compare, with this tolerance: they say besides what hangs on rounding; 0: they do not
 }
 
 // An Array is values of a shape, the number of images first. Integers are exact below 2²⁴.

@@ -43,6 +43,8 @@ func NewPixelHead(b model.Builder, c model.Config, out int64) PixelHead {
 
 // Forward runs it on the labelled images, nil for all.
 func (h PixelHead) Forward(f *model.Features, labelled []int64) *torch.Tensor {
+	torch.Part("pixel heads")
+	defer torch.Part("losses")
 	f.Fused() // outside of the scope: other heads read it too
 	return torch.Scoped(func() *torch.Tensor { return h.Coarse(f, labelled).Bilinear(f.Size, f.Size) })
 }

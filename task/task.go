@@ -80,6 +80,16 @@ type Measured interface {
 	Moments(l data.Label) *data.Moments
 }
 
+// A Mapped task tells the class of every pixel: its labels have a map of them.
+type Mapped interface {
+	Map(l data.Label) *data.Grid[uint8]
+}
+
+// A Masked task has a value for every pixel, of which some can be left out.
+type Masked interface {
+	Mask(l data.Label, out func(pixel int) bool) data.Label
+}
+
 // An External task reads the outputs of models of others itself, by keys of its own in their declaration; see
 // docs/onnx.md.
 type External interface {

@@ -36,14 +36,9 @@ const probeTime = time.Second
 func Probe(c Config, images int, build func() (*network.Network, Pretext, error)) (Cost, error) {
 	var cost Cost
 	var tasks []string
-	dir, err := os.MkdirTemp("", "must-probe-")
-	if err != nil {
-		return cost, err
-	}
-	defer os.RemoveAll(dir)
 	c.LR, c.Weights = 1e-9, nil // it is to measure, not to learn
 	rng := rand.New(rand.NewPCG(c.Seed, 1))
-	err = torch.DoErr(func() error {
+	err := torch.DoErr(func() error {
 		debug.FreeOSMemory()
 		torch.Trim()
 		before, tells := machine.ResetPeak()
@@ -61,23 +56,17 @@ func Probe(c Config, images int, build func() (*network.Network, Pretext, error)
 			views = max(1, len(o.Views))
 		}
 		batch := noises(net.Spec, images*views, rng)
-		t := &trainer{Job: Job{Net: net, Pretext: pretext, Config: c, Dir: dir, Train: none{}}, total: math.MaxInt32, started: time.Now(), stopping: func() bool { return false }}
-		defer t.free()
-		if err := t.begin(); err != nil {
+		s, err := NewStepper(net, pretext, c)
+		if err != nil {
 			return err
 		}
-		if t.log, err = openLog(filepath.Join(dir, LogFile), 0); err != nil {
-			return err
-		}
-		defer t.log.f.Close()
-		for _, x := range t.buffers() {
-			cost.Fixed += 4 * x.Len()
-		}
-		cost.Fixed += 4 * net.Set.Flat.Grad.Len()
+		defer s.Free()
+		cost.Fixed = s.bytes()
 
 		cost.Step, err = fastest(func() error {
 			batch.Extra = net.Targets(batch.Samples, rng)
-			return torch.DoErr(func() error { return t.train([]*loader.Batch{batch}) })
+			_, err := s.Step(batch)
+			return err
 		})
 		if err != nil {
 			return err
@@ -96,6 +85,61 @@ func Probe(c Config, images int, build func() (*network.Network, Pretext, error)
 		return cost, fmt.Errorf("probe of a network for %v: %w", tasks, err)
 	}
 	return cost, nil
+}
+
+// A Stepper takes steps of a run of which nothing is kept, for measurements.
+type Stepper struct{ t *trainer }
+
+// NewStepper prepares a network and what it learns in place of its tasks, nil for these. Call it, and what it returns,
+// in torch.Do.
+func NewStepper(net *network.Network, pretext Pretext, c Config) (*Stepper, error) {
+	dir, err := os.MkdirTemp("", "must-steps-")
+	if err != nil {
+		return nil, err
+	}
+	t := &trainer{Job: Job{Net: net, Pretext: pretext, Config: c, Dir: dir, Train: none{}}, total: math.MaxInt32, started: time.Now(), stopping: func() bool { return false }}
+	s := &Stepper{t}
+	if err = t.begin(); err == nil {
+		t.log, err = openLog(filepath.Join(dir, LogFile), 0)
+	}
+	if err != nil {
+		s.Free()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Step takes a step on a batch whose Extra are the network's targets, and returns the step's line of the log.
+func (s *Stepper) Step(b *loader.Batch) (r Record, err error) {
+	torch.Scope(func() { err = s.t.train([]*loader.Batch{b}) })
+	return s.t.log.last, err
+}
+
+// Counts tells over how many images, pixels, anchors or RoIs each part of the losses was a mean in the last step, by
+// task and part: "detection.mask".
+func (s *Stepper) Counts() map[string]float64 {
+	counts := map[string]float64{}
+	for i, p := range s.t.parts() {
+		counts[p.task+"."+p.name] = s.t.counted[i]
+	}
+	return counts
+}
+
+// bytes are those of parameters, gradients and the optimizer's memory.
+func (s *Stepper) bytes() (n int64) {
+	for _, x := range s.t.buffers() {
+		n += 4 * x.Len()
+	}
+	return n + 4*s.t.Net.Set.Flat.Grad.Len()
+}
+
+// Free releases what it needed besides the network.
+func (s *Stepper) Free() {
+	s.t.free()
+	if s.t.log != nil {
+		s.t.log.f.Close()
+	}
+	os.RemoveAll(s.t.Dir)
 }
 
 func cuda() bool {

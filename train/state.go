@@ -167,6 +167,7 @@ func (r Record) MarshalJSON() ([]byte, error) {
 type logWriter struct {
 	f       *os.File
 	tracked *tracked // nil: nobody else is told
+	last    Record   // that was written
 }
 
 // openLog opens a log for appending after a step; lines of later steps, which a killed run left
@@ -203,6 +204,7 @@ func (l *logWriter) write(r Record) error {
 	if l == nil {
 		return nil
 	}
+	l.last = r
 	if err := json.NewEncoder(l.f).Encode(r); err != nil {
 		return err
 	}

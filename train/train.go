@@ -122,7 +122,7 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if err != nil {
 		return nil, err
 	}
-	j.Info.Batch, j.Info.LR, j.Info.Steps, j.Info.Seed = c.Batch, c.LR, total, c.Seed
+	j.Info.Batch, j.Info.LR, j.Info.Optimizer, j.Info.Steps, j.Info.Seed = c.Batch, c.LR, c.Optimizer, total, c.Seed
 	t := &trainer{Job: j, total: total, started: time.Now(), stopping: func() bool { return ctx.Err() != nil }}
 	defer torch.Do(t.free)
 	if err := torch.DoErr(t.begin); err != nil {
@@ -229,9 +229,10 @@ type trainer struct {
 	step    int // done
 	log     *logWriter
 	started time.Time
-	seconds float64 // spent before a resume
-	smooth  float64 // loss as shown
-	blind   int     // steps from the first on without a label
+	seconds float64   // spent before a resume
+	smooth  float64   // loss as shown
+	blind   int       // steps from the first on without a label
+	counted []float64 // what each of the parts was a mean over in the last step
 
 	stopping func() bool   // whether this process was asked to stop
 	stopped  bool          // whether all stop after this step
@@ -316,6 +317,7 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	if err != nil {
 		return err
 	}
+	t.counted = counts
 	shown := torch.Zeros(torch.Float, int64(len(parts))) // the parts' losses
 	for _, b := range pieces {
 		torch.Scope(func() {
@@ -325,7 +327,9 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 			}
 			sum, values := t.weigh(parts, losses, counts)
 			if sum != nil {
+				torch.Part("backward")
 				sum.Backward()
+				torch.Part("optimizer")
 				torch.NoGrad(func() { shown.Copy(shown.Add(torch.Stack(0, values...))) })
 			}
 		})
@@ -610,7 +614,17 @@ func (t *trainer) finish() error {
 }
 
 // LossWeight is MuST's rule for the weight of a task in the student's loss (§3.2): w = (b_s·lr_i) /
-// (b_i·lr_s), with batch size and learning rate of the student and of the task's teacher.
-func LossWeight(student Config, teacher checkpoint.Training) float64 {
-	return float64(student.Batch) * teacher.LR / (float64(teacher.Batch) * student.LR)
+// (b_i·lr_s), with batch size and learning rate of the student and of the task's teacher. It scales the
+// steps of plain gradient descent: why tells of those that were trained otherwise, of which it says nothing.
+func LossWeight(student Config, teacher checkpoint.Training) (w float64, why string) {
+	const sgd = "sgd"
+	switch {
+	case teacher.Optimizer == "":
+		return 1, "how its teacher was trained is not known"
+	case teacher.Optimizer != sgd:
+		return 1, "its teacher was trained by " + teacher.Optimizer
+	case student.Optimizer != sgd:
+		return 1, "the student is trained by " + student.Optimizer
+	}
+	return float64(student.Batch) * teacher.LR / (float64(teacher.Batch) * student.LR), ""
 }

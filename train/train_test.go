@@ -219,11 +219,22 @@ func TestRate(t *testing.T) {
 }
 
 func TestLossWeight(t *testing.T) {
-	if w := LossWeight(Config{Batch: 32, LR: 0.04}, checkpoint.Training{Batch: 8, LR: 0.02}); w != 2 { // (32·0.02) / (8·0.04)
-		t.Errorf("weight %v", w)
-	}
-	if w := LossWeight(Config{Batch: 16, LR: 0.1}, checkpoint.Training{Batch: 16, LR: 0.1}); w != 1 {
-		t.Errorf("weight %v of a task trained alike", w)
+	for _, c := range []struct {
+		student Config
+		teacher checkpoint.Training
+		want    float64
+		says    bool // that the rule does not hold
+	}{
+		{Config{Batch: 32, LR: 0.04, Optimizer: "sgd"}, checkpoint.Training{Batch: 8, LR: 0.02, Optimizer: "sgd"}, 2, false}, // (32·0.02) / (8·0.04)
+		{Config{Batch: 16, LR: 0.1, Optimizer: "sgd"}, checkpoint.Training{Batch: 16, LR: 0.1, Optimizer: "sgd"}, 1, false},
+		{Config{Batch: 16, LR: 0.1, Optimizer: "sgd"}, checkpoint.Training{Batch: 16, LR: 0.001, Optimizer: "adamw"}, 1, true},
+		{Config{Batch: 16, LR: 0.001, Optimizer: "adamw"}, checkpoint.Training{Batch: 16, LR: 0.1, Optimizer: "sgd"}, 1, true},
+		{Config{Batch: 16, LR: 0.001, Optimizer: "adamw"}, checkpoint.Training{Batch: 16, LR: 0.002, Optimizer: "adamw"}, 1, true},
+		{Config{Batch: 16, LR: 0.1, Optimizer: "sgd"}, checkpoint.Training{Batch: 16, LR: 0.2}, 1, true},
+	} {
+		if w, why := LossWeight(c.student, c.teacher); w != c.want || (why != "") != c.says {
+			t.Errorf("student %s %v, teacher %+v: weight %v, %q", c.student.Optimizer, c.student.LR, c.teacher, w, why)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ type importCmd struct {
 	Normalise string  `help:"What the weights expect of pixels: ImageNet's mean and deviation, CLIP's, or -1 to 1; default: as timm's config.json beside it says, else as the layout has it." enum:"imagenet,clip,half," default:"" placeholder:"imagenet|clip|half"`
 	Batch     int     `help:"Images per step that it was trained with; default 256, as torchvision's ResNets." default:"256" placeholder:"N"`
 	LR        float64 `help:"Learning rate of that batch: by MuST's rule the two weigh the loss on its labels; default 0.1." name:"lr" default:"0.1" placeholder:"X"`
+	Optimizer string  `help:"What it was trained by: the rule holds for sgd, the default, only; the loss on labels of another one's weighs 1." enum:"sgd,adamw,lars" default:"sgd" placeholder:"sgd|adamw|lars"`
 }
 
 func (importCmd) Help() string {
@@ -82,7 +83,7 @@ func (c *importCmd) Run(a *app) error {
 	if err := torch.Do(func() { state = net.Set.State() }); err != nil {
 		return err
 	}
-	t := checkpoint.Training{Batch: c.Batch, LR: c.LR, Data: []string{filepath.Base(c.Weights)}, Start: weights.SHA256, Version: recipe.Version}
+	t := checkpoint.Training{Batch: c.Batch, LR: c.LR, Optimizer: c.Optimizer, Data: []string{filepath.Base(c.Weights)}, Start: weights.SHA256, Version: recipe.Version}
 	if err := checkpoint.Save(c.Out, net, state, t); err != nil {
 		return err
 	}

@@ -141,6 +141,15 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 
 // quality tells how good the labels are.
 func (c *labelCmd) quality(ctx context.Context, a *app, ds data.Dataset, teachers []label.Teacher, o label.Options) error {
+	if _, err := os.Stat(shards.DecisionsPath(c.Out)); err == nil {
+		set, err := shards.Open(c.Out)
+		if err != nil {
+			return err
+		}
+		if o.Decided, err = set.Decided(); err != nil {
+			return err
+		}
+	}
 	q, err := label.Assess(ctx, ds, teachers, o)
 	if err != nil {
 		return err
@@ -153,7 +162,11 @@ func (c *labelCmd) quality(ctx context.Context, a *app, ds data.Dataset, teacher
 	if err := atomicfile.WriteJSON(path, q); err != nil {
 		return err
 	}
-	a.printf("quality: %s, %d images\n", path, q.Images)
+	a.printf("quality: %s, %d images", path, q.Images)
+	if q.Decided > 0 {
+		a.printf(", %d of them with labels that people changed or dropped", q.Decided)
+	}
+	a.printf("\n")
 	return nil
 }
 

@@ -68,6 +68,7 @@ type Task struct {
 	Masks     bool     `json:"masks,omitempty"`     // detection: objects carry masks
 	Channels  int      `json:"channels,omitempty"`  // of vectors, where labels are grids of them
 	Grid      int      `json:"grid,omitempty"`      // cells of a side of such a grid
+	Without   []string `json:"without,omitempty"`   // classes of pixels in which nothing is labelled
 	Settings  string   `json:"settings,omitempty"`  // hash of everything else that shapes the labels
 
 	// Moments are those of the values, by channel, of a finished set, for tasks that learn them standardised.

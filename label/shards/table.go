@@ -152,6 +152,47 @@ func (t *Table) Decode(i int, task string, member []byte, s *data.Sample) error 
 	return decode(member, task, t.index.Tasks[task], s, t.Size(i))
 }
 
+// Decided reads the labels that people decided on otherwise than they were written: by key, and by task,
+// nil where a label is dropped.
+func (s *Set) Decided() (map[string]map[string]data.Label, error) {
+	all := map[string]map[string]data.Label{}
+	if len(s.decisions.stand) == 0 {
+		return all, nil
+	}
+	t, err := s.Table()
+	if err != nil {
+		return nil, err
+	}
+	for i, key := range t.Keys {
+		if len(s.decisions.stand[key]) == 0 {
+			continue
+		}
+		for _, task := range t.index.tasks() {
+			b, err := t.Member(i, task)
+			if err != nil {
+				return nil, err
+			}
+			sample := &data.Sample{Key: key}
+			d := s.decisions.Apply(key, task, b)
+			if b != nil && !d.Dropped {
+				err = s.decisions.decode(b, task, t.index.Tasks[task], sample, t.Size(i))
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", s.dir, key, err)
+			}
+			_, editable := sample.Label(task).(editable)
+			if b == nil || !d.Dropped && bytes.Equal(d.Member, b) && (!editable || len(d.edits) == 0) {
+				continue
+			}
+			if all[key] == nil {
+				all[key] = map[string]data.Label{}
+			}
+			all[key][task] = sample.Label(task)
+		}
+	}
+	return all, nil
+}
+
 // Encode makes the member of one task of an image of a sample's label.
 func (t *Table) Encode(i int, task string, s *data.Sample) ([]byte, error) {
 	if !slices.Contains(t.index.tasks(), task) {

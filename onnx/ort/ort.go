@@ -19,6 +19,8 @@ const (
 	createSession                  = 7
 	run                            = 9
 	createSessionOptions           = 10
+	disableMemPattern              = 17
+	disableCPUMemArena             = 19
 	setIntraOpNumThreads           = 24
 	setInterOpNumThreads           = 25
 	sessionGetInputCount           = 30

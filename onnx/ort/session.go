@@ -107,6 +107,13 @@ func Load(path string, o Options) (s *Session, err error) {
 	if err := call(setInterOpNumThreads, options, 1); err != nil {
 		return s, err
 	}
+	// An arena of its own holds all that a model ever needed, beside those of other models and engines; without,
+	// they all use what the C library keeps.
+	for _, f := range []int{disableCPUMemArena, disableMemPattern} {
+		if err := call(f, options); err != nil {
+			return s, err
+		}
+	}
 	key, off := cstring("session.intra_op.allow_spinning"), cstring("0")
 	if err := call(addSessionConfigEntry, options, uintptr(unsafe.Pointer(key)), uintptr(unsafe.Pointer(off))); err != nil {
 		return s, err

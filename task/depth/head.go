@@ -1,6 +1,7 @@
 package depth
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -15,7 +16,8 @@ import (
 // A head is a pixel head with one output.
 //
 // Metric depth: the output is its logarithm, trained by the mean absolute error of the logarithm
-// (our choice; a relative error, so that near and far count alike).
+// (our choice; a relative error, so that near and far count alike). Where scale jitter enlarges the image
+// the depth to be learned is divided by as much; see [Label].
 //
 // Inverse depth of unknown scale and shift: the output is trained by the scale-and-shift-invariant
 // loss of MiDaS (Ranftl et al. 2020): per image the prediction is aligned to the label by least
@@ -28,18 +30,20 @@ type head struct {
 func (d *head) Targets(samples []*data.Sample, _ *rand.Rand) any {
 	t := &task.MapTargets{}
 	for i, s := range samples {
-		if Of(s) == nil {
+		l, known := s.Label(Name).(Label)
+		if !known {
 			continue
 		}
 		center, spread := 0., 1.
 		if d.units == data.Inverse {
-			center, spread = robustScale(Of(s).Pix)
+			center, spread = robustScale(l.Pix)
 		}
+		nearer := math.Log(cmp.Or(l.Zoom, 1))
 		valid := 0.
-		for _, v := range Of(s).Pix {
+		for _, v := range l.Pix {
 			x := (float64(v) - center) / spread
 			if d.units == data.Metric {
-				x = math.Log(float64(v))
+				x = math.Log(float64(v)) - nearer
 			}
 			if math.IsNaN(x) || math.IsInf(x, 0) {
 				t.Values, t.Valid = append(t.Values, 0), append(t.Valid, 0)
@@ -49,7 +53,7 @@ func (d *head) Targets(samples []*data.Sample, _ *rand.Rand) any {
 			valid++
 		}
 		if valid == 0 {
-			n := len(Of(s).Pix)
+			n := len(l.Pix)
 			t.Values, t.Valid = t.Values[:len(t.Values)-n], t.Valid[:len(t.Valid)-n]
 			continue
 		}

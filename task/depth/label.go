@@ -22,14 +22,21 @@ func init() {
 }
 
 // A Label is a map of depths in the units of the data set: [data.Metric] or [data.Inverse]. NaN is invalid.
-type Label struct{ *data.Grid[float32] }
+type Label struct {
+	*data.Grid[float32]
+
+	// Zoom is how much larger a view for training shows the image; 0: 1. What looks larger looks nearer, so
+	// that to a network, which cannot know of the view, metric depth is less by as much (Eigen et al. 2014).
+	// Inverse depth of unknown scale stays what it is.
+	Zoom float64
+}
 
 // New returns a map as a label, nil for nil.
 func New(m *data.Grid[float32]) data.Label {
 	if m == nil {
 		return nil
 	}
-	return Label{m}
+	return Label{Grid: m}
 }
 
 // Of returns the map that s carries, nil where it is unknown.
@@ -49,7 +56,7 @@ func (Label) Task() string { return Name }
 
 // Move implements [data.Label]: the nearest pixels, so that depths keep their values; padding is invalid.
 func (l Label) Move(p data.Placement) data.Label {
-	return Label{data.Place(l.Grid, p, float32(math.NaN()))}
+	return Label{data.Place(l.Grid, p, float32(math.NaN())), p.Zoom}
 }
 
 // Restore implements [data.Label]: bilinear between valid values, invalid where the nearest value is.
@@ -77,7 +84,7 @@ func (l Label) Restore(f data.Frame, w, h int) data.Label {
 			out.Set(x, y, sum/weight)
 		}
 	}
-	return Label{out}
+	return Label{Grid: out}
 }
 
 // Fill implements [data.Label].

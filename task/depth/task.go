@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"image"
+	"math"
 	"math/rand/v2"
+	"slices"
 
 	"must/data"
 	"must/data/npy"
@@ -66,12 +68,24 @@ func (s scorer) Add(truth, pred data.Label) error {
 	return s.Depth.Add(truth.(Label).Grid, p.Grid)
 }
 
+// Mask implements [task.Masked].
+func (kind) Mask(l data.Label, out func(pixel int) bool) data.Label {
+	m := l.(Label)
+	m.Grid = &data.Grid[float32]{W: m.W, H: m.H, Pix: slices.Clone(m.Pix)}
+	for i := range m.Pix {
+		if out(i) {
+			m.Pix[i] = float32(math.NaN())
+		}
+	}
+	return m
+}
+
 func (kind) Noise(_ string, _ data.Meaning, size int, rng *rand.Rand) data.Label {
 	m := data.NewGrid[float32](size, size)
 	for i := range m.Pix {
 		m.Pix[i] = 1 + rng.Float32()
 	}
-	return Label{m}
+	return Label{Grid: m}
 }
 
 func (kind) DType() string { return npy.Float16 }
@@ -91,7 +105,7 @@ func (kind) Load(_ string, b []byte, _ data.Meaning, _ string, size image.Point)
 	if err != nil {
 		return nil, err
 	}
-	return Label{&data.Grid[float32]{W: size.X, H: size.Y, Pix: v}}, nil
+	return Label{Grid: &data.Grid[float32]{W: size.X, H: size.Y, Pix: v}}, nil
 }
 
 func (kind) Outputs() []string { return []string{Name} }

@@ -8,9 +8,9 @@ import (
 	"must/task"
 )
 
-// Compare matches objects one to one. Those that a tie decides about may be missing on one side: whose
-// score is as near as the tolerance to the least one that counts or to that of the last in a full table,
-// or whose overlap with a better one is as near to that which suppresses.
+// Compare matches what was found one to one: objects, or proposals of raw outputs. Where want tells what
+// is possible (see [task.ExportOptions].Ties), all that is sure must be there, and what is there must be
+// possible; else both sides must be alike.
 func (d *head) Compare(want, got task.Outputs, tolerance float64) []task.Difference {
 	names := []string{outBoxes, outScores}
 	if _, ok := want[outMasks]; ok {
@@ -24,177 +24,161 @@ func (d *head) Compare(want, got task.Outputs, tolerance float64) []task.Differe
 			return all
 		}
 	}
+	boxes, scores := &all[0], &all[1]
+	boxes.Of = "objects"
 	if _, ok := want[outLabels]; !ok {
-		return d.compareRaw(want, got, tolerance, all)
+		boxes.Of = "proposals"
 	}
-	all[0].Of = "objects"
 	for i := range int(want[outCount].Shape[0]) {
-		m := matching{d: d, a: d.found(want, i), b: d.found(got, i), tolerance: tolerance, full: int(want[outScores].Shape[1])}
-		m.match()
-		for j, o := range m.a {
-			k := m.pair[j]
+		a, b := d.found(want, i), d.found(got, i)
+		able := a
+		if _, ok := want[outPossible]; ok {
+			able = d.able(want, i)
+		}
+		alike := d.match(a, b, tolerance)
+		for j, k := range alike {
 			if k < 0 {
-				if why := m.fault(o, m.a, m.b); why != "" {
-					all[0].Fault = fmt.Sprintf("image %d: it lacks object %d, %v: %s", i, j, o, why)
-				}
-				all[0].Tied++
+				boxes.Tied++ // or a fault, see below
 				continue
 			}
-			all[0].Same++
-			all[0].Largest = max(all[0].Largest, o.apart(m.b[k]))
-			all[1].Largest = max(all[1].Largest, math.Abs(float64(o.score-m.b[k].score)))
-			if len(all) > 2 {
-				for at, v := range o.mask {
-					all[2].Largest = max(all[2].Largest, math.Abs(float64(v-m.b[k].mask[at])))
-				}
+			boxes.Same++
+			boxes.Largest, scores.Largest = max(boxes.Largest, a[j].apart(b[k])), max(scores.Largest, a[j].differs(b[k]))
+			if len(all) > 2 && len(either(a[j].box(), tolerance)) == 1 {
+				all[2].Largest = max(all[2].Largest, most(a[j].mask, b[k].mask))
 			}
 		}
-		for k, o := range m.b {
-			if !m.taken[k] {
-				if why := m.fault(o, m.b, m.a); why != "" {
-					all[0].Fault = fmt.Sprintf("image %d: it has object %d, %v, too many: %s", i, k, o, why)
-				}
-				all[0].Tied++
+		boxes.Tied += len(b) - len(alike) + count(alike, -1)
+		if why := order(a, alike, tolerance); why != "" {
+			scores.Fault = fmt.Sprintf("image %d: %s", i, why)
+		}
+		taken := map[int]bool{}
+		for j, k := range d.match(able, b, tolerance) {
+			if k >= 0 {
+				taken[k] = true
+			} else if able[j].chance == surely {
+				boxes.Fault = fmt.Sprintf("image %d: it lacks %v: no tie explains it", i, able[j])
 			}
 		}
-		if why := m.order(); why != "" {
-			all[1].Fault = fmt.Sprintf("image %d: %s", i, why)
+		for k, o := range b {
+			if !taken[k] {
+				boxes.Fault = fmt.Sprintf("image %d: it has %v, too many: no tie explains it", i, o)
+			}
 		}
 	}
 	return all
 }
 
-// A foundObject is a row of the outputs.
+// A foundObject is a row of the outputs: an object, or a proposal with its boxes and scores for all
+// classes.
 type foundObject struct {
-	box   detect.Box
-	score float32
-	label int
-	size  float64 // of the image
-	mask  []float32
+	boxes, scores []float32
+	label         int
+	size          float64 // of the image
+	mask          []float32
+	chance        chance
 }
 
+func (o foundObject) box() detect.Box { return detect.Box(o.boxes[:4]) }
+
 func (o foundObject) String() string {
-	return fmt.Sprintf("class %d at %.2f with score %.5f", o.label, o.box, o.score)
+	if len(o.scores) > 1 {
+		return fmt.Sprintf("a proposal that becomes %.2f of class 0, with score %.5f", o.box(), o.scores[0])
+	}
+	return fmt.Sprintf("class %d at %.2f with score %.5f", o.label, o.box(), o.scores[0])
 }
 
 // apart is the largest difference of two boxes' corners, as a part of the image's side.
-func (o foundObject) apart(p foundObject) (most float64) {
-	for i := range o.box {
-		most = max(most, math.Abs(float64(o.box[i]-p.box[i]))/o.size)
+func (o foundObject) apart(p foundObject) float64 { return most(o.boxes, p.boxes) / o.size }
+
+// differs is the largest difference of scores.
+func (o foundObject) differs(p foundObject) float64 { return most(o.scores, p.scores) }
+
+func most(a, b []float32) (most float64) {
+	for i, v := range a {
+		most = max(most, math.Abs(float64(v-b[i])))
 	}
 	return most
 }
 
+func count(list []int, what int) (n int) {
+	for _, v := range list {
+		if v == what {
+			n++
+		}
+	}
+	return n
+}
+
+// found are the rows of image i.
 func (d *head) found(out task.Outputs, i int) (objects []foundObject) {
-	boxes, scores, labels := out[outBoxes].Row(i), out[outScores].Row(i), out[outLabels].Row(i)
+	boxes, scores := out[outBoxes].Row(i), out[outScores].Row(i)
+	labels, object := out[outLabels]
+	c := 1
+	if !object {
+		c = d.classes
+	}
 	for j := range int(out[outCount].Row(i)[0]) {
-		o := foundObject{detect.Box(boxes[4*j:][:4]), scores[j], int(labels[j]), d.size, nil}
-		if d.masks {
-			o.mask = out[outMasks].Row(i)[j*4*maskSide*maskSide:][:4*maskSide*maskSide]
+		o := foundObject{boxes: boxes[4*c*j:][:4*c], scores: scores[c*j:][:c], size: d.size, chance: surely}
+		if object {
+			o.label = int(labels.Row(i)[j])
+			if d.masks {
+				o.mask = out[outMasks].Row(i)[j*4*maskSide*maskSide:][:4*maskSide*maskSide]
+			}
 		}
 		objects = append(objects, o)
 	}
 	return objects
 }
 
-// A matching pairs the objects a and b of an image.
-type matching struct {
-	d         *head
-	a, b      []foundObject
-	tolerance float64
-	full      int    // rows of the table
-	pair      []int  // of each of a, its index in b; -1: none
-	taken     []bool // of b
+// able are what is possible in image i.
+func (d *head) able(out task.Outputs, i int) (objects []foundObject) {
+	all := out[outPossible]
+	row, width := all.Row(i), int(all.Shape[2])
+	_, object := out[outLabels]
+	for ; len(row) > 0; row = row[width:] {
+		o := foundObject{size: d.size, chance: chance(row[width-1])}
+		if o.chance == never {
+			break
+		}
+		if object {
+			o.boxes, o.scores, o.label = row[:4], row[4:5], int(row[5])
+		} else {
+			o.boxes, o.scores = row[:4*d.classes], row[4*d.classes:5*d.classes]
+		}
+		objects = append(objects, o)
+	}
+	return objects
 }
 
-func (m *matching) match() {
-	m.pair, m.taken = make([]int, len(m.a)), make([]bool, len(m.b))
-	for j, o := range m.a {
-		m.pair[j] = -1
-		nearest := m.tolerance
-		for k, p := range m.b {
-			if m.taken[k] || p.label != o.label || math.Abs(float64(p.score-o.score)) > m.tolerance {
+// match gives each of a the nearest of b that is alike, -1 where there is none.
+func (d *head) match(a, b []foundObject, tolerance float64) (pairs []int) {
+	taken := make([]bool, len(b))
+	for _, o := range a {
+		at, nearest := -1, math.Inf(1)
+		for k, p := range b {
+			if taken[k] || p.label != o.label || math.Abs(float64(p.boxes[0]-o.boxes[0])) > tolerance*d.size || math.Abs(float64(p.scores[0]-o.scores[0])) > tolerance {
 				continue
 			}
-			if apart := o.apart(p); apart <= nearest {
-				nearest, m.pair[j] = apart, k
+			if box, score := o.apart(p), o.differs(p); max(box, score) <= tolerance && max(box, score) < nearest {
+				at, nearest = k, max(box, score)
 			}
 		}
-		if k := m.pair[j]; k >= 0 {
-			m.taken[k] = true
+		if pairs = append(pairs, at); at >= 0 {
+			taken[at] = true
 		}
 	}
+	return pairs
 }
 
-// fault tells why an object should not be on its own side only; "" where a tie explains it.
-func (m *matching) fault(o foundObject, own, others []foundObject) string {
-	rois := detect.DefaultRoIs()
-	near := func(v, limit float64) bool { return math.Abs(v-limit) <= m.tolerance }
-	if near(float64(o.score), float64(rois.Score)) {
-		return ""
-	}
-	for _, side := range [][]foundObject{own, others} {
-		if len(side) == m.full && near(float64(o.score), float64(side[m.full-1].score)) {
-			return ""
-		}
-		for _, p := range side {
-			// An object that a tie let live or die decides about its neighbours too.
-			if p.label == o.label && (p.box != o.box || p.score != o.score) && near(float64(detect.IoU(p.box, o.box)), rois.NMS) {
-				return ""
-			}
-		}
-	}
-	return "no tie explains it"
-}
-
-// order tells where paired objects change places though their scores differ.
-func (m *matching) order() string {
-	for j := range m.a {
+// order tells where paired objects change places though their scores differ. Proposals are in the order
+// of scores that are no output.
+func order(a []foundObject, pairs []int, tolerance float64) string {
+	for j := range a {
 		for i := range j {
-			if k, l := m.pair[i], m.pair[j]; k > l && l >= 0 && float64(m.a[i].score-m.a[j].score) > m.tolerance {
+			if k, l := pairs[i], pairs[j]; len(a[i].scores) == 1 && k > l && l >= 0 && float64(a[i].scores[0]-a[j].scores[0]) > tolerance {
 				return fmt.Sprintf("objects %d and %d have changed places", i, j)
 			}
 		}
 	}
 	return ""
-}
-
-// compareRaw matches proposals one to one: those whose scores tie may have changed places, and one that
-// a tie brought in may be last.
-func (d *head) compareRaw(want, got task.Outputs, tolerance float64, all []task.Difference) []task.Difference {
-	k := int(want[outScores].Shape[1])
-	all[0].Of = "proposals"
-	for i := range int(want[outCount].Shape[0]) {
-		boxes, scores := [2][]float32{want[outBoxes].Row(i), got[outBoxes].Row(i)}, [2][]float32{want[outScores].Row(i), got[outScores].Row(i)}
-		for j := range int(want[outCount].Row(i)[0]) {
-			box, score := math.Inf(1), math.Inf(1)
-			for l := max(0, j-rawWindow); l < min(k, j+rawWindow+1); l++ {
-				b := apart(boxes[0][j*d.classes*4:][:d.classes*4], boxes[1][l*d.classes*4:][:d.classes*4]) / d.size
-				s := apart(scores[0][j*d.classes:][:d.classes], scores[1][l*d.classes:][:d.classes])
-				if max(b, s) < max(box, score) {
-					box, score = b, s
-				}
-			}
-			if max(box, score) > tolerance {
-				all[0].Tied++
-				continue
-			}
-			all[0].Same++
-			all[0].Largest, all[1].Largest = max(all[0].Largest, box), max(all[1].Largest, score)
-		}
-	}
-	if 100*all[0].Tied > all[0].Same {
-		all[0].Fault = "more than one in a hundred is other than by a tie"
-	}
-	return all
-}
-
-// rawWindow is how far ties carry a proposal.
-const rawWindow = 4
-
-func apart(a, b []float32) (most float64) {
-	for i, v := range a {
-		most = max(most, math.Abs(float64(v-b[i])))
-	}
-	return most
 }

@@ -20,6 +20,8 @@ const (
 	outLabels = "labels" // [N, M], classes from 0
 	outCount  = "count"  // [N], objects; raw: proposals
 	outMasks  = "masks"  // [N, M, 28, 28], probabilities over the box
+
+	outPossible = "possible" // of no graph, see [head.possible]
 )
 
 // candidates returns the anchors of each level that the RPN's suppression sees at most.
@@ -189,7 +191,7 @@ func (x detector) roiAlign(boxes, at graph.Value, side int64) (features model.Ma
 	image := g.Reshape(g.Slice(at, 1, 0, 1), -1)
 	sides := g.Op("Sub", nil, g.Slice(box, 1, 2, 4), g.Slice(box, 1, 0, 2))
 	area := g.Op("ReduceProd", graph.Attrs{"axes": []int64{1}, "keepdims": 0}, sides)
-	levels := detect.DefaultLevelMap()
+	levels := x.config.levels(int(x.m.Size))
 	var from []graph.Value // of each level but the first: the boxes for it or for a coarser one
 	for _, least := range levels.Areas() {
 		from = append(from, g.Op("GreaterOrEqual", nil, area, g.Scalar(least)))
@@ -286,19 +288,25 @@ func (d *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 		}
 	}
 	var probs, delta []float32
-	var features *detect.Pyramid
+	features := d.roiFeatures(f)
 	if len(boxes) > 0 {
-		features = roiFeatures(f)
 		class, boxDeltas := d.boxHead(features, f.Mode, boxes, images)
 		probs, delta = torch.Values[float32](class.Softmax(1)), torch.Values[float32](boxDeltas)
 	}
 	if o.Raw {
-		return d.rawOutputs(proposals, probs, delta, size)
+		out := d.rawOutputs(proposals, probs, delta, size)
+		if o.Ties > 0 {
+			out[outPossible] = d.possible(f, features, objectness, deltas, o)
+		}
+		return out
 	}
 	rois := detect.DefaultRoIs()
 	rois.Keep = d.config.MaxObjects
 	n, most := int64(len(proposals)), d.mostObjects(size)
 	out := task.Outputs{}
+	if o.Ties > 0 {
+		out[outPossible] = d.possible(f, features, objectness, deltas, o)
+	}
 	table := func(name string, shape ...int64) []float32 {
 		a := task.Array{Shape: append([]int64{n}, shape...)}
 		values := int64(1)
@@ -416,7 +424,9 @@ func (d *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
 				return fmt.Errorf("output %s says class %d, and there are %d", outLabels, o.Class, d.classes)
 			}
 			if d.masks {
-				o.Mask = detect.PasteMask(masks.Row(i)[j*side*side:][:side*side], side, b, size, size)
+				probs := masks.Row(i)[j*side*side:][:side*side]
+				o.Mask = detect.PasteMask(probs, side, b, size, size)
+				o.Mask.Probs = probs
 			}
 			Set(p, append(Of(p), o))
 		}

@@ -1,6 +1,8 @@
 package detection
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -14,14 +16,21 @@ import (
 
 // A Config holds what a recipe sets of the detector. Everything else is torchvision's.
 type Config struct {
-	AnchorScale float64 `yaml:"anchor_scale" json:"anchor_scale"` // anchor side over stride; 4 in the field, less for small images
-	RoIs        int     `yaml:"rois" json:"rois"`                 // per image that the second stage learns from; 512 in the field
-	PreNMS      int     `yaml:"pre_nms" json:"pre_nms"`           // proposals per level before suppression
-	PostNMS     int     `yaml:"post_nms" json:"post_nms"`         // proposals per image after it
-	MaxObjects  int     `yaml:"max_objects" json:"max_objects"`   // detections per image
+	AnchorScale  float64 `yaml:"anchor_scale" json:"anchor_scale"`     // anchor side over stride; 4 in the field, less for small images
+	Anchors      int     `yaml:"anchors" json:"anchors"`               // per image that the first stage learns from; 0: an eighth of all there are, 16 at least and the field's 256 at most
+	RoIs         int     `yaml:"rois" json:"rois"`                     // per image that the second stage learns from; 512 in the field
+	Canonical    float64 `yaml:"canonical" json:"canonical"`           // side in pixels of the boxes that are read from P4; 0: the field's 224, or the side of a smaller input
+	PreNMS       int     `yaml:"pre_nms" json:"pre_nms"`               // proposals per level before suppression
+	PostNMS      int     `yaml:"post_nms" json:"post_nms"`             // proposals per image after it
+	TrainPreNMS  int     `yaml:"train_pre_nms" json:"train_pre_nms"`   // as pre_nms while training; 0: twice as many, as torchvision has
+	TrainPostNMS int     `yaml:"train_post_nms" json:"train_post_nms"` // as post_nms while training; 0: twice as many
+	MaxObjects   int     `yaml:"max_objects" json:"max_objects"`       // detections per image
 }
 
-// DefaultConfig returns torchvision's values.
+// fieldCanonical is the side in the field, where images have some 800 pixels.
+const fieldCanonical = 224
+
+// DefaultConfig returns torchvision's values, but for what follows the input's size.
 func DefaultConfig() Config {
 	return Config{AnchorScale: 4, RoIs: 512, PreNMS: 1000, PostNMS: 1000, MaxObjects: 100}
 }
@@ -31,12 +40,52 @@ func (c Config) Check() error {
 	if !(c.AnchorScale > 0 && c.AnchorScale <= 64) {
 		return fmt.Errorf("detection.anchor_scale is %v; it must be in (0, 64]", c.AnchorScale)
 	}
-	for name, v := range map[string]int{"rois": c.RoIs, "pre_nms": c.PreNMS, "post_nms": c.PostNMS, "max_objects": c.MaxObjects} {
-		if v < 1 || v > 100000 {
-			return fmt.Errorf("detection.%s is %d; it must be between 1 and 100000", name, v)
+	if !(c.Canonical == 0 || c.Canonical >= 1 && c.Canonical <= 1<<14) {
+		return fmt.Errorf("detection.canonical is %v; it is a side in pixels, from 1 to %d, or 0 for the usual one", c.Canonical, 1<<14)
+	}
+	const most = 100000
+	for _, v := range []struct {
+		name        string
+		value, none int // the least but for the default
+	}{
+		{"rois", c.RoIs, 1}, {"pre_nms", c.PreNMS, 1}, {"post_nms", c.PostNMS, 1}, {"max_objects", c.MaxObjects, 1},
+		{"anchors", c.Anchors, 0}, {"train_pre_nms", c.TrainPreNMS, 0}, {"train_post_nms", c.TrainPostNMS, 0},
+	} {
+		if v.value < v.none || v.value > most {
+			return fmt.Errorf("detection.%s is %d; it must be between %d and %d", v.name, v.value, v.none, most)
 		}
 	}
 	return nil
+}
+
+// UnmarshalJSON reads the settings of a file of weights. Those that were written before boxes were read
+// from levels by the input's size were trained with the field's.
+func (c *Config) UnmarshalJSON(b []byte) error {
+	type plain Config
+	*c = Config{Canonical: fieldCanonical}
+	return json.Unmarshal(b, (*plain)(c))
+}
+
+// levels says which level boxes of an input of a size are read from.
+func (c Config) levels(size int) detect.LevelMap {
+	m := detect.DefaultLevelMap()
+	m.Canonical = float32(cmp.Or(c.Canonical, min(fieldCanonical, float64(size))))
+	return m
+}
+
+// firstStage returns the settings of the first stage for so many anchors.
+func (c Config) firstStage(anchors int) detect.RPN {
+	r := detect.DefaultRPN()
+	r.Sampler.PerImage = cmp.Or(c.Anchors, min(max(anchors/8, 16), r.Sampler.PerImage))
+	return r
+}
+
+// proposals returns how many there are before suppression by level, and after it by image.
+func (c Config) proposals(train bool) (before, after int) {
+	if train {
+		return cmp.Or(c.TrainPreNMS, 2*c.PreNMS), cmp.Or(c.TrainPostNMS, 2*c.PostNMS)
+	}
+	return c.PreNMS, c.PostNMS
 }
 
 const (
@@ -115,12 +164,15 @@ func (d *head) Targets(samples []*data.Sample, rng *rand.Rand) any {
 	if !known {
 		return nil
 	}
-	t.rpn = detect.DefaultRPN().Targets(d.anchors(size), t.truths, t.random(drawAnchors))
+	anchors := d.anchors(size)
+	t.rpn = d.config.firstStage(len(anchors)).Targets(anchors, t.truths, t.random(drawAnchors))
 	return t
 }
 
 // proposalNet runs the RPN: per level objectness [N, n] and deltas [N, n, 4] in the order of anchors.
 func (d *head) proposalNet(f *model.Features) (objectness, deltas []*torch.Tensor) {
+	torch.Part("RPN")
+	defer torch.Part("losses")
 	ratios := int64(len(detect.AnchorRatios))
 	for l := 3; l <= 7; l++ {
 		x := f.Level(l)
@@ -136,8 +188,11 @@ func (d *head) proposalNet(f *model.Features) (objectness, deltas []*torch.Tenso
 
 // propose turns RPN outputs into the proposals of each image.
 func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) [][]detect.Box {
+	torch.Part("proposals")
+	defer torch.Part("losses")
 	size := int(f.Size)
 	anchors := d.anchors(size)
+	before, after := d.config.proposals(f.Mode.Train)
 	n := int(objectness[0].Size(0))
 	type level struct {
 		scores []float32
@@ -152,7 +207,7 @@ func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) []
 		torch.Scope(func() {
 			for l, o := range objectness {
 				all := o.Size(1)
-				lv := level{first: first, k: int(min(all, int64(d.config.PreNMS)))}
+				lv := level{first: first, k: int(min(all, int64(before)))}
 				dl := deltas[l]
 				if all > int64(lv.k) {
 					top, index := o.TopK(int64(lv.k), 1)
@@ -166,7 +221,7 @@ func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) []
 		})
 	})
 	rpn := detect.DefaultRPN()
-	rpn.Keep = d.config.PostNMS
+	rpn.Keep = after
 	proposals := make([][]detect.Box, n)
 	for i := range n {
 		var boxes []detect.Box
@@ -190,20 +245,29 @@ func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) []
 }
 
 // roiFeatures prepares P3–P7 for reading RoIs, once for all heads.
-func roiFeatures(f *model.Features) *detect.Pyramid {
-	return detect.NewPyramid(f.P[1:], detect.DefaultLevelMap())
+func (d *head) roiFeatures(f *model.Features) *detect.Pyramid {
+	torch.Part("RoIAlign")
+	return detect.NewPyramid(f.P[1:], d.config.levels(int(f.Size)))
 }
 
 // boxHead returns class logits [R, classes+1] and deltas [R, 4·(classes+1)].
 func (d *head) boxHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) (class, deltas *torch.Tensor) {
-	x := d.boxTower.Forward(p.RoIAlign(boxes, images, boxSide), m).Flatten(1, 3)
+	torch.Part("RoIAlign")
+	x := p.RoIAlign(boxes, images, boxSide)
+	torch.Part("box head")
+	defer torch.Part("losses")
+	x = d.boxTower.Forward(x, m).Flatten(1, 3)
 	x = d.boxFC.Forward(x).ReluInPlace()
 	return d.class.Forward(x).Wide(), d.box.Forward(x).Wide()
 }
 
 // maskHead returns mask logits [R, classes, 28, 28].
 func (d *head) maskHead(p *detect.Pyramid, m model.Mode, boxes []detect.Box, images []int) *torch.Tensor {
-	x := d.maskTower.Forward(p.RoIAlign(boxes, images, maskSide), m)
+	torch.Part("RoIAlign")
+	x := p.RoIAlign(boxes, images, maskSide)
+	torch.Part("mask head")
+	defer torch.Part("losses")
+	x = d.maskTower.Forward(x, m)
 	return d.maskOut.Forward(d.deconv.Forward(x).ReluInPlace()).Wide()
 }
 
@@ -241,7 +305,7 @@ func (d *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 	if n == 0 {
 		return losses
 	}
-	features := roiFeatures(f)
+	features := d.roiFeatures(f)
 	class, delta := d.boxHead(features, f.Mode, r.Box, r.Image)
 	losses = append(losses, task.Loss{Name: "box_class", Value: class.CrossEntropy(torch.From(r.Class, n), torch.Mean, -100), Count: float64(n)})
 	if p == 0 {
@@ -261,13 +325,24 @@ func (d *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 		masked, truth := r.MaskTargets(t.objects, size, size, 2*maskSide)
 		if n := len(masked) / 8 * 8; n > 0 && d.maskTower.BatchNorm() {
 			// Kernels are compiled per shape; a multiple of 8 keeps the shapes few.
-			masked, truth = masked[:n], truth[:n*4*maskSide*maskSide]
+			masked, truth = evenly(masked, truth, n)
 		}
 		if n := len(masked); n > 0 {
 			losses = append(losses, task.Loss{Name: "mask", Value: d.maskLoss(features, f.Mode, r, masked, truth), Count: float64(n)})
 		}
 	}
 	return losses
+}
+
+// evenly keeps n of the positives with masks, from all images alike, and their targets.
+func evenly(rows []int64, truth []float32, n int) ([]int64, []float32) {
+	all, area := len(rows), 4*maskSide*maskSide
+	for i := range n {
+		at := i * all / n
+		rows[i] = rows[at]
+		copy(truth[i*area:][:area], truth[at*area:])
+	}
+	return rows[:n], truth[:n*area]
 }
 
 func (d *head) maskLoss(features *detect.Pyramid, m model.Mode, r *detect.RoITargets, rows []int64, truth []float32) *torch.Tensor {

@@ -5,9 +5,11 @@ package detection
 import (
 	"fmt"
 	"image"
+	"math"
 	"slices"
 
 	"must/data"
+	"must/detect"
 )
 
 // Name is the task's.
@@ -116,20 +118,25 @@ func intersect(b data.Box, r image.Rectangle) data.Box {
 	return b
 }
 
-// Restore implements [data.Label]. Objects in the padding alone are left out.
+// Restore implements [data.Label]. Objects in the padding alone are left out. Masks that a detector predicted
+// are made anew from their probabilities, others take the nearest pixels.
 func (l *Label) Restore(f data.Frame, w, h int) data.Label {
 	out := &Label{make([]data.Object, 0, len(l.Objects)), l.Unknown}
 	kx, ky := float64(w)/float64(f.W), float64(h)/float64(f.H)
 	canvasW, canvasH := f.Canvas()
 	xs, ys := f.Nearest(canvasW, canvasH, w, h)
 	for _, o := range l.Objects {
-		b := o.Box
-		o.Box = data.Box{X0: b.X0 * kx, Y0: b.Y0 * ky, X1: b.X1 * kx, Y1: b.Y1 * ky}.Clip(w, h)
-		if !(o.Box.Area() > 0) {
+		full := data.Box{X0: o.Box.X0 * kx, Y0: o.Box.Y0 * ky, X1: o.Box.X1 * kx, Y1: o.Box.Y1 * ky}
+		if o.Box = full.Clip(w, h); !(o.Box.Area() > 0) {
 			continue
 		}
 		o.Area *= kx * ky
-		if o.Mask != nil {
+		switch {
+		case o.Mask == nil:
+		case o.Mask.Probs != nil:
+			side := int(math.Round(math.Sqrt(float64(len(o.Mask.Probs)))))
+			o.Mask = detect.PasteMask(o.Mask.Probs, side, detect.BoxOf(full), w, h)
+		default:
 			o.Mask = o.Mask.Gather(xs, ys)
 		}
 		out.Objects = append(out.Objects, o)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"image"
 	"math/rand/v2"
+	"slices"
 
 	"must/data"
 	"must/data/npy"
@@ -36,6 +37,18 @@ type scorer struct{ *metric.Normals }
 func (s scorer) Add(truth, pred data.Label) error {
 	p, _ := pred.(Label)
 	return s.Normals.Add(truth.(Label).Grid, p.Grid)
+}
+
+// Mask implements [task.Masked].
+func (kind) Mask(l data.Label, out func(pixel int) bool) data.Label {
+	m := l.(Label)
+	m.Grid = &data.Grid[[3]float32]{W: m.W, H: m.H, Pix: slices.Clone(m.Pix)}
+	for i := range m.Pix {
+		if out(i) {
+			m.Pix[i] = [3]float32{}
+		}
+	}
+	return m
 }
 
 func (kind) Noise(_ string, _ data.Meaning, size int, _ *rand.Rand) data.Label {

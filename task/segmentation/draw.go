@@ -12,7 +12,7 @@ func init() {
 	draw.Register(Name, draw.Style{
 		Title: "segmentation", Legend: true,
 		Draw: func(c *draw.Canvas, l data.Label, m data.Meaning, _ draw.Options) {
-			drawMap(c, l.(*Label).Map, m.Classes)
+			drawMap(c, l.(*Label).fine().Map, m.Classes)
 		},
 		Summary: func(m data.Meaning) string { return fmt.Sprintf("semantic map of %d classes", len(m.Classes)) },
 	})

@@ -11,11 +11,11 @@ import (
 	"must/torch"
 )
 
-// confidence is the output beside the classes, the probability of each; logits is that in place of all,
+// confidence is the output beside the classes, the probability of each; allLogits is that in place of all,
 // [N, classes, S/4, S/4].
 const (
 	confidence = "segmentation_confidence"
-	logits     = "segmentation_logits"
+	allLogits  = "segmentation_logits"
 )
 
 // Graph gives "segmentation", the probabilities of the classes, [N, classes, S, S], or, with Argmax, the
@@ -23,7 +23,7 @@ const (
 func (s *head) Graph(g *graph.Graph, m *model.Maps, o task.ExportOptions) {
 	if o.Logits {
 		x := s.pixels.CoarseGraph(g, m)
-		g.Output(x.V, logits, graph.Float, graph.Batch, x.C, x.H, x.W)
+		g.Output(x.V, allLogits, graph.Float, graph.Batch, x.C, x.H, x.W)
 		return
 	}
 	all := s.pixels.Graph(g, m).V
@@ -41,7 +41,7 @@ func (s *head) Graph(g *graph.Graph, m *model.Maps, o task.ExportOptions) {
 
 func (s *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 	if o.Logits {
-		return task.Outputs{logits: task.ArrayOf(s.pixels.Coarse(f, nil))}
+		return task.Outputs{allLogits: task.ArrayOf(s.pixels.Coarse(f, nil))}
 	}
 	all := s.pixels.Forward(f, nil)
 	n, side := all.Size(0), f.Size
@@ -61,7 +61,7 @@ func (s *head) Outputs(f *model.Features, o task.ExportOptions) task.Outputs {
 }
 
 func (s *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
-	if a, ok := out[logits]; ok && len(a.Shape) == 4 {
+	if a, ok := out[allLogits]; ok && len(a.Shape) == 4 {
 		return s.decodeLogits(out, int(a.Shape[2]), size, preds)
 	}
 	if _, argmax := out[confidence]; !argmax {
@@ -85,14 +85,14 @@ func (s *head) Decode(out task.Outputs, size int, preds []*data.Sample) error {
 	return nil
 }
 
-// decodeLogits resizes the logits of n×n pixels.
+// decodeLogits keeps the logits of n×n cells until it is known how many pixels there are.
 func (s *head) decodeLogits(out task.Outputs, n, size int, preds []*data.Sample) error {
-	all, err := out.Take(logits, len(preds), s.classes, n, n)
+	all, err := out.Take(allLogits, len(preds), s.classes, n, n)
 	if err != nil {
 		return err
 	}
 	for i, p := range preds {
-		p.Put(NewPrediction(likeliest(all.Row(i), s.classes, n, size)))
+		p.Put(&Label{coarse: &logits{values: all.Row(i), classes: s.classes, n: n, size: size}})
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func (s *head) decodeAll(out task.Outputs, size int, preds []*data.Sample) error
 
 // Compare lets classes differ where two are equally likely, so that confidences do not.
 func (*head) Compare(want, got task.Outputs, _ float64) []task.Difference {
-	for _, name := range []string{logits, Name} {
+	for _, name := range []string{allLogits, Name} {
 		if _, ok := want[name]; ok && len(want[name].Shape) == 4 {
 			return []task.Difference{task.Differ(name, want, got)}
 		}

@@ -18,6 +18,26 @@ func init() { data.Register(data.Kind{Task: Name, Order: 3, Classes: true}) }
 type Label struct {
 	Map        *data.Grid[uint8]   // index into the classes, or [data.Ignore]
 	Confidence *data.Grid[float32] // probability of the class in Map; predictions only
+
+	coarse *logits // of a prediction in the frame of a network's input, in place of both
+}
+
+// fine returns the label with its map.
+func (l *Label) fine() *Label {
+	if l.coarse != nil {
+		return l.coarse.frame()
+	}
+	return l
+}
+
+// ignore takes the class from pixels for which it is less probable.
+func (l *Label) ignore(least float32) {
+	for i, c := range l.Confidence.Pix {
+		if c < least {
+			l.Map.Pix[i] = data.Ignore
+		}
+	}
+	l.Confidence = nil
 }
 
 // New returns a map as a label, nil for nil.
@@ -28,13 +48,13 @@ func NewPrediction(m *data.Grid[uint8], confidence *data.Grid[float32]) data.Lab
 	if m == nil {
 		return nil
 	}
-	return &Label{m, confidence}
+	return &Label{Map: m, Confidence: confidence}
 }
 
 // Of returns the map that s carries, nil where it is unknown.
 func Of(s *data.Sample) *data.Grid[uint8] {
 	if l, ok := s.Label(Name).(*Label); ok {
-		return l.Map
+		return l.fine().Map
 	}
 	return nil
 }
@@ -42,7 +62,7 @@ func Of(s *data.Sample) *data.Grid[uint8] {
 // Confidence returns the probability of each pixel's class, where s is a prediction.
 func Confidence(s *data.Sample) *data.Grid[float32] {
 	if l, ok := s.Label(Name).(*Label); ok {
-		return l.Confidence
+		return l.fine().Confidence
 	}
 	return nil
 }
@@ -62,6 +82,7 @@ func (*Label) Task() string { return Name }
 
 // Move implements [data.Label]: the nearest pixels, padded with [data.Ignore].
 func (l *Label) Move(p data.Placement) data.Label {
+	l = l.fine()
 	out := &Label{Map: data.Place(l.Map, p, data.Ignore)}
 	if l.Confidence != nil {
 		out.Confidence = data.Place(l.Confidence, p, 0)
@@ -69,8 +90,12 @@ func (l *Label) Move(p data.Placement) data.Label {
 	return out
 }
 
-// Restore implements [data.Label] by the nearest values.
+// Restore implements [data.Label]: of a network's prediction its logits are resized, else the nearest
+// classes are taken.
 func (l *Label) Restore(f data.Frame, w, h int) data.Label {
+	if l.coarse != nil {
+		return l.coarse.restore(f, w, h)
+	}
 	xs, ys := f.Nearest(l.Map.W, l.Map.H, w, h)
 	out := &Label{Map: l.Map.Gather(xs, ys, 0)}
 	if c := l.Confidence; c != nil {
@@ -92,7 +117,7 @@ func (l *Label) Fill(pseudo data.Label, unknown []int) data.Label {
 			out.Pix[i] = c
 		}
 	}
-	return &Label{out, l.Confidence}
+	return &Label{Map: out, Confidence: l.Confidence}
 }
 
 // Lack implements [data.Label].
@@ -108,7 +133,7 @@ func (l *Label) Lack(known data.Label, m data.Meaning) data.Label {
 			out.Pix[i] = data.Ignore
 		}
 	}
-	return &Label{out, l.Confidence}
+	return &Label{Map: out, Confidence: l.Confidence}
 }
 
 // set returns which bytes are listed.
@@ -132,7 +157,7 @@ func (l *Label) Remap(m data.Mapping, _ []int) data.Label {
 	for i, c := range l.Map.Pix {
 		out.Pix[i] = to[c]
 	}
-	return &Label{out, l.Confidence}
+	return &Label{Map: out, Confidence: l.Confidence}
 }
 
 // Check implements [data.Label].

@@ -8,46 +8,53 @@ import (
 	"must/data"
 )
 
-// A tap reads between two neighbours: low with weight 1-t, high with t.
-type tap struct {
-	low, high int
-	t         float32
+// Logits are those of an image's classes before they are resized, [classes, n, n] over a frame of
+// size×size: pixels take their class once it is known how many they are, as the field does, since classes
+// of fewer pixels have coarser edges.
+type logits struct {
+	values           []float32
+	classes, n, size int
+	least            float32 // probability below which a pixel is ignored
 }
 
-// taps are those of a line of n values resized to size as [torch.Tensor.Bilinear] does.
-func taps(n, size int) []tap {
-	at := make([]tap, size)
-	scale := float64(n) / float64(size)
-	for i := range at {
-		v := max((float64(i)+.5)*scale-.5, 0)
-		low := min(int(v), n-1)
-		at[i] = tap{low, min(low+1, n-1), float32(v - float64(low))}
+// frame returns the prediction of every pixel of the frame.
+func (l *logits) frame() *Label {
+	return l.restore(data.Frame{Size: l.size, W: l.size, H: l.size}, l.size, l.size)
+}
+
+// restore returns the prediction of the image at w×h.
+func (l *logits) restore(f data.Frame, w, h int) *Label {
+	xs, ys := f.Bilinear(l.n, l.n, w, h)
+	out := &Label{}
+	out.Map, out.Confidence = likeliest(l.values, l.classes, l.n, xs, ys)
+	if l.least > 0 {
+		out.ignore(l.least)
 	}
-	return at
+	return out
 }
 
-// likeliest resizes logits, [classes, n, n], and returns the best class of every pixel of size×size and
-// its probability. It goes row by row: all logits at full size would be the largest array of all.
-func likeliest(logits []float32, classes, n, size int) (*data.Grid[uint8], *data.Grid[float32]) {
-	best, top := data.NewGrid[uint8](size, size), data.NewGrid[float32](size, size)
-	at := taps(n, size)
+// likeliest resizes logits, [classes, n, n], to columns xs and rows ys, and returns the best class of every
+// pixel and its probability. It goes row by row: all logits at full size would be the largest array of all.
+func likeliest(logits []float32, classes, n int, xs, ys []data.Lerp) (*data.Grid[uint8], *data.Grid[float32]) {
+	w, h := len(xs), len(ys)
+	best, top := data.NewGrid[uint8](w, h), data.NewGrid[float32](w, h)
 	parts := runtime.GOMAXPROCS(0)
 	var wg sync.WaitGroup
 	for part := range parts {
 		wg.Go(func() {
-			line, all, sum := make([]float32, n), make([]float32, classes*size), make([]float32, size)
-			for y := part * size / parts; y < (part+1)*size/parts; y++ {
-				class, peak := best.Pix[y*size:][:size], top.Pix[y*size:][:size]
+			line, all, sum := make([]float32, n), make([]float32, classes*w), make([]float32, w)
+			for y := part * h / parts; y < (part+1)*h/parts; y++ {
+				class, peak := best.Pix[y*w:][:w], top.Pix[y*w:][:w]
 				for c := range classes {
 					plane := logits[c*n*n:][:n*n]
-					low, high, t := plane[at[y].low*n:][:n], plane[at[y].high*n:][:n], at[y].t
+					low, high, t := plane[ys[y].Lo*n:][:n], plane[ys[y].Hi*n:][:n], ys[y].T
 					for x := range line {
 						line[x] = low[x] + t*(high[x]-low[x])
 					}
-					row := all[c*size:][:size]
-					for x, a := range at {
-						v := line[a.low]
-						v += a.t * (line[a.high] - v)
+					row := all[c*w:][:w]
+					for x, a := range xs {
+						v := line[a.Lo]
+						v += a.T * (line[a.Hi] - v)
 						row[x] = v
 						if c == 0 || v > peak[x] {
 							peak[x], class[x] = v, uint8(c)
@@ -56,7 +63,7 @@ func likeliest(logits []float32, classes, n, size int) (*data.Grid[uint8], *data
 				}
 				clear(sum)
 				for c := range classes {
-					for x, v := range all[c*size:][:size] {
+					for x, v := range all[c*w:][:w] {
 						sum[x] += exp(v - peak[x])
 					}
 				}

@@ -38,12 +38,13 @@ func (kind) Threshold() (float64, bool) { return 0.5, true }
 // Pseudo ignores pixels whose class is less probable than the threshold.
 func (kind) Pseudo(pred data.Label, threshold float64) data.Label {
 	l := pred.(*Label)
-	for i, c := range l.Confidence.Pix {
-		if float64(c) < threshold {
-			l.Map.Pix[i] = data.Ignore
-		}
+	if l.coarse != nil { // whose pixels are not counted yet
+		coarse := *l.coarse
+		coarse.least = float32(threshold)
+		return &Label{coarse: &coarse}
 	}
-	return &Label{Map: l.Map}
+	l.ignore(float32(threshold))
+	return l
 }
 
 // Protocols: ade20k is the scene parsing benchmark: mean IoU over all classes, pixel accuracy, and their
@@ -61,7 +62,7 @@ type scorer struct{ *metric.Segmentation }
 func (s scorer) Add(truth, pred data.Label) error {
 	var m *data.Grid[uint8]
 	if p, ok := pred.(*Label); ok {
-		m = p.Map
+		m = p.fine().Map
 	}
 	return s.Segmentation.Add(truth.(*Label).Map, m)
 }
@@ -79,7 +80,10 @@ type quality struct {
 }
 
 func (q *quality) Add(truth, pred data.Label) error {
-	t, p := truth.(*Label), pred.(*Label)
+	t, p := truth.(*Label), pred.(*Label).fine()
+	if p.Confidence == nil { // what people decided
+		return q.kept.Add(t.Map, p.Map)
+	}
 	for i, c := range t.Map.Pix {
 		if c != data.Ignore {
 			q.calibration.Add(float64(p.Confidence.Pix[i]), p.Map.Pix[i] == c)
@@ -99,6 +103,9 @@ func (q *quality) Values() []metric.Value {
 		{Name: "ece", Value: q.calibration.ECE()},
 	}
 }
+
+// Map implements [task.Mapped].
+func (kind) Map(l data.Label) *data.Grid[uint8] { return l.(*Label).fine().Map }
 
 func (kind) Noise(_ string, m data.Meaning, size int, _ *rand.Rand) data.Label {
 	out := data.NewGrid[uint8](size, size)
@@ -136,7 +143,7 @@ func (kind) Load(_ string, b []byte, m data.Meaning, _ string, size image.Point)
 	return New(g), err
 }
 
-func (kind) Outputs() []string { return []string{Name, confidence, logits} }
+func (kind) Outputs() []string { return []string{Name, confidence, allLogits} }
 
 func (kind) Decode(_ string, out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{classes: len(m.Classes)}).Decode(out, size, preds)
