@@ -7,7 +7,7 @@ override export LIBTORCH := $(abspath $(LIBTORCH))
 endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo test test-all lint test-browser race bench bench-peers fuzz libtorch onnxruntime mpi clean
+.PHONY: build demo test test-all lint test-browser race bench bench-peers cuda-check fuzz libtorch onnxruntime mpi clean
 
 build: ## bin/must, one static binary
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/must ./cmd/must
@@ -37,6 +37,9 @@ bench: libtorch ## all benchmarks
 
 bench-peers: libtorch ## a training step and labelling beside PyTorch, into docs/performance.md; QUICK=1: in 10 minutes; PYTHON has torch and torchvision
 	go run ./scripts/benchpeers $(if $(QUICK),-quick) -revision $(VERSION) -write docs/performance.md
+
+cuda-check: ## packs out/cuda-check.tar.gz, which shows how all this does on a machine with a GPU, without Go
+	go run ./scripts/cuda-check -pack out/cuda-check
 
 fuzz: libtorch ## every fuzz target for FUZZTIME
 	scripts/fuzz.sh $(or $(FUZZTIME),10s)

@@ -34,8 +34,8 @@ var tiers = [][]string{
 	{"detect", "metric", "doctor", "data/npy"},
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
-	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "tracking", "web"},
-	{"native", "yamlfile"},
+	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "tracking", "turbojpeg", "web"},
+	{"native", "winograd", "yamlfile"},
 }
 
 // tierOf finds the tier of a package, given by its path in the module, and its entry there.

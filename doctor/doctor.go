@@ -18,6 +18,7 @@ import (
 	"must/onnx/ort"
 	"must/torch"
 	"must/torch/libtorch"
+	"must/turbojpeg"
 )
 
 // What the embedded recipe needs.
@@ -34,6 +35,7 @@ func Run(w io.Writer) (ok bool) {
 	d.machine()
 	ok = d.libtorch()
 	d.onnxRuntime()
+	d.jpeg()
 	d.processes()
 	for _, a := range d.advice {
 		d.line("advice", "%s", a)
@@ -151,6 +153,19 @@ func (d *doctor) onnxRuntime() {
 		return
 	}
 	d.line("ONNX Runtime", "%s: %s (%s)", orUnknown(lib.Version), lib.Path, lib.Reason)
+}
+
+// jpeg reports what decodes JPEG.
+func (d *doctor) jpeg() {
+	name, err := turbojpeg.Find()
+	switch {
+	case err == nil:
+		d.line("JPEG", "libjpeg-turbo (%s); %s=%s has the standard library's decoder, whose pixels differ by a level or two", name, turbojpeg.Variable, turbojpeg.Go)
+	case errors.Is(err, turbojpeg.ErrNone):
+		d.line("JPEG", "the standard library's decoder; a libturbojpeg (Debian's libturbojpeg0) is several times as fast")
+	default:
+		d.line("JPEG", "%v", err)
+	}
 }
 
 // processes reports what joins several processes.

@@ -190,9 +190,10 @@ func allocate(d torch.DType, ps []*Param, grad bool) *torch.Flat {
 
 // Fuse prepares the layers for predictions, which is all that they do from then on: batch norms are
 // folded into the convolutions before them, weights are standardised and laid out once, and ReLUs and
-// sums are computed with the convolution before them. What parameters change to later has no effect.
+// sums are computed with the convolution before them. The set holds what is left, without gradients.
 // Call it in torch.Do.
 func (s *Set) Fuse() {
+	fused := map[*Param]bool{}
 	torch.NoGrad(func() {
 		for _, c := range s.convs {
 			if c.norm != nil && c.norm.group != nil {
@@ -200,14 +201,37 @@ func (s *Set) Fuse() {
 			}
 			torch.Scope(func() {
 				w, b := c.weight(c.w.T), like(c.b, c.w.T)
-				if c.norm != nil {
-					folded, bias := c.norm.fold(values(c.w))
+				if n := c.norm; n != nil {
+					folded, bias := n.fold(values(c.w))
 					w, b = torch.From(folded, c.w.Shape...), torch.From(bias, c.w.Shape[0])
+					fused[n.w], fused[n.b], fused[n.mean], fused[n.variance] = true, true, true, true
 				}
 				c.fused = torch.NewFusedConv(w, b, c.stride, c.pad, c.groups)
+				fused[c.w], fused[c.b] = true, true
 			})
 		}
+		s.drop(fused)
 	})
+}
+
+// drop takes parameters and buffers out of the set.
+func (s *Set) drop(gone map[*Param]bool) {
+	for _, part := range []struct {
+		flat   **torch.Flat
+		params *[]*Param
+	}{{&s.Flat, &s.Params}, {&s.Stats, &s.Buffers}} {
+		*part.params = slices.DeleteFunc(*part.params, func(p *Param) bool { return gone[p] })
+		before := map[*Param]*torch.Tensor{}
+		for _, p := range *part.params {
+			before[p] = p.T
+		}
+		flat := allocate((*part.flat).Data.DType(), *part.params, false)
+		for p, t := range before {
+			p.T.Copy(t)
+		}
+		(*part.flat).Free()
+		*part.flat = flat
+	}
 }
 
 // Free releases all tensors of the set.

@@ -65,6 +65,9 @@ func (r *Runner) Report() (report.Results, error) {
 	}
 	res.Version, res.Libtorch = last.Version, last.Libtorch
 	p.Facts = []report.Fact{{Name: "recipe", Value: r.Name}, {Name: "seed", Value: strconv.FormatUint(r.Seed, 10)}}
+	if last.JPEG != "" {
+		p.Facts = append(p.Facts, report.Fact{Name: "JPEG", Value: last.JPEG})
+	}
 	if last.Machine != "" {
 		p.Facts = append(p.Facts, report.Fact{Name: "machine", Value: last.Machine})
 	}

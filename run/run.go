@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"must/atomicfile"
+	"must/data/imagefile"
 	"must/dist"
 	"must/machine"
 	"must/progress"
@@ -105,6 +106,7 @@ type environment struct {
 	Libtorch string `json:"libtorch"`
 	Device   string `json:"device"`
 	Machine  string `json:"machine"`
+	JPEG     string `json:"jpeg"` // what decodes it: pixels differ by a level or two
 }
 
 // surroundings describes where stages run.
@@ -125,6 +127,7 @@ var surroundings = sync.OnceValue(func() environment {
 	if t, err := torch.Describe(); err == nil {
 		e.Libtorch, e.Device = cmp.Or(t.Library.Version, t.ABI), fmt.Sprintf("%v, %d threads", t.Device, t.Threads)
 	}
+	e.JPEG = imagefile.JPEG()
 	m := machine.Probe()
 	e.Machine = fmt.Sprintf("%s, %d cores, %.1f GB", cmp.Or(m.CPU, "unknown processor"), m.Cores, float64(m.Memory)/1e9)
 	if m.Vector != "none" {

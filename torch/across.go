@@ -28,6 +28,15 @@ func SumAcross(sum func(p unsafe.Pointer, n int) error) error {
 	if engine.device.CUDA {
 		return fmt.Errorf("sums across processes within a network are for the CPU; the device is %v", engine.device)
 	}
+	if err := implement(map[string]func(*uint64, uintptr, uintptr){acrossOperator: sumKernel, acrossOperator + "_backward": sumKernel}); err != nil {
+		return err
+	}
+	across.sum = sum
+	return nil
+}
+
+// implement gives operators of aten kernels of ours, for tensors on a CPU.
+func implement(kernels map[string]func(stack *uint64, _, _ uintptr)) error {
 	initLibrary, err := purego.Dlsym(purego.RTLD_DEFAULT, "aoti_torch_library_init_impl")
 	if err != nil {
 		return err
@@ -40,13 +49,11 @@ func SumAcross(sum func(p unsafe.Pointer, n int) error) error {
 	r, _, _ := purego.SyscallN(initLibrary, uintptr(unsafe.Pointer(&space[0])), uintptr(unsafe.Pointer(&key[0])), uintptr(unsafe.Pointer(&file[0])), 0, uintptr(unsafe.Pointer(&out[0])))
 	check(r, "library_init_impl")
 	library := out[0]
-	kernel := purego.NewCallback(sumKernel)
-	for _, name := range []string{acrossOperator, acrossOperator + "_backward"} {
+	for name, kernel := range kernels {
 		n := cstring(name)
-		r, _, _ := purego.SyscallN(implement, library, uintptr(unsafe.Pointer(&n[0])), kernel, abi)
+		r, _, _ := purego.SyscallN(implement, library, uintptr(unsafe.Pointer(&n[0])), purego.NewCallback(kernel), abi)
 		check(r, "library_impl", name)
 	}
-	across.sum = sum
 	return nil
 }
 

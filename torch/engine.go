@@ -30,6 +30,9 @@ import (
 // abi is the version of the stable ABI that this package's calls are written for: 2.10.
 const abi = 2<<56 | 10<<48
 
+// DeviceVariable is the environment variable that names the device where [Options] do not: so tests run on a GPU.
+const DeviceVariable = "MUST_DEVICE"
+
 // An Options says how to open libtorch.
 type Options struct {
 	Threads int    // size of the OpenMP pool; 0: one per CPU that this process may use
@@ -88,6 +91,7 @@ var CPU = Device{}
 func Open(o Options) error {
 	engine.mu.Lock()
 	defer engine.mu.Unlock()
+	o.Device = cmp.Or(o.Device, os.Getenv(DeviceVariable))
 	if engine.opened {
 		if d, err := parseDevice(o.Device); engine.err == nil && o.Device != "" && (err != nil || d != engine.device) {
 			return cmp.Or(err, fmt.Errorf("device %v: libtorch is already open in this process with device %v", d, engine.device))

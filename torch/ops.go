@@ -266,6 +266,9 @@ func (t *Tensor) Linear(w, b *Tensor) *Tensor { return call1("linear", t, w, opt
 
 // Conv2D convolves t of [N, C, H, W] with w of [out, C/groups, k, k]; b may be nil.
 func (t *Tensor) Conv2D(w, b *Tensor, stride, padding, dilation, groups int64) *Tensor {
+	if winogradFits(t, w, stride, padding, dilation, groups) {
+		return winogradConv2D(t, w, b)
+	}
 	return call1("conv2d", t, w, optional(b), []int64{stride, stride}, []int64{padding, padding}, []int64{dilation, dilation}, groups)
 }
 

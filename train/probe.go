@@ -55,7 +55,7 @@ func Probe(c Config, images int, build func() (*network.Network, Pretext, error)
 			pretext.Loader(&o)
 			views = max(1, len(o.Views))
 		}
-		batch := noises(net.Spec, images*views, rng)
+		batch := Noise(net.Spec, images*views, rng)
 		s, err := NewStepper(net, pretext, c)
 		if err != nil {
 			return err
@@ -164,8 +164,8 @@ func fastest(f func() error) (float64, error) {
 	return best, nil
 }
 
-// noises is a batch of noise.
-func noises(s network.Spec, n int, rng *rand.Rand) *loader.Batch {
+// Noise is a batch of noise with a label for every task of a network.
+func Noise(s network.Spec, n int, rng *rand.Rand) *loader.Batch {
 	image := 3 * s.Size * s.Size
 	b := &loader.Batch{N: n, Size: s.Size, Images: make([]uint8, n*image)}
 	for i := range n {

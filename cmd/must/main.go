@@ -23,6 +23,7 @@ import (
 	"must/recipe"
 	"must/torch"
 	"must/train"
+	"must/turbojpeg"
 )
 
 var version string // set by the linker
@@ -134,6 +135,10 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	a := &app{stdout: stdout, stderr: stderr, options: torch.Options{Threads: c.Threads, Device: c.Device}, args: args}
 	if !c.Quiet {
 		a.display = progress.New(stderr)
+	}
+	if _, err := turbojpeg.Find(); err != nil && !errors.Is(err, turbojpeg.ErrNone) {
+		fmt.Fprintf(stderr, "must: %v\n", err)
+		return 1
 	}
 	if err := a.takePlace(); err != nil {
 		fmt.Fprintf(stderr, "must: %v\n", err)

@@ -15,6 +15,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"golang.org/x/image/webp"
 
 	"must/data"
+	"must/turbojpeg"
 )
 
 // MaxPixelsVariable is the environment variable that replaces the limit of 2²⁷ (134 million) pixels,
@@ -46,6 +48,14 @@ var pixelLimit = sync.OnceValues(func() (int64, error) {
 	}
 	return n, nil
 })
+
+// JPEG names what decodes JPEG files here.
+func JPEG() string {
+	if name, err := turbojpeg.Find(); err == nil {
+		return "libjpeg-turbo (" + filepath.Base(name) + ")"
+	}
+	return "Go"
+}
 
 // Decode returns the image in a JPEG, PNG, GIF (first frame), WebP, BMP or TIFF file: opaque, at
 // the origin, upright by its EXIF orientation, 16-bit channels cut to 8. What is transparent shows
@@ -207,8 +217,8 @@ func decode(name string, content []byte, upright bool, side int) (out *image.RGB
 	full = image.Pt(config.Width, config.Height)
 	d := divisor(full, side)
 	defer budget.take(f.bytes(config, d))()
-	if f.name == "JPEG" && fastJPEG != nil {
-		out, err = fastJPEG(content, d)
+	if f.name == "JPEG" {
+		out, err = turbojpeg.Decode(content, full, d) // what it refuses, one that is cut short included, the standard library decodes
 	}
 	if out == nil || err != nil {
 		img, err := f.open(content)

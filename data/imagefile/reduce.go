@@ -2,10 +2,6 @@ package imagefile
 
 import "image"
 
-// fastJPEG, where it is set, decodes a JPEG as it is stored at 1/d of its sides, rounded up; d is 1, 2, 4 or 8. What it
-// refuses, a file that is cut short included, the standard library decodes.
-var fastJPEG func(content []byte, d int) (*image.RGBA, error)
-
 // divisor returns the largest of 1, 2, 4 and 8 by which the sides of an image can be divided and stay at least side.
 func divisor(full image.Point, side int) int {
 	d := 1

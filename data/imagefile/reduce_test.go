@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"must/turbojpeg"
 )
 
 // ramp is a picture whose red grows to the right, whose green grows downwards, and which is half transparent.
@@ -71,6 +73,10 @@ func TestReduced(t *testing.T) {
 		if want := image.Pt((full.X+c.d-1)/c.d, (full.Y+c.d-1)/c.d); size != want {
 			t.Fatalf("%s: %v pixels, want %v", c.name, size, want)
 		}
+		near := 0.51
+		if _, err := turbojpeg.Find(); err == nil && filepath.Ext(c.name) == ".jpg" {
+			near = 6 // a fraction is of frequencies there, not of means
+		}
 		for y := range size.Y {
 			for x := range size.X {
 				// A turned picture has its incomplete pixels at another edge.
@@ -88,7 +94,7 @@ func TestReduced(t *testing.T) {
 					}
 				}
 				for k, v := range s.Image.Pix[s.Image.PixOffset(x, y):][:4] {
-					if mean := sum[k] / float64(cell.Dx()*cell.Dy()); math.Abs(mean-float64(v)) > 0.51 {
+					if mean := sum[k] / float64(cell.Dx()*cell.Dy()); math.Abs(mean-float64(v)) > near {
 						t.Fatalf("%s: channel %d of pixel (%d, %d) is %d, want %.2f", c.name, k, x, y, v, mean)
 					}
 				}
