@@ -143,6 +143,7 @@ func TestOptions(t *testing.T) {
 			"bytes":          {Bytes: true, Argmax: true},
 			"raw":            {Raw: true, Tasks: []string{detection.Name}},
 			"half":           {Half: true, Tasks: []string{classification.Name, segmentation.Name, depth.Name, normals.Name}},
+			"half objects":   {Half: true, Tasks: []string{detection.Name}},
 			"classification": {Tasks: []string{classification.Name}, Features: []string{"pooled"}},
 		} {
 			t.Run(name, func(t *testing.T) { exported(t, n, o) })

@@ -86,11 +86,6 @@ func (p *Proof) String() string {
 
 // prove runs a model and the network that it was made of on images, one by one and several at once.
 func prove(ctx context.Context, n *network.Network, path string, o Options) (*Proof, error) {
-	session, err := ort.Load(path, ort.Options{Threads: o.Threads})
-	if err != nil {
-		return nil, err
-	}
-	defer session.Close()
 	p := &Proof{Tolerance: tolerance, Batches: []int{1, proofBatch}, Rows: map[int][]task.Difference{}}
 	if o.Half {
 		p.Tolerance = halfTolerance
@@ -106,24 +101,48 @@ func prove(ctx context.Context, n *network.Network, path string, o Options) (*Pr
 		return nil, err
 	}
 	p.Images = len(images)
+	hold := step // images whose outputs are held at once
+	if o.engine {
+		hold = len(images) // they are small, and so both engines do not have to be large at the same time
+	}
 	expected := o.graph()
 	expected.Ties = p.Tolerance
-	for from := 0; from < len(images); from += step {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	type part struct {
+		pix  predict.Images
+		want task.Outputs
+	}
+	var session *ort.Session
+	defer func() {
+		if session != nil {
+			session.Close()
 		}
-		some := images[from:min(from+step, len(images))]
-		pix := bring(n.View(), some)
-		var want task.Outputs
-		if err := torch.Do(func() { want = n.Outputs(pix.Pix, pix.N, expected) }); err != nil {
-			return nil, err
-		}
-		for _, batch := range p.Batches {
-			got, err := runBy(session, pix, batch)
-			if err != nil {
+	}()
+	for from := 0; from < len(images); from += hold {
+		var parts []part
+		for held := images[from:min(from+hold, len(images))]; len(held) > 0; held = held[min(step, len(held)):] {
+			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			p.Rows[batch] = merge(p.Rows[batch], n.Compare(want, got, expected, p.Tolerance))
+			v := part{pix: bring(n.View(), held[:min(step, len(held))])}
+			if err := torch.Do(func() { v.want = n.Outputs(v.pix.Pix, v.pix.N, expected) }); err != nil {
+				return nil, err
+			}
+			parts = append(parts, v)
+		}
+		if session == nil {
+			torch.Trim()
+			if session, err = ort.Load(path, ort.Options{Threads: o.Threads}); err != nil {
+				return nil, err
+			}
+		}
+		for _, v := range parts {
+			for _, batch := range p.Batches {
+				got, err := runBy(session, v.pix, batch)
+				if err != nil {
+					return nil, err
+				}
+				p.Rows[batch] = merge(p.Rows[batch], n.Compare(v.want, got, expected, p.Tolerance))
+			}
 		}
 	}
 	return p, nil

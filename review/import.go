@@ -33,6 +33,10 @@ type Imported struct {
 	Replaced int // images with other labels
 	Decided  int // images left alone, as the same had been decided before
 	Unknown  []string
+
+	// Unread says of which shapes and answers nothing could be made, such as ellipses, and how many images
+	// have them. Those stay as they are: without these shapes they would say that there are no such objects.
+	Unread map[string]int
 }
 
 // Import reads what came back from a tool: the labels in it take the place of the pseudo labels of the same
@@ -45,6 +49,7 @@ func Import(r *shards.Review, tool, file string) (n Imported, err error) {
 	}
 	defer f.Close()
 	in := &importer{review: r, byName: map[string]int{}, n: &n}
+	n.Unread = map[string]int{}
 	for i, key := range r.Keys {
 		in.byName[key] = i
 		base := path.Base(key)
@@ -87,6 +92,14 @@ func (in *importer) find(file string) (i int, ok bool) {
 	}
 	in.n.Unknown = append(in.n.Unknown, file)
 	return 0, false
+}
+
+// leave leaves an image as it is, for shapes of kinds that are not read.
+func (in *importer) leave(kinds ...string) {
+	slices.Sort(kinds)
+	for _, kind := range slices.Compact(kinds) {
+		in.n.Unread[kind]++
+	}
 }
 
 // class returns the index of a class of a task.
@@ -225,6 +238,9 @@ func (in *importer) coco(r io.Reader) error {
 		if !ok {
 			continue
 		}
+		if size := in.review.Size(i); (img.Width != 0 || img.Height != 0) && (img.Width != size.X || img.Height != size.Y) {
+			return fmt.Errorf("%s is %d×%d there and %d×%d here", img.File, img.Width, img.Height, size.X, size.Y)
+		}
 		objects := []data.Object{}
 		for _, k := range of[img.ID] {
 			a := file.Annotations[k]
@@ -241,8 +257,11 @@ func (in *importer) coco(r io.Reader) error {
 				}
 				m = packed.Mask()
 			}
-			b := a.Box
-			o, err := in.object(names[a.Category], data.Box{X0: b[0], Y0: b[1], X1: b[0] + b[2], Y1: b[1] + b[3]}, score, m)
+			b := data.Box{X0: a.Box[0], Y0: a.Box[1], X1: a.Box[0] + a.Box[2], Y1: a.Box[1] + a.Box[3]}
+			if a.Box == [4]float64{} && m != nil { // left out, as it follows
+				b = tight(m)
+			}
+			o, err := in.object(names[a.Category], b, score, m)
 			if err != nil {
 				return fmt.Errorf("annotation %d of %s: %w", k, img.File, err)
 			}
@@ -300,6 +319,22 @@ func (in *importer) cvatImage(i int, img export.CVATImage) error {
 	size := in.review.Size(i)
 	if img.Width != size.X || img.Height != size.Y {
 		return fmt.Errorf("it is %d×%d there and %d×%d here", img.Width, img.Height, size.X, size.Y)
+	}
+	var unread []string
+	for _, o := range img.Others {
+		unread = append(unread, o.XMLName.Local)
+	}
+	for _, b := range img.Boxes {
+		if b.Rotation != 0 {
+			unread = append(unread, "turned box")
+		}
+	}
+	if in.review.Has(i, classification.Name) && len(img.Tags) > 1 {
+		unread = append(unread, "several tags")
+	}
+	if unread != nil {
+		in.leave(unread...)
+		return nil
 	}
 	s := &data.Sample{}
 	type placed struct {
@@ -494,6 +529,16 @@ func (in *importer) studioTask(i int, results []export.StudioResult) error {
 			}
 		}
 	}
+	var unread []string
+	for _, r := range results {
+		if kind := in.unread(i, r); kind != "" {
+			unread = append(unread, kind)
+		}
+	}
+	if unread != nil {
+		in.leave(unread...)
+		return nil
+	}
 	for _, r := range results {
 		if (r.Width != 0 || r.Height != 0) && (r.Width != size.X || r.Height != size.Y) {
 			return fmt.Errorf("its image is %d×%d there and %d×%d here", r.Width, r.Height, size.X, size.Y)
@@ -505,6 +550,36 @@ func (in *importer) studioTask(i int, results []export.StudioResult) error {
 	return in.put(i, s)
 }
 
+// unread names the kind of a result about a label of the set of which nothing can be made.
+func (in *importer) unread(i int, r export.StudioResult) string {
+	has := func(task string) bool { return in.review.Has(i, task) }
+	switch v := r.Value; r.Type {
+	case "choices":
+		if has(classification.Name) && len(v.Choices) != 1 {
+			return fmt.Sprintf("%d choices", len(v.Choices))
+		}
+	case "rectanglelabels":
+		switch {
+		case !has(detection.Name):
+		case len(v.Rectangles) != 1 || v.X == nil || v.Y == nil || v.Width == nil || v.Height == nil:
+			return "box without one label"
+		case v.Rotation != nil && *v.Rotation != 0:
+			return "turned box"
+		}
+	case "polygonlabels":
+		if has(detection.Name) && len(v.Polygons) != 1 {
+			return "polygon without one label"
+		}
+	case "brushlabels":
+		if !has(segmentation.Name) && has(detection.Name) || has(segmentation.Name) && len(v.Brushes) != 1 {
+			return "brush"
+		}
+	case "ellipselabels", "keypointlabels", "vectorlabels", "bitmasklabels", "rectangle", "polygon", "ellipse", "keypoint", "brush":
+		return r.Type
+	}
+	return "" // read, or about something else, such as a text
+}
+
 func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) error {
 	size := in.review.Size(i)
 	v := r.Value
@@ -514,7 +589,7 @@ func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) e
 	}
 	switch r.Type {
 	case "choices":
-		if !in.review.Has(i, classification.Name) || len(v.Choices) != 1 {
+		if !in.review.Has(i, classification.Name) {
 			return nil
 		}
 		class, err := in.class(classification.Name, v.Choices[0])
@@ -525,11 +600,8 @@ func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) e
 		p[class] = 1
 		classification.Set(s, p)
 	case "rectanglelabels":
-		if detection.Of(s) == nil || len(v.Rectangles) == 0 || v.X == nil || v.Y == nil || v.Width == nil || v.Height == nil {
+		if detection.Of(s) == nil {
 			return nil
-		}
-		if v.Rotation != nil && *v.Rotation != 0 {
-			return fmt.Errorf("a box is turned by %v degrees; boxes here are upright", *v.Rotation)
 		}
 		kx, ky := float64(size.X)/100, float64(size.Y)/100
 		o, err := in.object(v.Rectangles[0], data.Box{X0: *v.X * kx, Y0: *v.Y * ky, X1: (*v.X + *v.Width) * kx, Y1: (*v.Y + *v.Height) * ky}, score, nil)
@@ -546,8 +618,25 @@ func (in *importer) studioResult(i int, s *data.Sample, r export.StudioResult) e
 			}
 		}
 		detection.Set(s, append(detection.Of(s), o))
+	case "polygonlabels":
+		if detection.Of(s) == nil {
+			return nil
+		}
+		var flat []float64
+		for _, p := range v.Points {
+			flat = append(flat, p[0]*float64(size.X)/100, p[1]*float64(size.Y)/100)
+		}
+		m, err := polygonMask([][]float64{flat}, size)
+		if err != nil {
+			return err
+		}
+		o, err := in.object(v.Polygons[0], tight(m), score, m)
+		if err != nil {
+			return err
+		}
+		detection.Set(s, append(detection.Of(s), o))
 	case "brushlabels":
-		if segmentation.Of(s) == nil || len(v.Brushes) == 0 {
+		if segmentation.Of(s) == nil {
 			return nil
 		}
 		class, err := in.class(segmentation.Name, v.Brushes[0])

@@ -8,6 +8,7 @@ import (
 	"image"
 	_ "image/jpeg"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -487,4 +488,50 @@ func change(t *testing.T, tool string, text []byte, key, was, to string) []byte 
 		t.Fatal(err)
 	}
 	return b
+}
+
+// A shape that cannot be read does not turn its image into one without objects.
+func TestImportLeavesWhatItCannotRead(t *testing.T) {
+	dir, _ := pseudoLabels(t, 10, 48, 1)
+	r, err := shards.OpenReview(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	size, class := r.Size(0), r.Labels()[detection.Name].Classes[0]
+	cvat := func(i int, shapes string) string {
+		return fmt.Sprintf(`<image id="%d" name="%s.png" width="%d" height="%d">%s</image>`, i, r.Keys[i], size.X, size.Y, shapes)
+	}
+	studio := func(i int, kind, value string) string {
+		return fmt.Sprintf(`{"id": %d, "data": {"key": %q}, "annotations": [{"result": [{"type": %q, "value": {%s}}]}]}`, i, r.Keys[i], kind, value)
+	}
+	for _, c := range []struct {
+		tool, text string
+		unread     []string
+		replaced   int
+	}{
+		{"cvat", "<annotations>" + cvat(0, fmt.Sprintf(`<ellipse label=%q cx="9" cy="9" rx="3" ry="4"/>`, class)) +
+			cvat(1, fmt.Sprintf(`<box label=%q xtl="1" ytl="1" xbr="9" ybr="9" rotation="30"/>`, class)) +
+			cvat(2, fmt.Sprintf(`<polygon label=%q points="1,1;20,1;20,30"/>`, class)) + "</annotations>", []string{"ellipse", "turned box"}, 1},
+		{"labelstudio", "[" + strings.Join([]string{
+			studio(3, "ellipselabels", fmt.Sprintf(`"ellipselabels": [%q]`, class)),
+			studio(4, "rectanglelabels", fmt.Sprintf(`"x": 1, "y": 1, "width": 9, "height": 9, "rotation": 30, "rectanglelabels": [%q]`, class)),
+			studio(5, "polygonlabels", fmt.Sprintf(`"points": [[10, 10], [60, 10], [60, 90]], "polygonlabels": [%q]`, class)),
+		}, ",") + "]", []string{"ellipselabels", "turned box"}, 1},
+	} {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, []byte(c.text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		n, err := Import(r, c.tool, file)
+		if got := slices.Sorted(maps.Keys(n.Unread)); err != nil || !slices.Equal(got, c.unread) || n.Replaced != c.replaced || n.Kept != 0 {
+			t.Errorf("%s: %+v, %v", c.tool, n, err)
+		}
+	}
+	for i, want := range map[int]int{2: 1, 5: 1} {
+		s, err := r.Sample(i, detection.Name)
+		if err != nil || len(detection.Of(s)) != want || detection.Of(s)[0].Mask == nil {
+			t.Errorf("image %d: %v, %v", i, detection.Of(s), err)
+		}
+	}
 }

@@ -208,6 +208,18 @@ func (c *labelCmd) export(a *app) error {
 	return nil
 }
 
+func (labelImportCmd) Help() string {
+	return `Takes what people mended in another tool in place of the pseudo labels. Images are found by the names that went out
+with "must review --export"; those that the file does not have stay as they are. Decisions go to
+DIR/review/decisions.jsonl, can be undone on the page, and are obeyed by whatever reads the labels.
+
+Examples:
+
+    must review photos-labels --path photos --export cvat --out for-the-team
+    must label import photos-labels annotations.xml --from cvat
+    must label import photos-labels project.json --from labelstudio`
+}
+
 type labelImportCmd struct {
 	Labels string `arg:"" help:"Folder of pseudo labels." type:"existingdir"`
 	File   string `arg:"" help:"What the tool exported: Label Studio's JSON, CVAT's XML for images, COCO's instances." type:"existingfile"`
@@ -229,6 +241,9 @@ func (c *labelImportCmd) Run(a *app) error {
 		a.printf(", %d were kept already", n.Decided)
 	}
 	a.printf("; see %s\n", shards.DecisionsPath(c.Labels))
+	for _, kind := range slices.Sorted(maps.Keys(n.Unread)) {
+		a.printf("%d images have what is not read here (%s), and stay as they are\n", n.Unread[kind], kind)
+	}
 	if k := len(n.Unknown); k > 0 {
 		a.printf("%d images of the file are not in the set, such as %s\n", k, n.Unknown[0])
 	}

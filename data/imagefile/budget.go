@@ -18,22 +18,28 @@ const large = 64 << 20
 // bytes returns the memory that decoding takes: the decoder's own image, and the one of 4 bytes a pixel, of which
 // each of d×d becomes one.
 func (f format) bytes(c image.Config, d int) int64 {
-	own := int64(4)
-	switch {
-	case f.name == "JPEG":
-		own = 3
-	case f.name == "GIF", c.ColorModel == color.GrayModel:
-		own = 1
-	case c.ColorModel == color.RGBA64Model, c.ColorModel == color.NRGBA64Model:
-		own = 8
-	case c.ColorModel == color.Gray16Model:
-		own = 2
-	}
-	if _, ok := c.ColorModel.(color.Palette); ok {
-		own = 1
-	}
 	pixels := int64(c.Width) * int64(c.Height)
-	return pixels*own + 4*pixels/int64(d*d)
+	return pixels*f.own(c) + 4*pixels/int64(d*d)
+}
+
+// own returns how many bytes a pixel takes in a decoder.
+func (f format) own(c image.Config) int64 {
+	if _, ok := c.ColorModel.(color.Palette); ok {
+		return 1
+	}
+	switch {
+	case f.name == heifName:
+		return heifBytes(c)
+	case f.name == "JPEG":
+		return 3
+	case f.name == "GIF", c.ColorModel == color.GrayModel:
+		return 1
+	case c.ColorModel == color.RGBA64Model, c.ColorModel == color.NRGBA64Model:
+		return 8
+	case c.ColorModel == color.Gray16Model:
+		return 2
+	}
+	return 4
 }
 
 // A gate lets as many through at once as their bytes allow.

@@ -29,7 +29,8 @@ import (
 )
 
 // MaxPixelsVariable is the environment variable that replaces the limit of 2²⁷ (134 million) pixels,
-// half a gigabyte as RGBA, beyond which an image is refused before memory is taken for it.
+// half a gigabyte as RGBA, beyond which an image is refused before memory is taken for it. HEIC and colours of 16
+// bits, which take 8 bytes a pixel, are read up to 5/8 of it, AVIF up to 5/22.
 const MaxPixelsVariable = "MUST_MAX_PIXELS"
 
 const (
@@ -57,7 +58,7 @@ func JPEG() string {
 	return "Go"
 }
 
-// Decode returns the image in a JPEG, PNG, GIF (first frame), WebP, BMP or TIFF file: opaque, at
+// Decode returns the image in a JPEG, PNG, GIF (first frame), WebP, BMP, TIFF, AVIF or HEIC file: opaque, at
 // the origin, upright by its EXIF orientation, 16-bit channels cut to 8. What is transparent shows
 // white behind it, as on a page. A JPEG that is cut short is grey where it ends, and [CutShort] counts
 // it. The error names the file.
@@ -148,23 +149,23 @@ func named(file string, err error) error {
 // A format is told by its first bytes, ? being any.
 type format struct {
 	name, magic  string
-	decodeConfig func(io.Reader) (image.Config, error)
+	decodeConfig func(content []byte) (image.Config, error)
 	decode       func(content []byte) (image.Image, error)
 }
 
-func from(decode func(io.Reader) (image.Image, error)) func([]byte) (image.Image, error) {
-	return func(content []byte) (image.Image, error) { return decode(bytes.NewReader(content)) }
+func from[T any](decode func(io.Reader) (T, error)) func([]byte) (T, error) {
+	return func(content []byte) (T, error) { return decode(bytes.NewReader(content)) }
 }
 
 var formats = []format{
-	{"JPEG", "\xff\xd8\xff", jpeg.DecodeConfig, decodeJPEG},
-	{"PNG", "\x89PNG\r\n\x1a\n", png.DecodeConfig, from(png.Decode)},
-	{"GIF", "GIF8?a", gif.DecodeConfig, from(gif.Decode)},
-	{"WebP", "RIFF????WEBP", webp.DecodeConfig, decodeWebP},
-	{"BMP", "BM????\x00\x00\x00\x00", bmp.DecodeConfig, from(bmp.Decode)},
-	{"TIFF", "II*\x00", tiff.DecodeConfig, decodeTIFF},
-	{"TIFF", "MM\x00*", tiff.DecodeConfig, decodeTIFF},
-	{"HEIC or AVIF", "????ftyp", nil, nil},
+	{"JPEG", "\xff\xd8\xff", from(jpeg.DecodeConfig), decodeJPEG},
+	{"PNG", "\x89PNG\r\n\x1a\n", from(png.DecodeConfig), from(png.Decode)},
+	{"GIF", "GIF8?a", from(gif.DecodeConfig), from(gif.Decode)},
+	{"WebP", "RIFF????WEBP", from(webp.DecodeConfig), decodeWebP},
+	{"BMP", "BM????\x00\x00\x00\x00", from(bmp.DecodeConfig), from(bmp.Decode)},
+	{"TIFF", "II*\x00", from(tiff.DecodeConfig), decodeTIFF},
+	{"TIFF", "MM\x00*", from(tiff.DecodeConfig), decodeTIFF},
+	{heifName, "????ftyp", configHEIF, nil},
 }
 
 func (f format) matches(content []byte) bool {
@@ -217,7 +218,12 @@ func decode(name string, content []byte, upright bool, side int) (out *image.RGB
 	full = image.Pt(config.Width, config.Height)
 	d := divisor(full, side)
 	defer budget.take(f.bytes(config, d))()
-	if f.name == "JPEG" {
+	switch f.name {
+	case heifName:
+		if out, err = decodeHEIF(content, d); err != nil {
+			return nil, full, f.explain(err)
+		}
+	case "JPEG":
 		out, err = turbojpeg.Decode(content, full, d) // what it refuses, one that is cut short included, the standard library decodes
 	}
 	if out == nil || err != nil {
@@ -253,7 +259,7 @@ func (f format) flatten(img image.Image, config image.Config, d int) *image.RGBA
 		draw.Draw(out, out.Rect, ground, image.Point{}, draw.Src)
 		draw.Draw(out, img.Bounds(), img, img.Bounds().Min, draw.Over)
 		if f.name == "WebP" {
-			videoRange(out, img)
+			convert(out, img, videoRange)
 		}
 	}
 	if d > 1 {
@@ -267,39 +273,6 @@ func (f format) flatten(img image.Image, config image.Config, d int) *image.RGBA
 	return out
 }
 
-// videoRange converts a lossy WebP again: it stores luma 16–235 and chroma 16–240 (RFC 6386 §9.2),
-// which the standard library takes for JPEG's full range.
-func videoRange(dst *image.RGBA, src image.Image) {
-	var alpha *image.NYCbCrA
-	var yuv *image.YCbCr
-	switch src := src.(type) {
-	case *image.YCbCr:
-		yuv = src
-	case *image.NYCbCrA:
-		yuv, alpha = &src.YCbCr, src
-	default:
-		return
-	}
-	shown := yuv.Rect.Intersect(dst.Rect)
-	for y := shown.Min.Y; y < shown.Max.Y; y++ {
-		for x := shown.Min.X; x < shown.Max.X; x++ {
-			// 16 fractional bits, coefficients of ITU-R BT.601.
-			c := yuv.COffset(x, y)
-			luma := 76309*(int32(yuv.Y[yuv.YOffset(x, y)])-16) + 1<<15
-			cb, cr := int32(yuv.Cb[c])-128, int32(yuv.Cr[c])-128
-			rgb := [3]int32{(luma + 104597*cr) >> 16, (luma - 25675*cb - 53279*cr) >> 16, (luma + 132201*cb) >> 16}
-			p := dst.Pix[dst.PixOffset(x, y):][:3]
-			for i, v := range rgb {
-				v = min(max(v, 0), 255)
-				if alpha != nil {
-					v = 255 - (255-v)*int32(alpha.A[alpha.AOffset(x, y)])/255
-				}
-				p[i] = uint8(v)
-			}
-		}
-	}
-}
-
 // sniff tells format and size, and refuses what is too large.
 func sniff(content []byte) (f format, config image.Config, err error) {
 	if len(content) == 0 {
@@ -310,22 +283,22 @@ func sniff(content []byte) (f format, config image.Config, err error) {
 			break
 		}
 	}
-	switch {
-	case !f.matches(content):
-		return f, config, errors.New("not an image: want JPEG, PNG, GIF, WebP, BMP or TIFF")
-	case f.decode == nil:
-		return f, config, fmt.Errorf("%s cannot be read: convert it to JPEG or PNG", f.name)
+	if !f.matches(content) {
+		return f, config, errors.New("not an image: want JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF or HEIC")
 	}
 	limit, err := pixelLimit()
 	if err != nil {
 		return f, config, err
 	}
 	defer f.recover(&err)
-	config, err = f.decodeConfig(bytes.NewReader(content))
+	config, err = f.decodeConfig(content)
 	if err != nil {
 		return f, config, f.explain(err)
 	}
 	w, h := int64(config.Width), int64(config.Height)
+	if own := f.own(config); own >= 8 { // the limit is meant for memory
+		limit = max(1, limit*5/own)
+	}
 	switch {
 	case w < 1 || h < 1:
 		return f, config, fmt.Errorf("%s of %d×%d pixels", f.name, w, h)
@@ -367,7 +340,7 @@ func decodeIndex(file string) (*data.Grid[uint8], error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.name == "JPEG" || f.name == "WebP" {
+	if f.name == "JPEG" || f.name == "WebP" || f.name == heifName {
 		return nil, fmt.Errorf("a label map cannot be a %s, which is lossy: want a paletted or 8-bit grey PNG", f.name)
 	}
 	img, err := f.open(content)
@@ -419,6 +392,9 @@ func decodeGray16(file string) (*data.Grid[uint16], error) {
 	f, _, err := sniff(content)
 	if err != nil {
 		return nil, err
+	}
+	if f.name == heifName {
+		return nil, fmt.Errorf("want a 16-bit grey PNG, not %s", f.name)
 	}
 	img, err := f.open(content)
 	if err != nil {

@@ -115,7 +115,7 @@ func TestBadFiles(t *testing.T) {
 		"huge.png":     {bigPNG(20000, 20000), "20000×20000 pixels are over the limit of 134217728"},
 		"absurd.png":   {bigPNG(1<<31-1, 1<<31-1), "dimension overflow"},
 		"nothing.png":  {bigPNG(0, 5), "PNG"},
-		"phone.heic":   {[]byte("\x00\x00\x00\x18ftypheic...."), "convert it"},
+		"phone.heic":   {[]byte("\x00\x00\x00\x18ftypheic...."), "AVIF or HEIC cut short"},
 		"bmp.bmp":      {[]byte("BM\x00\x00\x00\x00\x00\x00\x00\x00"), "BMP"},
 		"tiff.tif":     {[]byte("II*\x00\xff\xff\xff\xff"), "TIFF"},
 		"riff.webp":    {[]byte("RIFF\x10\x00\x00\x00WEBPVP8 "), "WebP"},

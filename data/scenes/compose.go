@@ -1,25 +1,44 @@
 package scenes
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // The label spaces.
 var (
-	sourceShapes = []kind{ball, box, cylinder, cone, ring, pyramid, capsule, cross, wedge, tube}
-	classShapes  = sourceShapes[:8]
-	crowdShapes  = sourceShapes[:6]
-	stuffKinds   = append([]kind{sky, wall, floor, grass, sand, water, table}, crowdShapes...)
-	fineShapes   = []kind{star, bowl, hourglass, arch, diamond}
-	boxedThings  = []kind{mushroom, house, car}
-	cutThings    = []kind{bottle, chair, rocket}
-	leftThings   = append([]kind{mushroom, snowman, dumbbell, robot}, fineShapes...)
-	roomKinds    = []kind{wall, floor, ceiling, window, door, picture, rug, table, sofa, cabinet}
+	sourceShapes   = []kind{ball, box, cylinder, cone, ring, pyramid, capsule, cross, wedge, tube}
+	classShapes    = sourceShapes[:8]
+	crowdShapes    = sourceShapes[:6]
+	stuffKinds     = append([]kind{sky, wall, floor, grass, sand, water, table}, crowdShapes...)
+	fineShapes     = []kind{star, bowl, hourglass, arch, diamond}
+	boxedThings    = []kind{mushroom, house, car}
+	cutThings      = []kind{bottle, chair, rocket}
+	everydayThings = []kind{mushroom, house, snowman, mug, car, tree, bottle, chair, dumbbell, lamp, robot, rocket}
+	leftThings     = append([]kind{mushroom, snowman, dumbbell, robot}, fineShapes...)
+	roomKinds      = []kind{wall, floor, ceiling, window, door, picture, rug, table, sofa, cabinet}
 )
 
-// finePatterns are the surfaces that divide each of fineShapes into classes.
-var finePatterns = []struct {
-	name string
-	pattern
-}{{"striped", striped}, {"dotted", dotted}}
+// fineMaterials are the surfaces that divide each of fineShapes into classes: colours vary, but for those of
+// wood and stone.
+var fineMaterials = []struct {
+	name  string
+	paint func(r rng, p *paint)
+}{
+	{"striped", func(r rng, p *paint) { p.pattern, p.scale = striped, r.in(1.8, 2.8) }},
+	{"dotted", func(r rng, p *paint) { p.pattern, p.scale = dotted, r.in(1.8, 2.8) }},
+	{"checked", func(r rng, p *paint) { p.pattern, p.scale = checked, r.in(1.8, 2.8) }},
+	{"wooden", func(r rng, p *paint) {
+		h, v := r.in(0.03, 0.11), r.in(0.45, 0.85)
+		p.pattern, p.scale = grained, r.in(2.5, 4)
+		p.a, p.b = hsv(h, r.in(0.45, 0.75), v), hsv(h, r.in(0.5, 0.8), float64(v*0.55))
+	}},
+	{"stone", func(r rng, p *paint) {
+		h, v := r.float(), r.in(0.5, 0.85)
+		p.pattern, p.scale, p.gloss = mottled, r.in(3, 5), 0
+		p.a, p.b = hsv(h, r.in(0, 0.1), v), hsv(h, r.in(0, 0.1), float64(v*0.5))
+	}},
+}
 
 // pose draws how a thing rests: things of everyday life stand upright, solids may also lie or lean.
 func pose(r rng, k kind) rot {
@@ -187,16 +206,16 @@ func composeAny(r rng, _ int) *stage {
 }
 
 func composeFine(r rng, index int) *stage {
-	class := index % (len(fineShapes) * len(finePatterns))
+	class := index % (len(fineShapes) * len(fineMaterials))
 	s := pick(r, plaza, studio, studio)(r)
-	b := s.thing(r, fineShapes[class/len(finePatterns)], r.in(s.small, s.big))
+	b := s.thing(r, fineShapes[class/len(fineMaterials)], r.in(s.small, s.big))
 	// Seen from its edge or its base no shape could be told from another.
 	back := vec{s.cam.fwd.x, 0, s.cam.fwd.z}.unit().neg()
 	b.turn = turnY(r.in(-0.14, 0.14)).after(rot{vec{0, 1, 0}.cross(back), vec{0, 1, 0}, back}).after(turnZ(r.in(-0.04, 0.04)))
 	for i := range b.paints {
 		p := &b.paints[i]
 		p.b = unlike(r, p.a)
-		p.pattern, p.scale = finePatterns[class%len(finePatterns)].pattern, r.in(1.8, 2.8)
+		fineMaterials[class%len(fineMaterials)].paint(r, p)
 	}
 	s.portrait(r, b, r.in(0.6, 0.95))
 	return s
@@ -342,4 +361,87 @@ func (s *stage) hang(r rng, face int, u0, u1, height float64) {
 		p.shift = vec{-float64(u * p.scale), -float64(v * p.scale), 0}
 	}
 	s.back.decals = append(s.back.decals, decal{face, u, v, u + w, v + h, surface{k, p}, frame})
+}
+
+// composeStreet is a street in a town: houses and trees on both sides, cars between them.
+func composeStreet(r rng, _ int) *stage {
+	s := &stage{small: 0.6, big: 6}
+	s.open(r, floor, pick(r, floor, grass, sand))
+	s.back.ground[0].paint.scale = float64(s.back.ground[0].paint.scale * 0.5)
+	s.view(r, vec{r.in(-1.5, 1.5), r.in(0.8, 2), -8}, r.in(10, 14), r.in(2, 9), r.in(48, 70), 0.03)
+	s.landmarks(r, 0)
+	s.daylight(r)
+	s.expose(r)
+	half := r.in(3.2, 5)
+	put := func(k kind, radius, x, z, turn float64) {
+		b := s.thing(r, k, radius)
+		b.turn = turnY(turn)
+		if at := (vec{x, 0, z}); s.free(&b, at) {
+			s.stand(b, at)
+		}
+	}
+	for _, side := range []float64{-1, 1} {
+		for z := r.in(-3, 0); z > -45; z -= r.in(5, 9) {
+			if k := pick(r, house, house, house, tree); k == house {
+				radius := r.in(2.6, 4.4)
+				put(k, radius, float64(side*(half+float64(radius*0.75))), z, float64(side*-0.25)+r.in(-0.03, 0.03))
+			} else {
+				put(k, r.in(1.4, 2.4), float64(side*(half+r.in(0.3, 2))), z, r.float())
+			}
+		}
+	}
+	for range r.between(1, 4) {
+		put(car, r.in(1.5, 2.1), float64(half*r.in(-0.75, 0.75)), r.in(-22, -1), pick(r, 0.25, 0.75)+r.in(-0.04, 0.04))
+	}
+	for range r.between(0, 2) {
+		put(pick(r, robot, snowman, lamp), r.in(0.7, 1.1), float64(half*r.in(-0.95, 0.95)), r.in(-9, 0), r.float())
+	}
+	return s
+}
+
+// composeHeap is a heap of things thrown together, seen from close above.
+func composeHeap(r rng, _ int) *stage {
+	s := &stage{small: 0.1, big: 0.3}
+	s.view(r, vec{0, r.in(0.05, 0.2), 0}, r.in(1.3, 2.1), r.in(28, 75), r.in(40, 60), 0.5)
+	s.hall(r, r.in(1.5, 3), r.in(2.5, 4))
+	s.lamplight(r, r.in(1.4, 2.6))
+	s.expose(r)
+	for i := range r.between(8, 14) {
+		k := pick(r, leftThings...)
+		b := s.thing(r, k, r.in(0.14, 0.3))
+		b.turn = turnY(r.float()).after(turnZ(r.float())).after(turnX(r.float()))
+		sin, cos := sincos(r.float())
+		out, high := r.in(0, 0.65), 0.0
+		if i > 6 { // on those that lie there
+			out, high = float64(out*0.6), r.in(0.1, 0.3)
+		}
+		s.stand(b, vec{float64(out * cos), high, float64(out * sin)})
+	}
+	return s
+}
+
+// composeWild is anything: the scenes of all sets, downstream ones among them, and mixtures that no set has.
+func composeWild(r rng, _ int) *stage {
+	return pick(r, composeAny, composeFine, composeBoxed, composeCut, composeRoom, composeClutter, composeStreet, composeHeap,
+		composeMixed, composeMixed)(r, r.intn(1000))
+}
+
+// composeMixed is any place with any things, one of them before the camera or several about.
+func composeMixed(r rng, _ int) *stage {
+	s := pick(r, outdoors, plaza, indoors, tabletop, studio)(r)
+	all := slices.Concat(sourceShapes, fineShapes, everydayThings)
+	if r.chance(0.35) {
+		b := s.thing(r, pick(r, all...), r.in(s.small, s.big))
+		if r.chance(0.5) {
+			for i := range b.paints {
+				p := &b.paints[i]
+				p.b = unlike(r, p.a)
+				fineMaterials[r.intn(len(fineMaterials))].paint(r, p)
+			}
+		}
+		s.portrait(r, b, r.in(0.6, 0.95))
+		return s
+	}
+	s.scatter(r, r.between(1, 6), all, 0.2, 1)
+	return s
 }

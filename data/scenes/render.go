@@ -3,6 +3,7 @@ package scenes
 import (
 	"image"
 	"math"
+	"slices"
 
 	"must/data"
 	depthlabel "must/task/depth"
@@ -96,7 +97,7 @@ func (s *stage) survey(size int, tidy func(kind) bool) survey {
 		}
 		var kept []body
 		for i, b := range s.bodies {
-			if hidden := 100*sv.visible[i] < 35*sv.touched[i] || 100*sv.visible[i] < size*size; !hidden || !tidy(b.kind) {
+			if !hidden(sv, i, size) || !tidy(b.kind) {
 				kept = append(kept, b)
 			}
 		}
@@ -105,6 +106,29 @@ func (s *stage) survey(size int, tidy func(kind) bool) survey {
 		}
 		s.bodies = kept
 	}
+}
+
+// hidden reports whether less of a body can be seen than makes it worth a label.
+func hidden(sv survey, i, size int) bool {
+	return 100*sv.visible[i] < 35*sv.touched[i] || 100*sv.visible[i] < size*size
+}
+
+// shares tells which part of what is seen of classShapes each of them is; nil where none is seen.
+func (s *stage) shares(sv survey) []float32 {
+	shares, all := make([]float32, len(classShapes)), float32(0)
+	for i, b := range s.bodies {
+		if c := slices.Index(classShapes, b.kind); c >= 0 {
+			shares[c] += float32(sv.visible[i])
+			all += float32(sv.visible[i])
+		}
+	}
+	if all == 0 {
+		return nil
+	}
+	for c := range shares {
+		shares[c] /= all
+	}
+	return shares
 }
 
 // samples are where in a pixel the colour is taken: a rotated grid, which softens flat and steep
@@ -335,6 +359,7 @@ func (s *stage) objects(set *set, size int, sv survey) []data.Object {
 			Score: 1,
 			Area:  float64(sv.visible[i]),
 		}
+		o.Crowd = set.shown && hidden(sv, i, size) // found or not, it is no fault
 		if set.masks {
 			o.Mask = &data.Mask{Rect: r, Pix: make([]uint8, r.Dx()*r.Dy())}
 			for y := r.Min.Y; y < r.Max.Y; y++ {

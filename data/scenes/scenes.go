@@ -36,6 +36,7 @@ type set struct {
 	depth    bool
 	normals  bool
 	tidy     bool // take away things that are mostly hidden
+	shown    bool // classification: what the image shows most of, whatever it was made for
 	detects  [kinds]int
 	segments [kinds]uint8
 }
@@ -51,7 +52,9 @@ var sets = []*set{
 		compose: composeRange, train: 4000, depth: true},
 	{name: "unlabelled", about: "scenes of all source sets, no label (source)",
 		compose: composeAny, train: 20000},
-	{name: "fine", about: "fine-grained classes: shape and surface (downstream; CIFAR-100's part)",
+	{name: "wild", about: "scenes of every kind there is, those of the downstream sets among them, no label (source; photos of the world)",
+		compose: composeWild, train: 20000},
+	{name: "fine", about: "fine-grained classes: shape and material (downstream; CIFAR-100's part)",
 		compose: composeFine, train: 400, classes: fineClasses()},
 	{name: "boxes", about: "boxes of everyday things (downstream; Pascal detection's part)",
 		compose: composeBoxed, train: 400, detect: boxedThings, tidy: true},
@@ -59,10 +62,29 @@ var sets = []*set{
 		compose: composeCut, train: 400, segment: append([]kind{background}, cutThings...), tidy: true},
 	{name: "rooms", about: "segmentation of furnished rooms (downstream; ADE20K's part)",
 		compose: composeRoom, train: 400, segment: roomKinds, other: data.Ignore},
+	{name: "street-depth", about: "metric depth of streets (downstream; NYU v2's part, outdoors)",
+		compose: composeStreet, train: 400, depth: true},
+	{name: "heap-normals", about: "surface normals of heaps of things (downstream; DIODE's part, close by)",
+		compose: composeHeap, train: 400, normals: true},
 	{name: "room-depth", about: "metric depth of cluttered rooms (downstream; NYU v2's part)",
 		compose: composeClutter, train: 400, depth: true},
 	{name: "room-normals", about: "surface normals of cluttered rooms (downstream; DIODE's part)",
 		compose: composeClutter, train: 400, normals: true},
+}
+
+// Oracle after the name of a set asks for all that is true of its images, in the terms of the source sets: for
+// finding out where an experiment loses, not for experiments.
+const Oracle = "/oracle"
+
+// oracle is a set with the labels of all source sets.
+func oracle(s *set) *set {
+	all := *s
+	all.shown, all.classes = true, names(classShapes)
+	all.detect, all.masks = crowdShapes, false
+	all.segment, all.other = stuffKinds, data.Ignore
+	all.depth, all.normals = true, true
+	all.index()
+	return &all
 }
 
 // held is the size of the val and test splits.
@@ -70,12 +92,17 @@ const held = 500
 
 func init() {
 	for _, s := range sets {
-		for k := range kinds {
-			s.detects[k] = slices.Index(s.detect, k)
-			s.segments[k] = s.other
-			if i := slices.Index(s.segment, k); i >= 0 {
-				s.segments[k] = uint8(i)
-			}
+		s.index()
+	}
+}
+
+// index fills in which label each kind has.
+func (s *set) index() {
+	for k := range kinds {
+		s.detects[k] = slices.Index(s.detect, k)
+		s.segments[k] = s.other
+		if i := slices.Index(s.segment, k); i >= 0 {
+			s.segments[k] = uint8(i)
 		}
 	}
 }
@@ -83,8 +110,8 @@ func init() {
 func fineClasses() []string {
 	var out []string
 	for _, shape := range fineShapes {
-		for _, p := range finePatterns {
-			out = append(out, p.name+" "+kindNames[shape])
+		for _, m := range fineMaterials {
+			out = append(out, m.name+" "+kindNames[shape])
 		}
 	}
 	return out
@@ -114,10 +141,12 @@ const (
 
 // Open returns the set src.Set of the world: src.Count images of src.Size × src.Size pixels
 // (0: DefaultSize) from src.Seed. A Count of 0 gives the set's usual number of images; a larger one
-// is met too, the world does not end. Image i is the same whatever the count. Nothing is kept in
+// is met too, the world does not end. A name that ends on Oracle gives the same images with all that is true
+// of them. Image i is the same whatever the count. Nothing is kept in
 // memory: see Cached. It is an error if set or split are unknown or count or size out of range.
 func Open(src data.Source) (data.Dataset, error) {
-	i := slices.IndexFunc(sets, func(s *set) bool { return s.name == src.Set })
+	name, all := strings.CutSuffix(src.Set, Oracle)
+	i := slices.IndexFunc(sets, func(s *set) bool { return s.name == name })
 	if i < 0 {
 		var valid []string
 		for _, s := range sets {
@@ -128,7 +157,11 @@ func Open(src data.Source) (data.Dataset, error) {
 	if !slices.Contains(Splits, src.Split) {
 		return nil, data.NoPart(fmt.Errorf("scenes: set %s has no split %q; use one of %s", src.Set, src.Split, strings.Join(Splits, ", ")))
 	}
-	d := &dataset{set: sets[i], split: src.Split, seed: src.Seed, count: src.Count, size: src.Size}
+	of := sets[i]
+	if all {
+		of = oracle(of)
+	}
+	d := &dataset{set: of, split: src.Split, seed: src.Seed, count: src.Count, size: src.Size}
 	switch {
 	case src.Count < 0:
 		return nil, fmt.Errorf("scenes: set %s: count %d is negative; leave it out for all images", src.Set, src.Count)
@@ -187,13 +220,16 @@ func (d *dataset) Sample(i int) (*data.Sample, error) {
 		st.bodies[i].frame(&st.cam)
 	}
 	s := &data.Sample{Key: d.Key(i)}
-	if d.classes != nil {
+	if d.classes != nil && !d.shown {
 		classification.Set(s, make([]float32, len(d.classes)))
 		classification.Of(s)[i%len(d.classes)] = 1
 	}
 	if d.detect != nil || d.segment != nil || d.depth || d.normals {
 		sv := st.survey(d.size, func(k kind) bool { return d.tidy && k >= ball && k < table })
 		st.label(s, d.set, d.size, sv)
+		if d.shown {
+			classification.Set(s, st.shares(sv))
+		}
 	}
 	s.Image = st.photograph(d.size, uint32(r.pcg.Uint64()))
 	return s, nil

@@ -81,10 +81,13 @@ var golden = map[string]string{
 	"stuff":        "097fd1111deeacc6 04cc6d37f7b0ec73 6c4cfe794d2b4589",
 	"ranges":       "fb04f0e61f7fae69 64c67f1c4c1b2b8b 41ffffdb2344ad54",
 	"unlabelled":   "19cc8fa7d4056179 a456f8afb9bf85a0 368dc047a31da833",
-	"fine":         "fcbef83d9a6f3b2c 47fbdd044f8a183b 3466c447039f261d",
+	"wild":         "69213a917f0d9a17 e82b559eeca7dd6f 3233f43eafc8e670",
+	"fine":         "0443b7d654970982 24c15635ac3e8464 3bb20fe1b56540fa",
 	"boxes":        "9bf0c17905f76fd3 cc34a844a0492bc4 af0fef265259781d",
 	"things":       "e4a573146ea43eb4 c4064a413ae6e895 eb33dbc8275800af",
 	"rooms":        "f16c8b88db836c63 56ae39b6eced5963 5bb1dd249b67b79d",
+	"street-depth": "32eda4a5a51de554 00f0a76e116bb605 cbc621375c40a4a2",
+	"heap-normals": "42f53815abbc1aae ce4c633a66b372ff 0a7c50b344ebd4d7",
 	"room-depth":   "b8ed4c9ef126c1e4 f19c6455f303a724 b7b84ca2b95bb2df",
 	"room-normals": "ff3248fd38248f30 9268f3a62992d59a 8425ba056e127e23",
 }
@@ -106,7 +109,7 @@ func TestEverySetHasItsLabelsOnly(t *testing.T) {
 	want := map[string]string{
 		"objects": classification.Name, "crowds": detection.Name, "stuff": detection.Name + segmentation.Name,
 		"ranges": depth.Name, "unlabelled": "", "fine": classification.Name, "boxes": detection.Name,
-		"things": segmentation.Name, "rooms": segmentation.Name, "room-depth": depth.Name, "room-normals": normals.Name,
+		"things": segmentation.Name, "rooms": segmentation.Name, "wild": "", "street-depth": depth.Name, "heap-normals": normals.Name, "room-depth": depth.Name, "room-normals": normals.Name,
 	}
 	for _, set := range Sets() {
 		d := open(t, set.Name, "val")
@@ -178,6 +181,119 @@ func TestObjectsAgreeWithMasksAndMap(t *testing.T) {
 			}
 			if want != "" && l[segmentation.Name].Classes[c] != want {
 				t.Fatalf("image %d: pixel %d is %s in the map, %s in the mask", i, p, l[segmentation.Name].Classes[c], want)
+			}
+		}
+	}
+}
+
+// The oracle of a set has its images to the last pixel, its own labels, and those of the other source sets.
+func TestOracle(t *testing.T) {
+	for _, set := range []string{"objects", "crowds", "stuff", "ranges", "wild", "heap-normals"} {
+		plain, all := open(t, set, "train"), open(t, set+Oracle, "train")
+		if got := all.Labels().Tasks(); len(got) != 5 {
+			t.Fatalf("%s has labels for %v", set, got)
+		}
+		for _, task := range []struct{ name, of string }{{classification.Name, "objects"}, {detection.Name, "crowds"}, {segmentation.Name, "stuff"}, {depth.Name, "ranges"}} {
+			if err := all.Labels().Conflict(open(t, task.of, "train").Labels(), task.name); err != nil {
+				t.Errorf("%s: %v", set, err)
+			}
+		}
+		for i := range 12 {
+			own, s := sample(t, plain, i), sample(t, all, i)
+			if own.Key != s.Key || !reflect.DeepEqual(own.Image, s.Image) {
+				t.Fatalf("%s, image %d: other pixels or another key", set, i)
+			}
+			if c := classification.Of(own); c != nil && !reflect.DeepEqual(c, classification.Of(s)) {
+				t.Errorf("%s, image %d: classes %v, want %v", set, i, classification.Of(s), c)
+			}
+			if o := detection.Of(own); o != nil {
+				var boxes, want []data.Box
+				for _, o := range o {
+					want = append(want, o.Box)
+				}
+				for _, o := range detection.Of(s) {
+					if o.Crowd {
+						t.Errorf("%s, image %d: %v is hidden, where nothing hidden is left", set, i, o.Box)
+					}
+					boxes = append(boxes, o.Box)
+				}
+				if !reflect.DeepEqual(boxes, want) {
+					t.Errorf("%s, image %d: boxes %v, want %v", set, i, boxes, want)
+				}
+			}
+			if m := segmentation.Of(own); m != nil && !reflect.DeepEqual(m, segmentation.Of(s)) {
+				t.Errorf("%s, image %d: another map", set, i)
+			}
+			if !s.Has(depth.Name) || !s.Has(normals.Name) || !s.Has(detection.Name) {
+				t.Errorf("%s, image %d lacks a label", set, i)
+			}
+		}
+	}
+	hidden, shown := 0, 0
+	d := open(t, "wild"+Oracle, "train")
+	for i := range 150 {
+		for _, o := range detection.Of(sample(t, d, i)) {
+			if o.Crowd {
+				hidden++
+			} else {
+				shown++
+			}
+		}
+	}
+	if hidden == 0 || shown < 50 {
+		t.Errorf("%d objects are hidden, %d shown", hidden, shown)
+	}
+}
+
+// In the wild there is everything: each kind of thing and of ground, in the open and in rooms, near and far.
+func TestWildHasEverything(t *testing.T) {
+	seen, rooms, far := map[kind]int{}, 0, 0
+	const n = 1200
+	for i := range n {
+		s := composeWild(newRNG(1, "wild", "train", i), i)
+		for _, b := range s.bodies {
+			seen[b.kind]++
+		}
+		for _, d := range s.back.decals {
+			seen[d.kind]++
+		}
+		if s.back.room {
+			rooms++
+			for _, f := range s.back.faces {
+				seen[f.kind]++
+			}
+		} else {
+			seen[sky]++
+			seen[s.back.ground[0].kind]++
+			seen[s.back.ground[1].kind]++
+		}
+		if len(s.bodies) > 0 && s.bodies[0].pos.sub(s.cam.pos).len() > 6 {
+			far++
+		}
+	}
+	for k := range background {
+		if seen[k] < n/100 {
+			t.Errorf("%s is in %d of %d images", kindNames[k], seen[k], n)
+		}
+	}
+	if rooms < n/4 || rooms > n*3/4 || far < n/20 {
+		t.Errorf("%d rooms, %d wide scenes of %d", rooms, far, n)
+	}
+}
+
+// No camera stands inside a thing.
+func TestCamerasAreOutside(t *testing.T) {
+	for _, set := range sets {
+		for i := range 40 {
+			s := set.compose(newRNG(2, set.name, "train", i), i)
+			for _, b := range s.bodies {
+				if b.kind == wall || b.kind == table {
+					continue
+				}
+				eye := b.local(s.cam.pos)
+				if eye == eye.max(b.lo).min(b.hi) {
+					t.Errorf("%s, image %d: the camera is in a %s", set.name, i, kindNames[b.kind])
+				}
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"must/atomicfile"
+	"must/data"
 	"must/task/classification"
 	"must/task/detection"
 )
@@ -26,7 +27,11 @@ type CVATImage struct {
 	Masks    []CVATMask    `xml:"mask"`
 	Polygons []CVATPolygon `xml:"polygon"`
 	Tags     []CVATTag     `xml:"tag"`
+	Others   []CVATOther   `xml:",any"`
 }
+
+// A CVATOther is a shape of another kind, such as an ellipse.
+type CVATOther struct{ XMLName xml.Name }
 
 // A CVATShape is what all shapes have.
 type CVATShape struct {
@@ -50,6 +55,8 @@ type CVATBox struct {
 	Y0 float64 `xml:"ytl,attr"`
 	X1 float64 `xml:"xbr,attr"`
 	Y1 float64 `xml:"ybr,attr"`
+
+	Rotation float64 `xml:"rotation,attr,omitempty"` // degrees
 }
 
 // A CVATMask is run lengths within a rectangle, row by row, zeros first.
@@ -70,12 +77,54 @@ type CVATPolygon struct {
 
 // A CVATTag is a class of the whole image.
 type CVATTag struct {
-	Label  string `xml:"label,attr"`
-	Source string `xml:"source,attr"`
+	Label      string          `xml:"label,attr"`
+	Source     string          `xml:"source,attr"`
+	Attributes []CVATAttribute `xml:"attribute"`
+}
+
+// cvatMeta says which labels, with which attributes, a project needs for shapes to show.
+type cvatMeta struct {
+	XMLName xml.Name    `xml:"meta"`
+	Labels  []cvatLabel `xml:"task>labels>label"`
+}
+
+type cvatLabel struct {
+	Name      string `xml:"name"`
+	Type      string `xml:"type"`
+	Attribute struct {
+		Name    string `xml:"name"`
+		Mutable string `xml:"mutable"`
+		Input   string `xml:"input_type"`
+		Default string `xml:"default_value"`
+		Values  string `xml:"values"`
+	} `xml:"attributes>attribute"`
+}
+
+func metaOf(l data.Labels) (m cvatMeta) {
+	seen := map[string]bool{}
+	for _, task := range []string{detection.Name, classification.Name} {
+		for _, class := range l[task].Classes {
+			if seen[class] {
+				continue
+			}
+			seen[class] = true
+			label := cvatLabel{Name: class, Type: "any"}
+			a := &label.Attribute
+			a.Name, a.Mutable, a.Input = "score", "False", "text"
+			m.Labels = append(m.Labels, label)
+		}
+	}
+	return m
+}
+
+// score is the attribute of a shape.
+func score(v float32) []CVATAttribute {
+	return []CVATAttribute{{"score", strconv.FormatFloat(float64(v), 'f', 4, 32)}}
 }
 
 // CVAT writes annotations in CVAT's form: an object with a mask as a mask, another as a box, its score as
-// the attribute "score", which the project's labels have to have for it to show; a class as a tag. Images
+// the attribute "score", which the project's labels have to have for it to show; a class as a tag. What a
+// project needs is said at the beginning. Images
 // with neither are left out.
 func CVAT(s Source, path string) error {
 	if !s.Labels.Has(detection.Name) && !s.Labels.Has(classification.Name) {
@@ -83,6 +132,13 @@ func CVAT(s Source, path string) error {
 	}
 	return atomicfile.Write(path, func(w io.Writer) error {
 		if _, err := io.WriteString(w, xml.Header+"<annotations>\n<version>1.1</version>\n"); err != nil {
+			return err
+		}
+		meta, err := xml.MarshalIndent(metaOf(s.Labels), "", " ")
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(append(meta, '\n')); err != nil {
 			return err
 		}
 		n := 0
@@ -103,13 +159,12 @@ func CVAT(s Source, path string) error {
 						best = k
 					}
 				}
-				img.Tags = []CVATTag{{s.Labels[classification.Name].Classes[best], "auto"}}
+				img.Tags = []CVATTag{{s.Labels[classification.Name].Classes[best], "auto", score(p[best])}}
 			}
 			for z, o := range objects {
-				shape := CVATShape{Label: s.Labels[detection.Name].Classes[o.Class], Source: "auto", Z: z,
-					Attributes: []CVATAttribute{{"score", strconv.FormatFloat(float64(o.Score), 'f', 4, 32)}}}
+				shape := CVATShape{Label: s.Labels[detection.Name].Classes[o.Class], Source: "auto", Z: z, Attributes: score(o.Score)}
 				if o.Mask == nil || o.Mask.Rect.Empty() {
-					img.Boxes = append(img.Boxes, CVATBox{shape, o.Box.X0, o.Box.Y0, o.Box.X1, o.Box.Y1})
+					img.Boxes = append(img.Boxes, CVATBox{shape, o.Box.X0, o.Box.Y0, o.Box.X1, o.Box.Y1, 0})
 					continue
 				}
 				m := o.Mask
@@ -123,7 +178,7 @@ func CVAT(s Source, path string) error {
 				return err
 			}
 		}
-		_, err := io.WriteString(w, "</annotations>\n")
+		_, err = io.WriteString(w, "</annotations>\n")
 		return err
 	})
 }
