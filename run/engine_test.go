@@ -214,7 +214,7 @@ func TestEngine(t *testing.T) {
 	t.Run("processes", func(t *testing.T) {
 		several := load(t, side, every)
 		several.Jobs = 2
-		several.Spawn = func(ctx context.Context, j Job, lock *os.File) (float64, error) {
+		several.Spawn = func(ctx context.Context, j Job, _ int, lock *os.File) (float64, error) {
 			r, err := Open(side)
 			if err != nil {
 				return 0, err
@@ -264,7 +264,7 @@ stages:
 	r := load(t, t.TempDir(), text)
 	// The jobs do nothing but end.
 	var order []string
-	r.Spawn = func(ctx context.Context, j Job, lock *os.File) (float64, error) {
+	r.Spawn = func(ctx context.Context, j Job, _ int, lock *os.File) (float64, error) {
 		if j.Part == "" {
 			order = append(order, j.Stage)
 			if err := r.begin(r.Step(j.Stage)); err != nil {
@@ -285,5 +285,24 @@ stages:
 	}
 	if want := []string{"class", "boxes", "maps", "depth", "labels", "strong", "simclr", "multitask", "student"}; !slices.Equal(order, want) {
 		t.Errorf("stages start in the order %v, want %v, by %v", order, want, r.paths())
+	}
+
+	// The student gets all threads where there is nothing that could run beside it.
+	few := text[:strings.Index(text, "  - {name: simclr")] + text[strings.Index(text, "  - {name: class"):]
+	few = strings.Replace(few, "simclr: simclr, multitask: multitask, strong: strong, ", "", 1)
+	for _, c := range []struct {
+		text  string
+		alone []string
+	}{{text, nil}, {few, []string{"labels", "student"}}} {
+		r := load(t, t.TempDir(), c.text)
+		var alone []string
+		for _, s := range r.Steps {
+			if r.alone(s.Name) {
+				alone = append(alone, s.Name)
+			}
+		}
+		if !slices.Equal(alone, c.alone) {
+			t.Errorf("alone are %v, want %v", alone, c.alone)
+		}
 	}
 }

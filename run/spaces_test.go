@@ -50,6 +50,17 @@ stages:
     transfer: {from: {must: student}, sets: [{data: boxes, task: detection}]}
 `
 
+// A stage depends on the classes of the tasks that it learns, and on no others.
+func TestFingerprintOfSpaces(t *testing.T) {
+	was := load(t, t.TempDir(), twoSpaces)
+	is := load(t, t.TempDir(), twoSpaces, "spaces.segmentation=[sky, floor]")
+	for stage, same := range map[string]bool{"boxes-teacher": true, "maps-teacher": false, "labels": false, "student": false} {
+		if (was.fingerprint(stage).sum == is.fingerprint(stage).sum) != same {
+			t.Errorf("%s: the same: want %v", stage, same)
+		}
+	}
+}
+
 func TestSpaces(t *testing.T) {
 	r := load(t, t.TempDir(), twoSpaces)
 	runAll(t, r)

@@ -113,7 +113,7 @@ func TestBaselines(t *testing.T) {
 	apart := t.TempDir()
 	var mu sync.Mutex
 	var jobs []string
-	spawn := func(ctx context.Context, j Job, lock *os.File) (float64, error) {
+	spawn := func(ctx context.Context, j Job, _ int, lock *os.File) (float64, error) {
 		mu.Lock()
 		jobs = append(jobs, j.String())
 		mu.Unlock()
@@ -158,7 +158,7 @@ func TestFailedJob(t *testing.T) {
 	stopped := false
 	r := load(t, out, baselines)
 	r.Jobs, r.Display = 2, progress.New(&bytes.Buffer{})
-	r.Spawn = func(ctx context.Context, j Job, lock *os.File) (float64, error) {
+	r.Spawn = func(ctx context.Context, j Job, _ int, lock *os.File) (float64, error) {
 		if j.Stage == "net" {
 			return 0, errors.New("broken")
 		}
@@ -170,13 +170,13 @@ func TestFailedJob(t *testing.T) {
 		t.Errorf("%v, the other one stopped: %v", err, stopped)
 	}
 	// A process that does something else, or nothing, is no end of its stage.
-	r.Spawn = func(context.Context, Job, *os.File) (float64, error) { return 0, nil }
+	r.Spawn = func(context.Context, Job, int, *os.File) (float64, error) { return 0, nil }
 	if err := r.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "not done with these settings") {
 		t.Errorf("stages that nobody did: %v", err)
 	}
 	// While a process of it lives, the folder is taken.
 	var held *os.File
-	r.Spawn = func(_ context.Context, j Job, lock *os.File) (float64, error) {
+	r.Spawn = func(_ context.Context, j Job, _ int, lock *os.File) (float64, error) {
 		held = lock
 		if err := load(t, out, baselines).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Errorf("a second run into the folder: %v", err)

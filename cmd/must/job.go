@@ -52,18 +52,17 @@ func (c *jobCmd) Run(ctx context.Context, a *app) error {
 }
 
 // spawn starts this program again for each job, with its share of the threads.
-func (a *app) spawn(out string, jobs int) run.Spawn {
+func (a *app) spawn(out string) run.Spawn {
 	threads := a.options.Threads
 	if threads == 0 {
 		threads = runtime.NumCPU()
 	}
-	threads = max(1, threads/max(1, jobs))
-	return func(ctx context.Context, j run.Job, lock *os.File) (peakMB float64, err error) {
+	return func(ctx context.Context, j run.Job, beside int, lock *os.File) (peakMB float64, err error) {
 		self, err := os.Executable()
 		if err != nil {
 			return 0, err
 		}
-		args := []string{"--device", a.options.Device, "--threads", strconv.Itoa(threads)}
+		args := []string{"--device", a.options.Device, "--threads", strconv.Itoa(max(1, threads/max(1, beside)))}
 		if a.display == nil {
 			args = append(args, "--quiet")
 		}
