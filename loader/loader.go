@@ -18,6 +18,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"must/augment"
 	"must/data"
@@ -36,6 +37,7 @@ type Batch struct {
 	Frames    []data.Frame   // how to get back to the original frame; nil in training
 	Index     []int          // into the dataset
 	Extra     any            // what Options.Collate made
+	Waited    time.Duration  // the consumer's, for this batch
 
 	free chan []uint8
 }
@@ -352,6 +354,29 @@ func (l *Loader) run(ctx context.Context, produce func(jobs func(*job) bool)) it
 				}
 			})
 		}
+		// While the consumer waits nothing is to be yielded to: helpers of normal priority then make samples too, so
+		// that other programs, whatever their priority, do not starve the loader.
+		help := make(chan struct{})
+		for range l.o.Workers {
+			wg.Go(func() {
+				for {
+					select {
+					case <-help:
+					case <-ctx.Done():
+						return
+					}
+					select {
+					case s, ok := <-slots:
+						if !ok {
+							return
+						}
+						l.fill(s.job, s.i)
+					case <-ctx.Done():
+						return
+					}
+				}
+			})
+		}
 
 		for {
 			var j *job
@@ -363,10 +388,17 @@ func (l *Loader) run(ctx context.Context, produce func(jobs func(*job) bool)) it
 				}
 			}
 			if j != nil {
-				select {
-				case <-ctx.Done():
-				case <-j.done:
+				began := time.Now()
+				for waiting := true; waiting; {
+					select {
+					case <-ctx.Done():
+						waiting = false
+					case <-j.done:
+						waiting = false
+					case help <- struct{}{}:
+					}
 				}
+				j.Waited = time.Since(began)
 			}
 			switch {
 			case ctx.Err() != nil:

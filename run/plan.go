@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"must/data"
@@ -34,6 +36,7 @@ type Plan struct {
 	Stages     []StagePlan
 	Unmeasured error   // why time and memory were not measured; nil: they were
 	Load       float64 // processes that others kept busy meanwhile
+	Jobs       int     // processes side by side; 0 or 1: one
 }
 
 // A SetPlan tells of a data set.
@@ -118,8 +121,8 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 		return nil, err
 	}
 	r.resolve()
-	m := &planner{Runner: r, costs: map[string]train.Cost{}, read: map[string]float64{}, external: map[string]float64{}}
-	p := &Plan{Name: r.Name, Out: r.Out, Unmeasured: unmeasured, Load: machine.Load()}
+	m := &planner{Runner: r, costs: map[string]train.Cost{}, read: map[string]float64{}, external: map[string]float64{}, have: sync.OnceValue(func() int64 { return machine.Probe().Memory })}
+	p := &Plan{Name: r.Name, Out: r.Out, Unmeasured: unmeasured, Load: machine.Load(), Jobs: r.Jobs}
 	for _, name := range recipe.Names(r.Data) {
 		set := m.set(name)
 		if set.Fault == nil && m.mapped(name) {
@@ -137,7 +140,9 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 		p.Sets = append(p.Sets, set)
 	}
 	debug.FreeOSMemory()
-	m.resident, _ = machine.ResetPeak()
+	if torch.DeviceTotal() == 0 {
+		m.resident, _ = machine.ResetPeak()
+	}
 	for _, s := range r.Steps {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -156,6 +161,9 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 			x.Work, x.Notes = cost.Text, append(x.Notes, cost.Notes...)
 			if unmeasured == nil && (x.State == Runs || x.State == Resumes) {
 				x.Seconds, x.Bytes, err = m.estimate(cost)
+				if have := m.memory(); x.Bytes > have && have > 0 {
+					x.Notes = append(x.Notes, short(cost, x.Bytes, have))
+				}
 			}
 		}
 		if !errors.Is(err, stage.ErrSet) { // told of at the set
@@ -172,7 +180,8 @@ type planner struct {
 	costs    map[string]train.Cost // by what matters of a network and batch
 	read     map[string]float64    // seconds to read a sample, by set
 	external map[string]float64    // seconds per image, by external teacher
-	resident int64                 // bytes, with all sets open
+	resident int64                 // bytes of the device's memory, with all sets open
+	have     func() int64          // bytes of memory that this process may use
 }
 
 // parts lists the parts of sets that a stage reads.
@@ -274,6 +283,68 @@ func (m *planner) estimate(c stage.Cost) (seconds float64, bytes int64, err erro
 		}
 	}
 	return seconds, bytes, nil
+}
+
+// memory is what the device has, 0 where it is not known.
+func (m *planner) memory() int64 {
+	if total := torch.DeviceTotal(); total > 0 {
+		return total
+	}
+	return m.have()
+}
+
+// short says what to do where memory is.
+func short(c stage.Cost, need, have int64) string {
+	note := fmt.Sprintf("needs %.1f GB of memory, and there are %.1f: ", float64(need)/1e9, float64(have)/1e9)
+	for _, run := range c.Runs {
+		if run.Pretext != nil || run.Steps == 0 {
+			continue
+		}
+		batch, now := run.Config.Batch, max(1, run.Config.Accumulate)
+		pieces := min(batch, now*int((need+have-1)/have+1))
+		for pieces < batch && batch%pieces != 0 {
+			pieces++
+		}
+		return note + fmt.Sprintf("train.accumulate: %d computes the batch of %d in pieces of %d, with the same result up to batch norm's statistics; or lower train.batch, size or detection.rois", pieces, batch, batch/pieces)
+	}
+	return note + "lower train.batch or size"
+}
+
+// Foretell says of a stage how long it takes and what is missing for it, and what helps where that is hours.
+func (p *Plan) Foretell(stage string) (lines []string) {
+	i := slices.IndexFunc(p.Stages, func(x StagePlan) bool { return x.Name == stage })
+	if i < 0 || p.Stages[i].Seconds == 0 {
+		return nil
+	}
+	x := p.Stages[i]
+	line := fmt.Sprintf("%s, about %s", x.Work, duration(x.Seconds))
+	if x.Bytes > 0 {
+		line += fmt.Sprintf(" and %.1f GB of memory", float64(x.Bytes)/1e9)
+	}
+	lines = append(lines, line+" by a few steps on noise")
+	if cores := runtime.NumCPU(); p.Load > float64(cores)/2 {
+		lines = append(lines, fmt.Sprintf("other programs keep the machine busy (load %.1f on %d cores); without them it is faster", p.Load, cores))
+	}
+	const hours = 2 * 3600
+	if x.Seconds > hours {
+		lines = append(lines, "that is long: a smaller --size, --backbone resnet18 or --width 0.5, fewer --epochs or a GPU (--device cuda) make it shorter; Ctrl-C stops, and the same command goes on")
+	}
+	for _, n := range x.Notes {
+		if strings.HasPrefix(n, "needs ") {
+			lines = append(lines, n)
+		}
+	}
+	return lines
+}
+
+// Pixels returns how many pixels the steps of a stage that are left see, all images together.
+func (r *Runner) Pixels(name string) (n float64, err error) {
+	r.resolve()
+	c, err := r.Step(name).Cost(r.work(name))
+	for _, run := range c.Runs {
+		n += float64(run.Times) * float64(run.Steps) * float64(run.Config.Batch) * float64(run.Spec.Size) * float64(run.Spec.Size)
+	}
+	return n, err
 }
 
 // tried measures an external teacher on an image.

@@ -56,8 +56,8 @@ func TestPlanNamesWhatIsMissing(t *testing.T) {
 	}{
 		{[]string{"data.rooms={format: ade20k, path: nowhere}"}, []string{"nowhere", "ADEChallengeData2016", "2 steps of 4 on 8 images"}, 1},
 		{[]string{"teacher-boxes.tasks=[depth]"}, []string{"cannot run: no set of [crowds] has labels for depth"}, 4}, // and three more read it
-		{[]string{"teacher-boxes.data=[crowds, objects]", "data.objects.set=boxes"}, []string{"declare the task's classes under spaces"}, 5},
-		{[]string{"data.rooms.set=ranges"}, []string{"data set rooms has no labels for segmentation"}, 1},
+		{[]string{"teacher-boxes.data=[crowds, objects]", "data.objects.subset=boxes"}, []string{"declare the task's classes under spaces"}, 5},
+		{[]string{"data.rooms.subset=ranges"}, []string{"data set rooms has no labels for segmentation"}, 1},
 	} {
 		r := load(t, t.TempDir(), tiny, c.settings...)
 		s, err := r.Plan(context.Background(), errors.New("not measured"))

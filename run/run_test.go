@@ -272,7 +272,7 @@ func TestSingleTraining(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "net")
 	small := []string{"size=32", "model.width=0.125", "model.fpn=8", "model.head=8", "model.backbone=resnet18", "train.epochs=1", "train.batch=4", "data.data.parts={train: 8, val: 4}"}
 	set := data.Source{Format: "scenes", Set: "objects", Size: 32}
-	rec, err := Training("net", set, nil, "", false, small)
+	rec, _, err := Training("net", set, nil, "", false, small, Fit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,11 +285,11 @@ func TestSingleTraining(t *testing.T) {
 	}
 	// Size and architecture come from the checkpoint.
 	weights := filepath.Join(out, Single, train.ModelFile)
-	rec, err = Training("next", data.Source{Format: "scenes", Set: "ranges", Size: 32}, nil, weights, false, []string{"train.epochs=1"})
+	rec, _, err = Training("next", data.Source{Format: "scenes", Set: "ranges", Size: 32}, nil, weights, false, []string{"train.epochs=1"}, Fit{})
 	if err != nil || rec.Size != 32 || rec.Model.Backbone != (model.ResNetConfig{Layers: 18, Width: 0.125}) || rec.Stage(Single).Keys.(*stage.Train).Tasks[0] != "depth" {
 		t.Errorf("%v; %+v", err, rec)
 	}
-	if _, err := Training("none", data.Source{Format: "scenes", Set: "unlabelled"}, nil, "", false, nil); err == nil || !strings.Contains(err.Error(), "no labels") {
+	if _, _, err := Training("none", data.Source{Format: "scenes", Set: "unlabelled"}, nil, "", false, nil, Fit{}); err == nil || !strings.Contains(err.Error(), "no labels") {
 		t.Errorf("a set without labels: %v", err)
 	}
 }

@@ -25,6 +25,7 @@ func (p *Plan) Text() string {
 	fmt.Fprintf(&b, "\nstages\n")
 	var total float64
 	var peak int64
+	longest := 0. // of what is one process's work
 	for _, x := range p.Stages {
 		fmt.Fprintf(&b, "  %-24s %-9s %-12s %-40s", x.Name, x.Kind, x.does(), x.Work)
 		if x.Seconds > 0 {
@@ -44,13 +45,20 @@ func (p *Plan) Text() string {
 			fmt.Fprintf(&b, "    cannot run: %v\n", x.Fault)
 		}
 		total += x.Seconds
+		if x.Kind == "train" {
+			longest = max(longest, x.Seconds)
+		}
 		peak = max(peak, x.Bytes)
 	}
 	switch {
 	case p.Unmeasured != nil:
 		fmt.Fprintf(&b, "\ntime and memory are not estimated: %v\n", p.Unmeasured)
 	case total > 0:
-		fmt.Fprintf(&b, "\nabout %s", duration(total))
+		if p.Jobs > 1 {
+			fmt.Fprintf(&b, "\nabout %s in all, %s with %d processes side by side where stages can be", duration(total), duration(max(longest, total/float64(p.Jobs))), p.Jobs)
+		} else {
+			fmt.Fprintf(&b, "\nabout %s", duration(total))
+		}
 		if peak > 0 {
 			fmt.Fprintf(&b, " and %.1f GB of memory", float64(peak)/1e9)
 		}

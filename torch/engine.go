@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -432,6 +433,12 @@ func fail(op string, args ...any) {
 		e.Text = gostring(p)
 	}
 	panic(e)
+}
+
+// OutOfMemory reports whether an operator failed for want of memory, of the host or of a GPU.
+func OutOfMemory(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (strings.Contains(e.Text, "out of memory") || strings.Contains(e.Text, "can't allocate memory"))
 }
 
 // ErrNotFinite is returned, wrapped, where a value that must be finite is not.

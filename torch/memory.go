@@ -35,3 +35,9 @@ func deviceMemory() (free, total int64) {
 	}
 	return int64(sizes[0]), int64(sizes[1])
 }
+
+// DeviceTotal returns the bytes of memory that the GPU in use has; 0 as DeviceMemory.
+func DeviceTotal() int64 {
+	_, total := deviceMemory()
+	return total
+}

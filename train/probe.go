@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"must/augment"
@@ -24,7 +25,7 @@ type Cost struct {
 	Step    float64 // seconds of a training step, per image
 	Predict float64 // seconds of a prediction, per image
 	Fixed   int64   // bytes of parameters, gradients and the optimizer's state
-	Image   int64   // bytes of activations in training, per image; 0 where it cannot be told, as on a GPU
+	Image   int64   // bytes of activations in training, per image; 0 where it cannot be told
 }
 
 // probeTime is how long a probe may go on measuring after the first step.
@@ -42,6 +43,7 @@ func Probe(c Config, images int, build func() (*network.Network, Pretext, error)
 		debug.FreeOSMemory()
 		torch.Trim()
 		before, tells := machine.ResetPeak()
+		device.once.Do(func() { device.before = torch.DeviceMemory() })
 		net, pretext, err := build()
 		if err != nil {
 			return err
@@ -72,7 +74,12 @@ func Probe(c Config, images int, build func() (*network.Network, Pretext, error)
 			return err
 		}
 		cost.Step /= float64(images)
-		if after := machine.Peak(); tells && !cuda() {
+		after := machine.Peak()
+		if cuda() {
+			// libtorch keeps what an earlier probe has taken: what is counted is the most of all so far.
+			before, after, tells = device.before, torch.DeviceMemory(), torch.DeviceTotal() > 0
+		}
+		if tells {
 			cost.Image = max(0, after-before-cost.Fixed) / int64(images)
 		}
 		cost.Predict, err = fastest(func() error {
@@ -140,6 +147,12 @@ func (s *Stepper) Free() {
 		s.t.log.f.Close()
 	}
 	os.RemoveAll(s.t.Dir)
+}
+
+// device is what of a GPU's memory was taken before the first probe.
+var device struct {
+	once   sync.Once
+	before int64
 }
 
 func cuda() bool {

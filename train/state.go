@@ -150,6 +150,7 @@ type Record struct {
 	GradNorm   float64            `json:"grad_norm,omitempty"`
 	Seconds    float64            `json:"seconds,omitempty"`
 	Talked     float64            `json:"talked,omitempty"`     // of the seconds, those in which several processes summed and waited for each other
+	Waited     float64            `json:"waited,omitempty"`     // seconds before the step in which there was no batch yet
 	Unlabelled bool               `json:"unlabelled,omitempty"` // no image of the batch had a label
 	Scores     map[string]float64 `json:"scores,omitempty"`
 }

@@ -161,7 +161,7 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 			continue
 		}
 		if err := torch.DoErr(func() error { return t.train(batch) }); err != nil {
-			return nil, fmt.Errorf("%s: step %d: %w", j.Name, t.step, err)
+			return nil, fmt.Errorf("%s: step %d: %w", j.Name, t.step, t.short(err, batch[0]))
 		}
 		for _, b := range batch {
 			b.Release()
@@ -238,6 +238,8 @@ type trainer struct {
 	stopped  bool          // whether all stop after this step
 	talked   time.Duration // spent on other processes in this step
 	talking  float64       // share of the time spent so, as shown
+	waiting  float64       // share of the time in which there was no batch yet, likewise
+	told     bool          // that it is large
 
 	momentum *torch.Tensor // SGD's, or AdamW's first moment
 	square   *torch.Tensor // AdamW's second moment
@@ -278,10 +280,14 @@ func (t *trainer) free() {
 
 // note says for people how it goes.
 func (t *trainer) note() string {
-	if !t.several() {
-		return fmt.Sprintf("loss %.3f", t.smooth)
+	note := fmt.Sprintf("loss %.3f", t.smooth)
+	if t.several() {
+		note += fmt.Sprintf(" · %.0f %% of the time summing and waiting", 100*t.talking)
 	}
-	return fmt.Sprintf("loss %.3f · %.0f %% of the time summing and waiting", t.smooth, 100*t.talking)
+	if t.waiting > 0.2 {
+		note += fmt.Sprintf(" · %.0f %% waiting for images", 100*t.waiting)
+	}
+	return note
 }
 
 // A part is a part of a task's loss, by name.
@@ -400,7 +406,20 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	t.smooth += 0.05 * (rec.Total - t.smooth)
 	rec.Seconds, rec.Talked = time.Since(began).Seconds(), t.talked.Seconds()
 	t.talking += 0.05 * (rec.Talked/rec.Seconds - t.talking)
+	t.waits(&rec, pieces)
 	return t.log.write(rec)
+}
+
+// waits notes how long the step waited for its batch, and says so once where it is much of the time.
+func (t *trainer) waits(rec *Record, pieces []*loader.Batch) {
+	for _, b := range pieces {
+		rec.Waited += b.Waited.Seconds()
+	}
+	t.waiting += 0.05 * (rec.Waited/(rec.Waited+rec.Seconds) - t.waiting)
+	if t.waiting > 0.4 && !t.told {
+		t.told = true
+		t.Display.Logf("%s: about %.0f %% of the time goes into waiting for images: a faster disk, smaller files, libturbojpeg or more cores help; log.jsonl has it by step", t.Name, 100*t.waiting)
+	}
 }
 
 // losses runs a piece of a batch through the network.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -51,18 +52,20 @@ func (c *jobCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
+// threadsOf returns the share of the threads that each of so many processes has.
+func (a *app) threadsOf(jobs int) int {
+	return max(1, cmp.Or(a.options.Threads, runtime.NumCPU())/max(1, jobs))
+}
+
 // spawn starts this program again for each job, with its share of the threads.
 func (a *app) spawn(out string) run.Spawn {
-	threads := a.options.Threads
-	if threads == 0 {
-		threads = runtime.NumCPU()
-	}
+	all := a.threadsOf(1)
 	return func(ctx context.Context, j run.Job, beside int, lock *os.File) (peakMB float64, err error) {
 		self, err := os.Executable()
 		if err != nil {
 			return 0, err
 		}
-		args := []string{"--device", a.options.Device, "--threads", strconv.Itoa(max(1, threads/max(1, beside)))}
+		args := []string{"--device", a.options.Device, "--threads", strconv.Itoa(max(1, all/max(1, beside)))}
 		if a.display == nil {
 			args = append(args, "--quiet")
 		}

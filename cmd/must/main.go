@@ -70,6 +70,7 @@ type app struct {
 	display        *progress.Display // nil: quiet
 	options        torch.Options
 	args           []string // of the command line
+	opened         bool     // whether the engine is
 
 	place    dist.Place
 	world    *dist.World // nil: this process is alone
@@ -77,7 +78,13 @@ type app struct {
 }
 
 // engine opens libtorch; verbs that compute call it first.
-func (a *app) engine() error { return torch.Open(a.options) }
+func (a *app) engine() error {
+	if err := torch.Open(a.options); err != nil || a.opened {
+		return err
+	}
+	a.opened = true
+	return a.crowded()
+}
 
 // frugal keeps garbage small beside images: with few cores a gigabyte is then enough for any folder.
 // GOMEMLIMIT says otherwise.

@@ -87,6 +87,9 @@ func (c *runFlags) run(ctx context.Context, a *app, name string) error {
 	}
 	defer r.Close()
 	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out)
+	if c.Jobs > 1 { // what this process measures, it measures as they will work
+		a.options.Threads = a.threadsOf(c.Jobs)
+	}
 	if c.DryRun {
 		if a.place.Rank > 0 {
 			return nil

@@ -87,7 +87,11 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if c.Scale < 0 || c.Count < 0 {
 		return fmt.Errorf("--scale and --count must not be negative")
 	}
-	r, err := run.Training(runName(c.Out), set, c.Task, c.From, c.Partial, c.settings())
+	fit, err := a.fit(c.Out)
+	if err != nil {
+		return err
+	}
+	r, chosen, err := run.Training(runName(c.Out), set, c.Task, c.From, c.Partial, c.settings(), fit)
 	if err != nil {
 		return err
 	}
@@ -115,6 +119,12 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 		return run.Follow(ctx, c.Out, a.world)
 	}
 	runner.World = a.world
+	if len(chosen) > 0 {
+		a.display.Logf("%s: chosen for images of %d pixels on %s: %s; --set changes any", run.Single, r.Size, a.options.Device, strings.Join(chosen, ", "))
+	}
+	if err := c.foretell(ctx, a, runner); err != nil {
+		return err
+	}
 	if err := runner.Run(ctx); err != nil {
 		return err
 	}
@@ -128,6 +138,28 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 		{"predict", model, c.picture()}, {"export", model, "--out", strings.TrimSuffix(model, filepath.Ext(model)) + ".onnx"}, {"serve", model},
 	} {
 		a.printf("  must %s\n", commandLine(words))
+	}
+	return nil
+}
+
+// long is the pixels in all steps from which on a run is worth an estimate, which takes seconds itself.
+const long = 3e7
+
+// foretell says how long a run will take that is not short, and what it needs.
+func (c *trainCmd) foretell(ctx context.Context, a *app, r *run.Runner) error {
+	if a.display == nil || a.world.Count() > 1 || r.Ended(run.Single) {
+		return nil
+	}
+	pixels, err := r.Pixels(run.Single)
+	if err != nil || pixels < long {
+		return err
+	}
+	p, err := r.Plan(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, line := range p.Foretell(run.Single) {
+		a.display.Logf("%s: %s", run.Single, line)
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (b bench) compare(j job) (c comparison, err error) {
 	if j.Size > 0 {
 		flags = append(flags, "--size", strconv.Itoa(j.Size))
 	}
-	theirs := append([]string{"student_step.py", "--driven", "--head-norm", "bn", "--proposals", strconv.Itoa(proposals)}, flags...)
+	theirs := append([]string{"student_step.py", "--driven", "--head-norm", "bn"}, flags...)
 	if j.Kind == "label" {
 		flags = append(flags, "--images", j.Images)
 		theirs = append([]string{"label.py", "--driven", "--head-norm", "bn"}, flags...)

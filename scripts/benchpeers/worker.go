@@ -31,9 +31,6 @@ import (
 	"must/train"
 )
 
-// proposals are those per level before suppression, and per image after it, in training.
-const proposals = 1000
-
 // objects are those of an image, as in student_step.py.
 const objects = 8
 
@@ -46,13 +43,13 @@ func (j job) spec(tasks ...string) network.Spec {
 	classes, things, regions := 1000, 90, 133
 	if j.Small {
 		s.Model = model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 1}, FPN: 64, Head: 64, BoxFC: 256}
-		s.Size, s.Detection.AnchorScale = 64, 1
+		s.Size, s.Detection.AnchorScale, s.Detection.Canonical = 64, 1, 56
 		classes, things, regions = 20, 20, 20
 	}
 	if j.Size > 0 {
 		s.Size = j.Size
 	}
-	s.Detection.PreNMS, s.Detection.PostNMS = proposals, proposals
+	s.Detection.Anchors = 256 // torchvision's, where the default follows the image's size
 	names := func(n int) (all []string) {
 		for i := range n {
 			all = append(all, fmt.Sprint("class ", i))

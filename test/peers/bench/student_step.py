@@ -43,7 +43,6 @@ class Config:
     classes: int = 1000
     things: int = 91  # detection classes, background included
     pixel_classes: int = 133
-    proposals: int = 2000  # per level before suppression, and per image after it
     head_norm: str = "none"  # batch norm in the box and mask heads, as torchvision's "v2" recipes have it
 
 
@@ -156,8 +155,8 @@ def mask_rcnn(cfg, masks, score):
         bg_iou_thresh=0.3,
         batch_size_per_image=256,
         positive_fraction=0.5,
-        pre_nms_top_n={"training": cfg.proposals, "testing": 1000},
-        post_nms_top_n={"training": cfg.proposals, "testing": 1000},
+        pre_nms_top_n={"training": 2000, "testing": 1000},
+        post_nms_top_n={"training": 2000, "testing": 1000},
         nms_thresh=0.7,
     )
     roi_heads = RoIHeads(
@@ -283,7 +282,6 @@ def common_flags(parser):
     parser.add_argument("--head-norm", choices=("none", "bn"), default="none", help="norm in the box and mask heads")
     parser.add_argument("--channels-last", action="store_true", help="NHWC memory format for model and images")
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
-    parser.add_argument("--proposals", type=int, default=2000, help="in training, per level and per image (2000)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -293,7 +291,7 @@ def config_from(args):
     cfg = small_config() if args.small else Config()
     cfg.backbone = args.backbone or cfg.backbone
     cfg.size = args.size or cfg.size
-    cfg.head_norm, cfg.proposals = args.head_norm, args.proposals
+    cfg.head_norm = args.head_norm
     return cfg
 
 
