@@ -98,6 +98,9 @@ func (r *runner) onnx(engine string) (*Running, error) {
 	if d := r.info.Device; d.CUDA {
 		o.CUDA, o.Index = true, d.Index
 	}
+	if err := o.Check(); err != nil {
+		return nil, fmt.Errorf("engine %s: %w", engine, err)
+	}
 	if _, err := os.Stat(r.cached); err != nil {
 		if err := r.export(); err != nil {
 			return nil, fmt.Errorf("%s in ONNX Runtime: %w", r.path, err)
@@ -105,7 +108,7 @@ func (r *runner) onnx(engine string) (*Running, error) {
 	}
 	m, err := open(r.cached, o)
 	if err != nil {
-		return nil, fmt.Errorf("%w; delete the file, and it is made anew", err)
+		return nil, fmt.Errorf("%w; delete that file, and it is made anew", err)
 	}
 	now := time.Now()
 	os.Chtimes(r.cached, now, now) // that it is in use; see sweep

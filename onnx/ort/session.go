@@ -132,8 +132,25 @@ func Load(path string, o Options) (s *Session, err error) {
 	return s, err
 }
 
+const tensorRT = "TensorrtExecutionProvider"
+
+// Check tells what the library lacks for the options.
+func (o Options) Check() error {
+	if !o.TensorRT {
+		return nil
+	}
+	names, err := Providers()
+	if err == nil && !slices.Contains(names, tensorRT) {
+		err = fmt.Errorf("%s has no %s; it has %s. Set ONNXRUNTIME to the folder of an ONNX Runtime built with TensorRT", engine.library.Path, tensorRT, strings.Join(names, ", "))
+	}
+	return err
+}
+
 // append adds what computes elsewhere than on the CPU; what it cannot is left to the CPU.
 func (o Options) append(options uintptr) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
 	names, err := Providers()
 	if err != nil {
 		return err
@@ -142,12 +159,10 @@ func (o Options) append(options uintptr) error {
 		wanted       bool
 		name, symbol string
 	}{
-		{o.TensorRT, "TensorrtExecutionProvider", "OrtSessionOptionsAppendExecutionProvider_Tensorrt"},
+		{o.TensorRT, tensorRT, "OrtSessionOptionsAppendExecutionProvider_Tensorrt"},
 		{o.CUDA || o.TensorRT, "CUDAExecutionProvider", "OrtSessionOptionsAppendExecutionProvider_CUDA"},
 	} {
-		switch {
-		case !p.wanted:
-		case slices.Contains(names, p.name):
+		if p.wanted && slices.Contains(names, p.name) {
 			add, err := purego.Dlsym(engine.handle, p.symbol)
 			if err != nil {
 				return err
@@ -156,8 +171,6 @@ func (o Options) append(options uintptr) error {
 			if err := check(status); err != nil {
 				return err
 			}
-		case o.TensorRT:
-			return fmt.Errorf("%s has no %s; it has %s", engine.library.Path, p.name, strings.Join(names, ", "))
 		}
 	}
 	return nil

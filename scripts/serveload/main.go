@@ -233,7 +233,7 @@ func (l *load) ask(client *http.Client, i int, broken bool) (ok bool, said strin
 		return false, said
 	}
 	strip(got)
-	return alike(got, l.want[i]), said
+	return alike(got, l.want[i], tolerance), said
 }
 
 // strip leaves out names of files, and run lengths of masks, of which rounding moves a pixel.
@@ -253,8 +253,12 @@ func strip(v any) {
 	}
 }
 
-// alike compares numbers to a thousandth, since a batch rounds otherwise than one image.
-func alike(a, b any) bool {
+// What numbers may differ by, since a batch rounds otherwise than one image: in general, and the shares of
+// classes among pixels, of which two classes that tie decide.
+const tolerance, shares = 1e-4, 1e-2
+
+// alike compares answers.
+func alike(a, b any, tolerance float64) bool {
 	switch a := a.(type) {
 	case map[string]any:
 		b, ok := b.(map[string]any)
@@ -262,7 +266,11 @@ func alike(a, b any) bool {
 			return false
 		}
 		for k, v := range a {
-			if w, ok := b[k]; !ok || !alike(v, w) {
+			near := tolerance
+			if k == "shares" {
+				near = shares
+			}
+			if w, ok := b[k]; !ok || !alike(v, w, near) {
 				return false
 			}
 		}
@@ -273,14 +281,14 @@ func alike(a, b any) bool {
 			return false
 		}
 		for i := range a {
-			if !alike(a[i], b[i]) {
+			if !alike(a[i], b[i], tolerance) {
 				return false
 			}
 		}
 		return true
 	case float64:
 		b, ok := b.(float64)
-		return ok && math.Abs(a-b) <= 1e-3*max(1, math.Abs(a))
+		return ok && math.Abs(a-b) <= tolerance*max(1, math.Abs(a))
 	}
 	return reflect.DeepEqual(a, b)
 }

@@ -74,10 +74,10 @@ def check_model(must, model, pictures):
     blobs = np.random.default_rng(1).integers(0, 256, (3, 3, 8, 8))
     runtimes(model, blobs.repeat(size // 8, 2).repeat(size // 8, 3))
     with tempfile.TemporaryDirectory() as out:
-        run(must, "-q", "predict", model.with_suffix(".teacher.yaml"), *pictures, "--threshold", 0.2, "--out", out)
+        run(must, "-q", "predict", model.with_suffix(".teacher.yaml"), *pictures, "--threshold", 0.06, "--out", out)
         for picture in pictures:
             ours = json.loads((pathlib.Path(out) / (pathlib.Path(picture).stem + ".json")).read_text())
-            theirs = json.loads(run(sys.executable, model.with_suffix(".py"), picture, 0.2))
+            theirs = json.loads(run(sys.executable, model.with_suffix(".py"), picture, 0.06))
             faults = list(differences(ours, theirs))
             assert not faults, (picture, faults[:5])
             print(f"  {picture}: the script prints what `must predict` does, {len(ours.get('detection', []))} objects")
