@@ -46,7 +46,7 @@ func teacher(t *testing.T, size int, seed uint64, l data.Labels, tasks ...string
 	var net *network.Network
 	err := torch.DoErr(func() (err error) {
 		net, err = network.New(network.Spec{
-			Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
+			Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
 			Tasks: tasks, Labels: l, Size: size, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 		}, seed)
 		return err

@@ -50,7 +50,7 @@ func (l *Label) Check(e *Env) error {
 // Inputs are the sets, the teachers, and the val parts by which their labels are judged.
 func (l *Label) Inputs(e *Env) (in Inputs, err error) {
 	l.rules(&in)
-	in.Read("train", l.Data...)
+	in.Read(nil, "train", l.Data...)
 	for _, t := range l.Teachers {
 		for _, set := range l.judges(e, t) {
 			in.Parts = append(in.Parts, Part{Set: set, Part: "val", Optional: true})
@@ -202,7 +202,7 @@ func labelledFile(dir, set string) string { return filepath.Join(dir, set+".json
 func (l *Label) fingerprint(w *Work, set string) string {
 	var in Inputs
 	l.rules(&in)
-	in.Read("train", set)
+	in.Read(nil, "train", set)
 	return w.Fingerprint(in)
 }
 

@@ -82,9 +82,10 @@ func (t *Train) Inputs(e *Env) (in Inputs, err error) {
 	in.Add("train", relevant(c))
 	in.partial(t.Partial)
 	in.network(e, m)
-	in.Read("train", t.Data...)
+	learned := append([]string{}, t.Tasks...) // not nil: a pretext task reads no labels
+	in.Read(learned, "train", t.Data...)
 	if t.validates() {
-		in.Parts = append(in.Parts, Part{Set: t.Data[0], Part: "val", Optional: true})
+		in.Parts = append(in.Parts, Part{Set: t.Data[0], Part: "val", Tasks: learned, Optional: true})
 	}
 	in.From = []Source{{Name: t.From}, {Name: t.Labels, Kind: "label", Stage: true}}
 	if t.RuleOf != "" { // how its teachers were trained, not what they see
@@ -195,7 +196,7 @@ func (t *Train) network(e *Env, labels data.Labels) (spec network.Spec, err erro
 			return spec, fmt.Errorf("no set of %v has labels for %s", t.Data, task)
 		}
 	}
-	spec = e.Spec(t.Tasks, labels)
+	spec = e.Spec(t.Tasks, labels.Only(t.Tasks...))
 	spec.Model, err = e.Architecture(t.Model)
 	return spec, err
 }

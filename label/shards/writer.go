@@ -126,7 +126,7 @@ func (w *Writer) finished(k int) (bool, error) {
 	if w.done[k] {
 		return true, nil
 	}
-	_, err := w.index.readManifest(w.dir, k)
+	err := w.index.readHead(w.dir, k)
 	if errors.Is(err, errUnfinished) {
 		return false, nil
 	}
@@ -347,9 +347,11 @@ func (w *Writer) newShard(k int, l *flock.Flock) (*Shard, error) {
 	from, to := w.index.bounds(k)
 	s := &Shard{From: from, To: to, w: w, k: k, tasks: w.index.tasks()}
 	s.m = manifest{
-		Entry:      Entry{Name: shardName(k), From: from, To: to, Program: w.program, Files: map[string]File{}},
-		Provenance: w.index.hash(w.index.ShardSize),
-		Keys:       []string{}, Sizes: [][2]int{},
+		manifestHead: manifestHead{
+			Entry:      Entry{Name: shardName(k), From: from, To: to, Program: w.program, Files: map[string]File{}},
+			Provenance: w.index.hash(w.index.ShardSize),
+		},
+		Keys: []string{}, Sizes: [][2]int{},
 		Errors: map[string]string{}, Offsets: map[string][]int64{},
 	}
 	if err := removeTemps(manifestPath(w.dir, s.m.Name)); err != nil {
