@@ -403,7 +403,10 @@ func (r *Runner) end(s *stage.Step, seconds, peakMB float64, whole bool) error {
 		return r.note(s.Name, seconds)
 	}
 	f := r.fingerprint(s.Name)
-	broken := r.Broken(f.inputs.Parts)
+	broken, err := stage.KeptBroken(r.Folder(s.Name), r.Broken(f.inputs.Parts))
+	if err != nil {
+		return err
+	}
 	for _, b := range broken {
 		r.Display.Logf("%s: %v could not be read", s.Name, b)
 	}

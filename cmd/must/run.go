@@ -87,7 +87,7 @@ func (c *runFlags) run(ctx context.Context, a *app, name string) error {
 		return err
 	}
 	defer r.Close()
-	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out, c.Jobs)
+	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out)
 	if c.Jobs > 1 { // what this process measures, it measures as they will work
 		a.options.Threads = a.threadsOf(c.Jobs)
 	}
