@@ -17,6 +17,7 @@ import (
 	"must/data"
 	"must/dist"
 	"must/loader"
+	"must/metric"
 	"must/model"
 	"must/network"
 	"must/predict"
@@ -65,7 +66,8 @@ type Pretext interface {
 type Result struct {
 	Steps   int
 	Seconds float64
-	Scores  task.Scores // on Val
+	Scores  task.Scores               // on Val
+	ByClass map[string]metric.Classes // the same class by class, of tasks that have some
 	Skipped loader.Skipped
 }
 
@@ -218,6 +220,7 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if _, err := t.lead(context.WithoutCancel(ctx), func() error { return torch.DoErr(t.finish) }); err != nil {
 		return nil, err
 	}
+	r.ByClass = t.byClass
 	r.Seconds = t.seconds + time.Since(t.started).Seconds()
 	return r, nil
 }
@@ -228,6 +231,7 @@ type trainer struct {
 	total   int
 	step    int // done
 	log     *logWriter
+	byClass map[string]metric.Classes // of the scores that were measured last
 	started time.Time
 	seconds float64   // spent before a resume
 	smooth  float64   // loss as shown
@@ -628,7 +632,11 @@ func (t *trainer) averaged(f func() error) error {
 // score evaluates the weights that would be saved now, and logs the scores.
 func (t *trainer) score(ctx context.Context) (s task.Scores, err error) {
 	err = t.averaged(func() error {
-		s, err = predict.Evaluate(ctx, t.Net, t.Val, predict.Options{Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score"})
+		t.byClass = map[string]metric.Classes{}
+		s, err = predict.Evaluate(ctx, t.Net, t.Val, predict.Options{
+			Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score",
+			ByClass: func(task string, c metric.Classes) { t.byClass[task] = c },
+		})
 		if err == nil {
 			t.picture(ctx)
 		}
