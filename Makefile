@@ -21,10 +21,11 @@ test: libtorch onnxruntime mpi build lint ## all tests, and lint
 test-all: libtorch onnxruntime mpi build lint ## test with every supported libtorch and set of instructions
 	go run ./scripts/test -all
 
-lint: ## gofmt, go vet and staticcheck
+lint: ## gofmt, go vet, staticcheck, and no code that nothing calls
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+	@unused=$$(go tool deadcode -test ./...); test -z "$$unused" || { echo "nothing calls: $$unused" >&2; exit 1; }
 
 test-browser: libtorch ## the pages in a real browser, which is installed where there is none
 	scripts/browser.sh

@@ -14,6 +14,9 @@ import (
 // TestContributing follows CONTRIBUTING.md in a copy of the house: the files that it shows are written,
 // its lines put in where it says, and its commands must succeed.
 func TestContributing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it builds the house again")
+	}
 	page, err := os.ReadFile("CONTRIBUTING.md")
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ func labels() data.Labels {
 
 func spec(size int, l data.Labels, tasks ...string) network.Spec {
 	return network.Spec{
-		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.DefaultConfig(),
+		Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.DefaultConfig(),
 		Tasks: tasks, Labels: l, Size: size, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}
 }
@@ -126,7 +126,7 @@ func TestCheckpoint(t *testing.T) {
 		"later format":      {func(p string) error { return weights.Write(p, meta(formatKey, "7"), tensors) }, "format 7"},
 		"garbled spec":      {func(p string) error { return weights.Write(p, meta(specKey, "{"), tensors) }, specKey},
 		"garbled training":  {func(p string) error { return weights.Write(p, meta(trainingKey, `{"batch": "x"}`), tensors) }, trainingKey},
-		"no tasks":          {func(p string) error { return weights.Write(p, meta(specKey, "{}"), tensors) }, "depth is 0"},
+		"no tasks":          {func(p string) error { return weights.Write(p, meta(specKey, "{}"), tensors) }, "backbone is missing"},
 		"a task twice": {func(p string) error {
 			return weights.Write(p, meta(specKey, strings.Replace(r.Metadata[specKey], `"tasks":[`, `"tasks":["depth",`, 1)), tensors)
 		}, "twice"},
@@ -203,7 +203,8 @@ func TestFill(t *testing.T) {
 		})
 	}
 	for _, change := range []func(m *model.Config){
-		func(m *model.Config) { m.Depth = 34 }, func(m *model.Config) { m.Width = 0.25 }, func(m *model.Config) { m.FPN = 16 },
+		func(m *model.Config) { m.Backbone = model.ResNetConfig{Layers: 34, Width: 0.125} },
+		func(m *model.Config) { m.Backbone = model.ResNetConfig{Layers: 18, Width: 0.25} }, func(m *model.Config) { m.FPN = 16 },
 	} {
 		do(t, func() {
 			s := spec(64, labels(), depth.Name)

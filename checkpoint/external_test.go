@@ -144,13 +144,14 @@ func TestExternalClassifiers(t *testing.T) {
 			if name, n := c.external.Classes(); name != classification.Name || n != 10 {
 				t.Errorf("%d classes for %s", n, name)
 			}
-			if c.Spec.Model.Depth != g.Depth {
-				t.Errorf("depth %d, want %d", c.Spec.Model.Depth, g.Depth)
+			if layers(c.Spec.Model) != g.Depth {
+				t.Errorf("%v, want %d layers", c.Spec.Model, g.Depth)
 			}
 			change := func(s *network.Spec) {
 				s.Tasks, s.Labels = []string{classification.Name}, data.Labels{classification.Name: {Classes: classes(10)}}
-				if s.Model.Backbone == model.BackboneViT {
-					s.Model.Heads, s.Model.Grid = 4, g.Grid
+				if vit, ok := s.Model.Backbone.(model.ViTConfig); ok {
+					vit.Heads, vit.Grid = 4, g.Grid
+					s.Model.Backbone = vit
 				}
 			}
 			started(t, path, change, func(n *network.Network, s *convert.Report) {
@@ -174,6 +175,17 @@ func TestExternalClassifiers(t *testing.T) {
 	}
 }
 
+// layers returns those that are part of a residual network's name, else 0.
+func layers(c model.Config) int {
+	switch b := c.Backbone.(type) {
+	case model.ResNetConfig:
+		return b.Layers
+	case model.BiTConfig:
+		return b.Layers
+	}
+	return 0
+}
+
 // The parts of torchvision's Mask R-CNN that this one has compute the same.
 func TestExternalMaskRCNN(t *testing.T) {
 	all := readExternal(t)
@@ -182,7 +194,7 @@ func TestExternalMaskRCNN(t *testing.T) {
 			g := all[name]
 			path := g.write(t, "")
 			change := func(s *network.Spec) {
-				if s.Model.FPN != 16 || s.Model.Depth != g.Depth {
+				if s.Model.FPN != 16 || layers(s.Model) != g.Depth {
 					t.Errorf("recognised as %v", s.Model)
 				}
 				s.Model.Head, s.Model.BoxFC = 16, 32
@@ -269,7 +281,7 @@ func TestExternalTrunk(t *testing.T) {
 	}
 	do(t, func() {
 		s := spec(64, labels(), classification.Name, depth.Name)
-		s.Model.Width = c.Spec.Model.Width
+		s.Model.Backbone = c.Spec.Model.Backbone
 		n, err := network.New(s, 1)
 		if err != nil {
 			t.Fatal(err)
@@ -368,7 +380,7 @@ func TestExternalPartial(t *testing.T) {
 	}
 	do(t, func() {
 		s := spec(64, labels(), classification.Name)
-		s.Model.Width = c.Spec.Model.Width
+		s.Model.Backbone = c.Spec.Model.Backbone
 		n, err := network.New(s, 1)
 		if err != nil {
 			t.Fatal(err)

@@ -37,25 +37,36 @@ type RoITargets struct {
 // samples them (torchvision select_training_samples), each image by randomness of its own. Images without
 // truth get no RoI.
 func (r RoIs) Targets(proposals [][]Box, truths []*Truth, rng func(image int) *rand.Rand) *RoITargets {
+	type drawn struct {
+		boxes              []Box
+		match              []int32
+		positive, negative []int32
+	}
+	all := make([]drawn, len(truths))
+	Each(len(truths), func(image int) {
+		truth := truths[image]
+		if truth == nil {
+			return
+		}
+		d := &all[image]
+		d.boxes = append(append([]Box(nil), proposals[image]...), truth.Boxes...)
+		d.match = r.Matcher.Match(d.boxes, truth)
+		d.positive, d.negative = r.Sampler.Sample(d.match, rng(image))
+	})
 	t := &RoITargets{}
 	var background RoITargets
-	for image, truth := range truths {
-		if truth == nil {
-			continue
-		}
-		boxes := append(append([]Box(nil), proposals[image]...), truth.Boxes...)
-		match := r.Matcher.Match(boxes, truth)
-		positive, negative := r.Sampler.Sample(match, rng(image))
-		for _, i := range positive {
-			object := match[i]
-			t.Box = append(t.Box, boxes[i])
+	for image, d := range all {
+		truth := truths[image]
+		for _, i := range d.positive {
+			object := d.match[i]
+			t.Box = append(t.Box, d.boxes[i])
 			t.Image = append(t.Image, image)
 			t.Class = append(t.Class, truth.Class[object])
-			t.Delta = append(t.Delta, RoICoder.Encode(truth.Boxes[object], boxes[i]))
+			t.Delta = append(t.Delta, RoICoder.Encode(truth.Boxes[object], d.boxes[i]))
 			t.Object = append(t.Object, truth.Object[object])
 		}
-		for _, i := range negative {
-			background.Box = append(background.Box, boxes[i])
+		for _, i := range d.negative {
+			background.Box = append(background.Box, d.boxes[i])
 			background.Image = append(background.Image, image)
 		}
 	}

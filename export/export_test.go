@@ -41,14 +41,14 @@ func needsRuntime(t *testing.T) {
 }
 
 var backbones = map[string]model.Config{
-	"resnet18": {Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16},
-	"resnet50": {Depth: 50, Width: 0.125, FPN: 16, Head: 8, BoxFC: 16},
-	"groups":   {Depth: 18, Width: 0.125, Norm: model.NormGroup, FPN: 8, Head: 8, BoxFC: 16},
-	"resnext":  {Depth: 50, Width: 0.125, Stem: model.StemDeep, Variant: model.Variant{Groups: 4, GroupWidth: 4, Squeeze: 16, AverageShortcut: true}, FPN: 8, Head: 8, BoxFC: 16},
-	"bit":      {Backbone: model.BackboneBiT, Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16},
-	"clip": {Backbone: model.BackboneViT, Patch: 8, Grid: 7, Dim: 24, Heads: 3, Layers: 2,
-		Variant: model.Variant{MLP: 40, PreNorm: true, QKNorm: true, MeanToken: true}, FPN: 8, Head: 8, BoxFC: 16},
-	"vit": {Backbone: model.BackboneViT, Patch: 16, Grid: 5, Dim: 24, Heads: 3, Layers: 2, FPN: 8, Head: 8, BoxFC: 16},
+	"resnet18": {Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16},
+	"resnet50": {Backbone: model.ResNetConfig{Layers: 50, Width: 0.125}, FPN: 16, Head: 8, BoxFC: 16},
+	"groups":   {Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, Norm: model.NormGroup, FPN: 8, Head: 8, BoxFC: 16},
+	"resnext":  {Backbone: model.ResNetConfig{Layers: 50, Width: 0.125, Stem: model.StemDeep, Variant: model.ResNetVariant{Groups: 4, GroupWidth: 4, Squeeze: 16, AverageShortcut: true}}, FPN: 8, Head: 8, BoxFC: 16},
+	"bit":      {Backbone: model.BiTConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16},
+	"clip": {Backbone: model.ViTConfig{Patch: 8, Grid: 7, Dim: 24, Heads: 3, Layers: 2,
+		Variant: model.ViTVariant{MLP: 40, PreNorm: true, QKNorm: true, MeanToken: true}}, FPN: 8, Head: 8, BoxFC: 16},
+	"vit": {Backbone: model.ViTConfig{Patch: 16, Grid: 5, Dim: 24, Heads: 3, Layers: 2}, FPN: 8, Head: 8, BoxFC: 16},
 }
 
 func labels() data.Labels {
@@ -75,7 +75,7 @@ func with(t *testing.T, s network.Spec, f func(n *network.Network)) {
 		}
 		state := n.Set.State()
 		gain := float32(20)
-		if s.Model.Depth == 50 { // whose features are larger
+		if r, ok := s.Model.Backbone.(model.ResNetConfig); ok && r.Layers == 50 { // whose features are larger
 			gain = 3
 		}
 		for _, p := range n.Set.All() {
@@ -312,8 +312,8 @@ func TestTorch(t *testing.T) {
 	vit := backbones["vit"]
 	for want, s := range map[string]network.Spec{
 		"torchvision.models.VisionTransformer(image_size=64, patch_size=16, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=96, num_classes=3)": spec(vit, 64, labels(), classification.Name, depth.Name),
-		"torchvision.models.resnet18(num_classes=3)":                  spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), classification.Name),
-		"torchvision.models.resnet18() with fc = torch.nn.Identity()": spec(model.Config{Depth: 18, Width: 1, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), normals.Name),
+		"torchvision.models.resnet18(num_classes=3)":                  spec(model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 1}, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), classification.Name),
+		"torchvision.models.resnet18() with fc = torch.nn.Identity()": spec(model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 1}, FPN: 8, Head: 8, BoxFC: 8}, 64, labels(), normals.Name),
 	} {
 		with(t, s, func(n *network.Network) {
 			path := filepath.Join(t.TempDir(), "trunk.pth")
@@ -331,8 +331,9 @@ func TestTorch(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer back.Free()
-				if s.Model.Backbone == model.BackboneViT {
-					c.Spec.Model.Heads = 3
+				if vit, ok := c.Spec.Model.Backbone.(model.ViTConfig); ok {
+					vit.Heads = 3
+					c.Spec.Model.Backbone = vit
 				}
 				if _, err := c.Fill(back, checkpoint.Parts{Heads: true}); err != nil {
 					t.Fatal(err)

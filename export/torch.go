@@ -34,7 +34,7 @@ func Torch(n *network.Network, path string) (build string, err error) {
 			}
 			shape, values := p.Shape, state[p.Name]
 			if vit, ok := n.Trunk.Backbone.(*model.ViT); ok && p.Name == "backbone.pos_embed" {
-				side := int64(n.Size) / n.Model.Patch // torchvision does not resample them
+				side := int64(n.Size) / vit.Patch() // torchvision does not resample them
 				t := vit.Positions(side)
 				shape, values = t.Shape(), torch.Values[float32](t)
 			}

@@ -1,20 +1,24 @@
 package model
 
 import (
+	"encoding/json"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+
+	"must/strict"
 	"must/torch"
 	"must/torch/goldentest"
 )
 
 // tiny are small trunks of every kind.
 var tiny = map[string]Config{
-	"resnet": {Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 8},
-	"bit":    {Backbone: BackboneBiT, Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 8},
+	"resnet": {Backbone: ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 8},
+	"bit":    {Backbone: BiTConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 8},
 	"vit":    tinyViT,
 }
 
@@ -24,58 +28,161 @@ func TestConfigCheck(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for want, c := range map[string]struct {
-		of     string
-		change func(c *Config)
-	}{
-		`backbone is "swin"; it must be resnet, bit or vit`: {"resnet", func(c *Config) { c.Backbone = "swin" }},
-		"depth is 51":                      {"bit", func(c *Config) { c.Depth = 51 }},
-		`stem is "tiny"`:                   {"bit", func(c *Config) { c.Stem = "tiny" }},
-		"layers are of a vit":              {"resnet", func(c *Config) { c.Patch = 8 }},
-		"a vit has none":                   {"vit", func(c *Config) { c.Stem = StemSmall }},
-		"patch is 14; it must be 4, 8, 16": {"vit", func(c *Config) { c.Patch = 14 }},
-		"grid is 0":                        {"vit", func(c *Config) { c.Grid = 0 }},
-		"dim is 5000":                      {"vit", func(c *Config) { c.Dim = 5000 }},
-		"heads is 5; it must divide dim":   {"vit", func(c *Config) { c.Heads = 5 }},
-		"layers is 257":                    {"vit", func(c *Config) { c.Layers = 257 }},
-		"fpn is 0":                         {"vit", func(c *Config) { c.FPN = 0 }},
+	vit := func(change func(c *ViTConfig)) BackboneConfig {
+		c := tinyViT.Backbone.(ViTConfig)
+		change(&c)
+		return c
+	}
+	for want, b := range map[string]BackboneConfig{
+		"backbone is missing":              nil,
+		"has 51 layers":                    BiTConfig{Layers: 51, Width: 1},
+		`stem is "tiny"`:                   BiTConfig{Layers: 18, Width: 1, Stem: "tiny"},
+		`stem is "deep"; of a bit`:         BiTConfig{Layers: 18, Width: 1, Stem: StemDeep},
+		"of 50 layers and more":            ResNetConfig{Layers: 18, Width: 1, Variant: ResNetVariant{Groups: 2}},
+		"variant.squeeze is -1":            ResNetConfig{Layers: 18, Width: 1, Variant: ResNetVariant{Squeeze: -1}},
+		"patch is 14; it must be 4, 8, 16": vit(func(c *ViTConfig) { c.Patch = 14 }),
+		"grid is 0":                        vit(func(c *ViTConfig) { c.Grid = 0 }),
+		"dim is 5000":                      vit(func(c *ViTConfig) { c.Dim = 5000 }),
+		"heads is 5; it must divide dim":   vit(func(c *ViTConfig) { c.Heads = 5 }),
+		"layers is 257":                    vit(func(c *ViTConfig) { c.Layers = 257 }),
+		"variant.mlp is -1":                vit(func(c *ViTConfig) { c.Variant.MLP = -1 }),
 	} {
-		config := tiny[c.of]
-		c.change(&config)
-		if err := config.Check(); err == nil || !strings.Contains(err.Error(), want) {
+		c := tinyViT
+		c.Backbone = b
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	if err := tinyViT.CheckSize(72); err == nil || !strings.Contains(err.Error(), "such as 96") {
+	none := tinyViT
+	if none.FPN = 0; none.Check() == nil {
+		t.Error("no channels of the pyramid")
+	}
+	if err := tinyViT.Backbone.CheckSize(72); err == nil || !strings.Contains(err.Error(), "such as 96") {
 		t.Error(err)
 	}
-	if err := tinyViT.CheckSize(64); err != nil {
+	if err := tinyViT.Backbone.CheckSize(64); err != nil {
 		t.Error(err)
 	}
-	if err := tiny["bit"].CheckSize(71); err != nil {
+	if err := tiny["bit"].Backbone.CheckSize(71); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestSame(t *testing.T) {
 	c := tiny["resnet"]
-	c.Backbone, c.Head, c.BoxFC = BackboneResNet, 9, 9
+	c.Head, c.BoxFC, c.Norm = 9, 9, NormBatch
+	c.Backbone = ResNetConfig{Layers: 18, Width: 0.125, Variant: ResNetVariant{Groups: 1, GroupWidth: 64}} // the defaults, written out
 	if err := tiny["resnet"].Same(c); err != nil {
 		t.Error(err)
 	}
 	v := tinyViT
-	v.Depth, v.Width = 50, 1 // defaults of a recipe, which a ViT does not read
+	v.Backbone = ViTConfig{Patch: 8, Grid: 4, Dim: 32, Heads: 4, Layers: 3, Variant: ViTVariant{MLP: 128}}
 	if err := tinyViT.Same(v); err != nil {
 		t.Error(err)
 	}
-	c.Stem = StemSmall
-	v.Heads = 2
-	for _, o := range []Config{tiny["bit"], tinyViT, c, v} {
+	c.Backbone = ResNetConfig{Layers: 18, Width: 0.125, Stem: StemSmall}
+	v.Backbone = ViTConfig{Patch: 8, Grid: 4, Dim: 32, Heads: 2, Layers: 3}
+	g := tiny["resnet"]
+	g.Norm = NormGroup
+	for _, o := range []Config{tiny["bit"], tinyViT, c, v, g} {
 		for _, from := range tiny {
-			if err := from.Same(o); (err == nil) != (from == o) {
+			err := from.Same(o)
+			if (err == nil) != (from == o) {
 				t.Errorf("%v and %v: %v", from, o, err)
 			}
+			if from != o && from.String() == o.String() {
+				t.Errorf("%v is told as %v", from, o)
+			}
 		}
+	}
+}
+
+// A recipe changes what it names; what both kinds of backbone have stays.
+func TestConfigInRecipes(t *testing.T) {
+	for text, want := range map[string]BackboneConfig{
+		"{width: 0.5}":                   ResNetConfig{Layers: 50, Width: 0.5},
+		"{backbone: resnet18}":           ResNetConfig{Layers: 18, Width: 1},
+		"{backbone: bit34, stem: small}": BiTConfig{Layers: 34, Width: 1, Stem: StemSmall},
+		"{backbone: vit, patch: 8, width: 2, variant: {pre_norm: true}}": ViTConfig{Patch: 8, Variant: ViTVariant{PreNorm: true}},
+		"{variant: {squeeze: 16}}":                                       ResNetConfig{Layers: 50, Width: 1, Variant: ResNetVariant{Squeeze: 16}},
+	} {
+		c := read(t, text, DefaultConfig())
+		if c.Backbone != want || c.FPN != 256 {
+			t.Errorf("%s: %+v, want %+v", text, c, want)
+		}
+		b, err := yaml.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := read(t, string(b), Config{}); again != c {
+			t.Errorf("%s is read as %+v, was %+v", b, again, c)
+		}
+		kept := read(t, "{backbone: bit18}", read(t, "{backbone: resnet18, width: 0.25, fpn: 64}", DefaultConfig()))
+		if kept != (Config{Backbone: BiTConfig{Layers: 18, Width: 0.25}, FPN: 64, Head: 256, BoxFC: 1024}) {
+			t.Errorf("a BiT in place of a ResNet: %+v", kept)
+		}
+	}
+	for text, want := range map[string]string{
+		"{depth: 18}":                    "write backbone: resnet18",
+		"{backbone: swin}":               `"swin"; it must be one of resnet18, resnet34`,
+		"{patch: 8}":                     "model.patch is of vit; the backbone is resnet50",
+		"{backbone: vit, stem: small}":   "model.stem is of resnet; the backbone is vit",
+		"{backbone: bit18, variant: {}}": "model.variant is of resnet",
+		"{widht: 8}":                     `did you mean "width"`,
+		"{variant: {mlp: 8}}":            "mlp",
+		"[1]":                            "keys and values",
+	} {
+		var r struct {
+			Model Config `yaml:"model"`
+		}
+		r.Model = DefaultConfig()
+		n, err := strict.Parse([]byte("model: "+text), "a recipe")
+		if err == nil {
+			err = strict.Decode(n, &r)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func read(t *testing.T, text string, c Config) Config {
+	t.Helper()
+	n, err := strict.Parse([]byte(text), "a model")
+	if err == nil {
+		err = strict.Decode(n, &c)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return c
+}
+
+// Checkpoints say what they always said.
+func TestConfigInCheckpoints(t *testing.T) {
+	for text, want := range map[string]Config{
+		`{"depth":18,"width":0.125,"fpn":8,"head":8,"box_fc":8}`:                                          tiny["resnet"],
+		`{"backbone":"bit","depth":18,"width":0.125,"fpn":8,"head":8,"box_fc":8}`:                         tiny["bit"],
+		`{"backbone":"vit","patch":8,"grid":4,"dim":32,"heads":4,"layers":3,"fpn":8,"head":8,"box_fc":8}`: tinyViT,
+		`{"depth":50,"width":1,"stem":"deep","variant":{"squeeze":16},"norm":"group","fpn":8,"head":8,"box_fc":8}`: {
+			Backbone: ResNetConfig{Layers: 50, Width: 1, Stem: StemDeep, Variant: ResNetVariant{Squeeze: 16}}, Norm: NormGroup, FPN: 8, Head: 8, BoxFC: 8,
+		},
+	} {
+		var c Config
+		if err := json.Unmarshal([]byte(text), &c); err != nil || c != want {
+			t.Errorf("%s: %+v, %v", text, c, err)
+		}
+		if b, err := json.Marshal(c); err != nil || string(b) != text {
+			t.Errorf("%s, %v, want %s", b, err, text)
+		}
+	}
+	var c Config // of a ViT of earlier versions, which said a depth and a width that it did not read
+	old := `{"backbone":"vit","depth":50,"width":1,"patch":8,"grid":4,"dim":32,"heads":4,"layers":3,"fpn":8,"head":8,"box_fc":8}`
+	if err := json.Unmarshal([]byte(old), &c); err != nil || c != tinyViT {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if err := json.Unmarshal([]byte(`{"backbone":"swin"}`), &c); err == nil || !strings.Contains(err.Error(), `"swin"`) {
+		t.Error(err)
 	}
 }
 
@@ -123,9 +230,11 @@ func TestDecay(t *testing.T) {
 
 // A small stem leaves the maps four times finer, which make no pyramid.
 func TestSmallStem(t *testing.T) {
-	for _, name := range []string{BackboneResNet, BackboneBiT} {
+	for name, b := range map[string]BackboneConfig{
+		"resnet": ResNetConfig{Layers: 18, Width: 0.125, Stem: StemSmall}, "bit": BiTConfig{Layers: 18, Width: 0.125, Stem: StemSmall},
+	} {
 		c := tiny[name]
-		c.Stem = StemSmall
+		c.Backbone = b
 		_, b := NewSet()
 		if _, err := NewTrunk(b, c, true); err == nil || !strings.Contains(err.Error(), "do not make a pyramid") {
 			t.Errorf("%s: %v", name, err)

@@ -6,6 +6,44 @@ import (
 	"must/torch"
 )
 
+// A BiTConfig is the settings of a [BiT].
+type BiTConfig struct {
+	Layers int     `yaml:"-" json:"depth"`                       // 18, 34, 50, 101 or 152: a part of the name
+	Width  float64 `yaml:"width" json:"width"`                   // factor on the channels
+	Stem   string  `yaml:"stem,omitempty" json:"stem,omitempty"` // "", or small, without a pyramid only
+}
+
+var bits = func() (all []BackboneConfig) {
+	for _, l := range residualLayers {
+		all = append(all, BiTConfig{Layers: l, Width: 1})
+	}
+	return all
+}()
+
+// Name implements [BackboneConfig].
+func (c BiTConfig) Name() string { return fmt.Sprint("bit", c.Layers) }
+
+// Check implements [BackboneConfig].
+func (c BiTConfig) Check() error {
+	if c.Stem != "" && c.Stem != StemSmall {
+		return fmt.Errorf("model.stem is %q; of a bit it must be left out or be %s", c.Stem, StemSmall)
+	}
+	return checkResidual(c.Layers, c.Width)
+}
+
+// CheckSize implements [BackboneConfig].
+func (BiTConfig) CheckSize(int) error { return nil }
+
+func (c BiTConfig) plain() BackboneConfig { return c }
+
+func (c BiTConfig) String() string {
+	s := fmt.Sprintf("BiT ResNet-v2-%d of width %v", c.Layers, c.Width)
+	if c.Stem != "" {
+		s += ", " + c.Stem + " stem"
+	}
+	return s
+}
+
 // A BiT is the ResNet-v2 of Big Transfer (Kolesnikov et al. 2020): norms come before convolutions,
 // are over groups of channels instead of the batch, and weights are standardised. Names are those of
 // timm's resnetv2_50x1_bit. Depths 18 and 34, which BiT has not, are of two 3×3 convolutions per
@@ -25,17 +63,19 @@ type preact struct {
 	down  *Conv // nil: identity
 }
 
-// NewBiT declares the network of a configuration that Check accepts.
-func NewBiT(b Builder, c Config) *BiT {
-	in := c.channels(64)
+func (c BiTConfig) build(b Builder) Backbone { return NewBiT(b, c) }
+
+// NewBiT declares the network of settings that Check accepts.
+func NewBiT(b Builder, c BiTConfig) *BiT {
+	in := scaled(64, c.Width)
 	r := &BiT{small: c.Stem == StemSmall}
 	if r.small {
 		r.stem = NewStandardConv(b.In("stem.conv"), 3, in, 3, 1)
 	} else {
 		r.stem = NewStandardConv(b.In("stem.conv"), 3, in, 7, 2)
 	}
-	r.channels = c.eachBlock(func(stage, i int, in, mid, out, stride int64) {
-		k := newPreact(b.In(fmt.Sprintf("stages.%d.blocks.%d", stage, i)), in, mid, out, stride, resnets[c.Depth].bottleneck)
+	r.channels = eachBlock(c.Layers, c.Width, func(stage, i int, in, mid, out, stride int64) {
+		k := newPreact(b.In(fmt.Sprintf("stages.%d.blocks.%d", stage, i)), in, mid, out, stride, residuals[c.Layers].bottleneck)
 		r.stages[stage] = append(r.stages[stage], k)
 	})
 	r.norm = NewGroupNorm(b.In("norm"), r.channels[3])
@@ -80,6 +120,10 @@ func (r *BiT) Channels() [4]int64 { return r.channels }
 
 // Width returns the channels of C5, whose mean is the feature of the image.
 func (r *BiT) Width() int64 { return r.channels[3] }
+
+func (r *BiT) pyramid(b Builder, channels int64) (neck, error) {
+	return residualPyramid(b, r.channels, channels, r.small)
+}
 
 // Forward maps normalised images [N, 3, H, W] to C2, C3, C4 and C5, of strides 4, 8, 16 and 32. The
 // sums between blocks are not normalised and grow with depth, so that each map is the output of a

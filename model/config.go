@@ -1,50 +1,69 @@
 package model
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+
+	"must/strict"
 )
-
-// The backbones that a [Config] names.
-const (
-	BackboneResNet = "resnet"
-	BackboneBiT    = "bit"
-	BackboneViT    = "vit"
-)
-
-// StemSmall is the stem for images of CIFAR's size: a 3×3 convolution of stride 1 and no max pool
-// (SimCLR §B.9).
-const StemSmall = "small"
-
-// StemDeep is the stem of three 3×3 convolutions in place of one of 7×7, the first of stride 2
-// (ResNet-D).
-const StemDeep = "deep"
 
 // A Config is the architecture that all models of a recipe share, so that gains come from data and
-// not from capacity (MuST §3.1). The defaults are the widths of the field.
+// not from capacity (MuST §3.1). The defaults are the widths of the field. In files the settings of the
+// backbone stand beside the others: {backbone: resnet50, width: 1, fpn: 256, …}.
 type Config struct {
-	Backbone string `yaml:"backbone,omitempty" json:"backbone,omitempty"` // resnet (also ""), bit or vit
-
-	// Of resnet and bit; a vit ignores depth and width.
-	Depth int     `yaml:"depth" json:"depth"`                   // 18, 34, 50, 101 or 152
-	Width float64 `yaml:"width" json:"width"`                   // factor on the channels
-	Stem  string  `yaml:"stem,omitempty" json:"stem,omitempty"` // "", deep (resnet), or small, without a pyramid only
-
-	// Of vit only.
-	Patch  int64 `yaml:"patch,omitempty" json:"patch,omitempty"`   // side of a patch in pixels: 4, 8, 16 or 32
-	Grid   int64 `yaml:"grid,omitempty" json:"grid,omitempty"`     // side of the grid of position embeddings: size / patch; other sizes resample it
-	Dim    int64 `yaml:"dim,omitempty" json:"dim,omitempty"`       // width of a token
-	Heads  int64 `yaml:"heads,omitempty" json:"heads,omitempty"`   // of attention; they divide dim
-	Layers int   `yaml:"layers,omitempty" json:"layers,omitempty"` // blocks
+	Backbone BackboneConfig `yaml:"-" json:"-"`
 
 	Norm string `yaml:"norm,omitempty" json:"norm,omitempty"` // of resnet, pyramid and heads: batch (also ""), or group, which is the same whatever the batch and however it is cut up
-
-	Variant Variant `yaml:"variant,omitempty" json:"variant,omitzero"` // what a relative of the plain network has beyond it
 
 	FPN   int64 `yaml:"fpn" json:"fpn"`   // channels of the pyramid
 	Head  int64 `yaml:"head" json:"head"` // channels of the heads' convolutions
 	BoxFC int64 `yaml:"box_fc" json:"box_fc"`
 }
+
+// A BackboneConfig is the settings of one kind of backbone: a comparable struct, whose fields are its
+// keys in files.
+type BackboneConfig interface {
+	fmt.Stringer // for people, such as "ResNet-50 of width 1"
+
+	// Name is that of the backbone in recipes, such as resnet50. Without a number at its end it is the
+	// kind's.
+	Name() string
+
+	// Check tells what is wrong with the settings.
+	Check() error
+
+	// CheckSize tells whether images of a side in pixels suit the backbone.
+	CheckSize(size int) error
+
+	// plain returns the settings with their defaults written out, to be compared.
+	plain() BackboneConfig
+
+	// build declares the backbone.
+	build(b Builder) Backbone
+}
+
+// backbones are those that a [Config] may name.
+var backbones = slices.Concat(resnets, bits, []BackboneConfig{
+	ViTConfig{},
+})
+
+// Backbones lists their names.
+func Backbones() (names []string) {
+	for _, c := range backbones {
+		names = append(names, c.Name())
+	}
+	return names
+}
+
+// kind is the name of a backbone without the number of its layers.
+func kind(name string) string { return strings.TrimRight(name, "0123456789") }
 
 // The norms that models have a choice of.
 const (
@@ -53,14 +72,13 @@ const (
 )
 
 // DefaultConfig is ResNet-50 with the published widths.
-func DefaultConfig() Config { return Config{Depth: 50, Width: 1, FPN: 256, Head: 256, BoxFC: 1024} }
+func DefaultConfig() Config {
+	return Config{Backbone: ResNetConfig{Layers: 50, Width: 1}, FPN: 256, Head: 256, BoxFC: 1024}
+}
 
 // Check tells what is wrong with a configuration.
 func (c Config) Check() error {
 	if err := c.checkBackbone(); err != nil {
-		return err
-	}
-	if err := c.checkVariant(); err != nil {
 		return err
 	}
 	if c.Norm != "" && c.Norm != NormBatch && c.Norm != NormGroup {
@@ -70,40 +88,10 @@ func (c Config) Check() error {
 }
 
 func (c Config) checkBackbone() error {
-	switch c.Backbone {
-	case "", BackboneResNet, BackboneBiT:
-		if _, ok := resnets[c.Depth]; !ok {
-			return fmt.Errorf("model.depth is %d; it must be 18, 34, 50, 101 or 152", c.Depth)
-		}
-		if !(c.Width > 0 && c.Width <= 4) {
-			return fmt.Errorf("model.width is %v; it must be in (0, 4]", c.Width)
-		}
-		if c.Stem != "" && c.Stem != StemSmall && (c.Stem != StemDeep || c.Backbone == BackboneBiT) {
-			return fmt.Errorf("model.stem is %q; it must be left out or be %s, or %s of a resnet", c.Stem, StemSmall, StemDeep)
-		}
-		if c.Patch != 0 || c.Grid != 0 || c.Dim != 0 || c.Heads != 0 || c.Layers != 0 {
-			return fmt.Errorf("model.patch, grid, dim, heads and layers are of a vit; leave them out or set model.backbone: %s", BackboneViT)
-		}
-		return nil
-	case BackboneViT:
-		if c.Stem != "" {
-			return fmt.Errorf("model.stem is %q; a vit has none: leave it out", c.Stem)
-		}
-		if !slices.Contains([]int64{4, 8, 16, 32}, c.Patch) {
-			return fmt.Errorf("model.patch is %d; it must be 4, 8, 16 or 32", c.Patch)
-		}
-		if err := inRange(1, 4096, field{"dim", c.Dim}, field{"heads", c.Heads}); err != nil {
-			return err
-		}
-		if err := inRange(1, 256, field{"grid", c.Grid}, field{"layers", int64(c.Layers)}); err != nil {
-			return err
-		}
-		if c.Dim%c.Heads != 0 {
-			return fmt.Errorf("model.heads is %d; it must divide dim, which is %d", c.Heads, c.Dim)
-		}
-		return nil
+	if c.Backbone == nil {
+		return fmt.Errorf("model.backbone is missing; it must be one of %s", strings.Join(Backbones(), ", "))
 	}
-	return fmt.Errorf("model.backbone is %q; it must be %s, %s or %s", c.Backbone, BackboneResNet, BackboneBiT, BackboneViT)
+	return c.Backbone.Check()
 }
 
 type field struct {
@@ -120,15 +108,6 @@ func inRange(least, most int64, fields ...field) error {
 	return nil
 }
 
-// CheckSize tells whether images of a side in pixels suit the backbone: a ViT cuts them into patches
-// and its pyramid into strides up to 32, without remainder.
-func (c Config) CheckSize(size int) error {
-	if c.Backbone == BackboneViT && size%32 != 0 {
-		return fmt.Errorf("size is %d; for a vit it must be a multiple of 32, such as %d", size, (size+31)/32*32)
-	}
-	return nil
-}
-
 // Same returns an error that names both where the trunks of two configurations differ, and weights
 // of the one do not fit the other. Widths of heads do not count.
 func (c Config) Same(o Config) error {
@@ -141,17 +120,11 @@ func (c Config) Same(o Config) error {
 // trunk returns c without what only heads read, and of defaults that are written out or not one form.
 func (c Config) trunk() Config {
 	c.Head, c.BoxFC = 0, 0
-	if c.Backbone == "" {
-		c.Backbone = BackboneResNet
+	if c.Norm == NormBatch {
+		c.Norm = ""
 	}
-	if c.Backbone == BackboneViT {
-		c.Depth, c.Width = 0, 0
-		c.Variant.MLP = c.Variant.mlp(c.Dim)
-	} else {
-		c.Variant.Groups = max(1, c.Variant.Groups)
-		if c.Variant.GroupWidth == 0 {
-			c.Variant.GroupWidth = 64
-		}
+	if c.Backbone != nil {
+		c.Backbone = c.Backbone.plain()
 	}
 	return c
 }
@@ -164,21 +137,145 @@ func (c Config) On(o Config) Config {
 
 // String names the trunk, such as "ResNet-50 of width 1 with 256 pyramid channels".
 func (c Config) String() string {
-	var s string
-	switch c.Backbone {
-	case BackboneViT:
-		s = fmt.Sprintf("ViT of patch %d, grid %d, dim %d, %d heads and %d layers", c.Patch, c.Grid, c.Dim, c.Heads, c.Layers)
-	case BackboneBiT:
-		s = fmt.Sprintf("BiT ResNet-v2-%d of width %v", c.Depth, c.Width)
-	default:
-		s = fmt.Sprintf("ResNet-%d of width %v", c.Depth, c.Width)
+	if c.Backbone == nil {
+		return "model without a backbone"
 	}
-	if c.Stem != "" {
-		s += ", " + c.Stem + " stem"
+	s := c.Backbone.String()
+	if c.Norm == NormGroup {
+		s += ", group norms"
 	}
-	s += c.Variant.describe()
-	if c.Stem != "" || c.Variant != (Variant{}) {
+	if strings.Contains(s, ", ") {
 		s += ","
 	}
 	return fmt.Sprintf("%s with %d pyramid channels", s, c.FPN)
+}
+
+// others are the keys of a configuration that are not the backbone's.
+type others Config
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (c Config) MarshalYAML() (any, error) {
+	if c.Backbone == nil {
+		return others(c), nil
+	}
+	return strict.Join(struct {
+		Backbone string `yaml:"backbone"`
+	}{c.Backbone.Name()}, c.Backbone, others(c))
+}
+
+// UnmarshalYAML changes what is named. Of a backbone of another kind, settings that have the same key in
+// both stay.
+func (c *Config) UnmarshalYAML(n ast.Node) error {
+	var named struct {
+		Backbone string `yaml:"backbone"`
+		Depth    any    `yaml:"depth"`
+	}
+	n, err := strict.Part(n, &named)
+	if err != nil {
+		return err
+	}
+	if named.Depth != nil {
+		return fmt.Errorf(`model.depth is part of the backbone's name now: write backbone: resnet%v, or bit%[1]v`, named.Depth)
+	}
+	was := c.Backbone
+	if named.Backbone != "" {
+		at := slices.IndexFunc(backbones, func(b BackboneConfig) bool { return b.Name() == named.Backbone })
+		if at < 0 {
+			return fmt.Errorf("model.backbone is %q; it must be one of %s", named.Backbone, strings.Join(Backbones(), ", "))
+		}
+		c.Backbone = backbones[at]
+	} else if was == nil {
+		return fmt.Errorf("model.backbone is missing; it must be one of %s", strings.Join(Backbones(), ", "))
+	}
+	if n, err = strict.Part(n, (*others)(c)); err != nil {
+		return err
+	}
+	settings := reflect.New(reflect.TypeOf(c.Backbone)) // of the kind, to be filled
+	settings.Elem().Set(reflect.ValueOf(c.Backbone))
+	if was != nil {
+		text, err := yaml.Marshal(was)
+		if err == nil {
+			err = yaml.Unmarshal(text, settings.Interface())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !slices.Contains(strict.Keys(settings.Type().Elem()), "width") { // of the recipe's other networks, perhaps
+		if n, err = strict.Part(n, &struct {
+			Width any `yaml:"width"`
+		}{}); err != nil {
+			return err
+		}
+	}
+	for _, b := range backbones {
+		for _, key := range strict.Unknown(n, settings.Interface()) {
+			if kind(b.Name()) != kind(c.Backbone.Name()) && slices.Contains(strict.Keys(reflect.TypeOf(b)), key) {
+				return fmt.Errorf("model.%s is of %s; the backbone is %s: leave it out", key, kind(b.Name()), c.Backbone.Name())
+			}
+		}
+	}
+	keys := slices.Concat([]string{"backbone"}, strict.Keys(reflect.TypeFor[others]()), strict.Keys(settings.Type()))
+	if err := strict.DecodeAmong(n, settings.Interface(), keys); err != nil {
+		return err
+	}
+	c.Backbone = settings.Elem().Interface().(BackboneConfig)
+	return nil
+}
+
+// FileKeys lists the keys of all configurations.
+func (Config) FileKeys() []string {
+	keys := append([]string{"backbone"}, strict.Keys(reflect.TypeFor[others]())...)
+	for _, b := range backbones {
+		keys = append(keys, strict.Keys(reflect.TypeOf(b))...)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// MarshalJSON writes what UnmarshalJSON reads: in checkpoints a backbone is named by its kind, "" for a
+// resnet, and its layers are its depth.
+func (c Config) MarshalJSON() ([]byte, error) {
+	var parts [][]byte
+	for _, v := range []any{struct {
+		Backbone string `json:"backbone,omitempty"`
+	}{c.storedKind()}, c.Backbone, others(c)} {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		if len(b) > len("{}") && b[0] == '{' { // null is no backbone
+			parts = append(parts, b[1:len(b)-1])
+		}
+	}
+	return slices.Concat([]byte("{"), bytes.Join(parts, []byte(",")), []byte("}")), nil
+}
+
+func (c Config) storedKind() string {
+	if c.Backbone == nil || kind(c.Backbone.Name()) == kind(resnets[0].Name()) {
+		return ""
+	}
+	return kind(c.Backbone.Name())
+}
+
+// UnmarshalJSON reads the configuration of a checkpoint.
+func (c *Config) UnmarshalJSON(text []byte) error {
+	var named struct {
+		Backbone string `json:"backbone"`
+	}
+	if err := json.Unmarshal(text, &named); err != nil {
+		return err
+	}
+	for _, b := range backbones {
+		if kind(b.Name()) != named.Backbone && (named.Backbone != "" || kind(b.Name()) != kind(resnets[0].Name())) {
+			continue
+		}
+		settings := reflect.New(reflect.TypeOf(b))
+		if err := json.Unmarshal(text, settings.Interface()); err != nil {
+			return err
+		}
+		c.Backbone = settings.Elem().Interface().(BackboneConfig)
+		return json.Unmarshal(text, (*others)(c))
+	}
+	return fmt.Errorf("its backbone is %q; this program has %s", named.Backbone, strings.Join(Backbones(), ", "))
 }

@@ -96,7 +96,7 @@ func with[M any](t *testing.T, declare func(b Builder) M, f func(s *Set, m M)) {
 
 func resnet(depth int, width float64) func(b Builder) *ResNet {
 	return func(b Builder) *ResNet {
-		return NewResNet(b.In("backbone"), Config{Depth: depth, Width: width})
+		return NewResNet(b.In("backbone"), ResNetConfig{Layers: depth, Width: width})
 	}
 }
 
@@ -161,16 +161,16 @@ func nearGrad(t *testing.T, what string, s *Set, want map[string][]float64) {
 }
 
 // tinyViT is the ViT of the golden values.
-var tinyViT = Config{Backbone: BackboneViT, Patch: 8, Grid: 4, Dim: 32, Heads: 4, Layers: 3, FPN: 8, Head: 8, BoxFC: 8}
+var tinyViT = Config{Backbone: ViTConfig{Patch: 8, Grid: 4, Dim: 32, Heads: 4, Layers: 3}, FPN: 8, Head: 8, BoxFC: 8}
 
 // All parameters and buffers have the names and shapes of torchvision's ResNets and timm's BiT and ViT.
 func TestNamesAreTheFields(t *testing.T) {
 	for name, want := range readGolden(t).Names {
-		c := Config{Backbone: name, Depth: 50, Width: 1}
+		c := Config{Backbone: BiTConfig{Layers: 50, Width: 1}}
 		switch depth, err := strconv.Atoi(name); {
 		case err == nil:
-			c = Config{Depth: depth, Width: 1}
-		case name == BackboneViT:
+			c = Config{Backbone: ResNetConfig{Layers: depth, Width: 1}}
+		case name == "vit":
 			c = tinyViT
 		}
 		s, b := NewSet()
@@ -202,7 +202,7 @@ func trunk(t *testing.T, c Config) func(b Builder) *Trunk {
 // Maps, the image's feature and gradients are those of timm's resnetv2_50x1_bit.
 func TestBiTIsTimms(t *testing.T) {
 	g := readGolden(t).BiT
-	with(t, trunk(t, Config{Backbone: BackboneBiT, Depth: 50, Width: 1}), func(s *Set, trunk *Trunk) {
+	with(t, trunk(t, Config{Backbone: BiTConfig{Layers: 50, Width: 1}}), func(s *Set, trunk *Trunk) {
 		x := input(torch.Float, 2, 3, 96, 96)
 		c, pooled := trunk.Backbone.Forward(x.ChannelsLast(), Mode{})
 		if pooled != nil {
@@ -232,7 +232,7 @@ func TestViTIsTorchvisions(t *testing.T) {
 			f := trunk.Forward(x, Mode{})
 			goldentest.Near(t, "class token", some(f.Pooled(), 9), some(tokens.Select(1, 0), 9), 0)
 			goldentest.Near(t, "map", some(f.C5.Flatten(2, 3).Transpose(1, 2), 9), some(tokens.Narrow(1, 1, tokens.Size(1)-1), 9), 0)
-			if size == tinyViT.Grid*tinyViT.Patch {
+			if vit := tinyViT.Backbone.(ViTConfig); size == vit.Grid*vit.Patch {
 				s.Double()
 				backward(v.Encode(v.Embed(x.As(torch.Double))), "weight of tokens")
 				nearGrad(t, "ViT", s, g.Grad)

@@ -276,9 +276,9 @@ type Block struct {
 }
 
 // NewBlock declares a block of tokens of width dim, which the heads divide, under timm's names.
-func NewBlock(b Builder, dim, heads int64) *Block { return newBlock(b, dim, heads, Variant{}) }
+func NewBlock(b Builder, dim, heads int64) *Block { return newBlock(b, dim, heads, ViTVariant{}) }
 
-func newBlock(b Builder, dim, heads int64, v Variant) *Block {
+func newBlock(b Builder, dim, heads int64, v ViTVariant) *Block {
 	attn, mlp, hidden := b.In("attn"), b.In("mlp"), v.mlp(dim)
 	k := &Block{
 		norm1: newLayerNorm(b.In("norm1"), dim, v.epsilon()),

@@ -45,7 +45,7 @@ func TestWidth(t *testing.T) {
 		want  string
 	}{{51, 1, "18, 34, 50"}, {50, 0, "width"}, {50, 5, "width"}, {50, math.NaN(), "width"}} {
 		config := DefaultConfig()
-		config.Depth, config.Width = c.depth, c.width
+		config.Backbone = ResNetConfig{Layers: c.depth, Width: c.width}
 		if err := config.Check(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("check of depth %d, width %v: %v", c.depth, c.width, err)
 		}
@@ -57,7 +57,7 @@ func TestWidth(t *testing.T) {
 
 // Every level has ⌈size / stride⌉ cells, also for sizes that no stride divides.
 func TestLevelSizes(t *testing.T) {
-	for _, name := range []string{BackboneResNet, BackboneBiT} {
+	for _, name := range []string{"resnet", "bit"} {
 		with(t, pyramid(t, tiny[name]), func(_ *Set, trunk *Trunk) {
 			for _, size := range []int64{33, 64, 100} {
 				f := trunk.Forward(torch.Zeros(torch.Float, 1, 3, size, size), Mode{})
@@ -266,9 +266,9 @@ func TestForwardKeepsLittle(t *testing.T) {
 // Backbones of about the same cost, at 64 pixels, without and with the pyramid.
 func BenchmarkTrunk(b *testing.B) {
 	for name, c := range map[string]Config{
-		"resnet": {Depth: 18, Width: 0.5, FPN: 64},
-		"bit":    {Backbone: BackboneBiT, Depth: 18, Width: 0.5, FPN: 64},
-		"vit":    {Backbone: BackboneViT, Patch: 8, Grid: 8, Dim: 96, Heads: 3, Layers: 4, FPN: 64},
+		"resnet": {Backbone: ResNetConfig{Layers: 18, Width: 0.5}, FPN: 64},
+		"bit":    {Backbone: BiTConfig{Layers: 18, Width: 0.5}, FPN: 64},
+		"vit":    {Backbone: ViTConfig{Patch: 8, Grid: 8, Dim: 96, Heads: 3, Layers: 4}, FPN: 64},
 	} {
 		for _, pyramid := range []bool{false, true} {
 			for _, m := range []Mode{{}, {Train: true}} {

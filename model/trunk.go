@@ -1,8 +1,6 @@
 package model
 
 import (
-	"fmt"
-
 	"must/onnx/graph"
 	"must/torch"
 )
@@ -20,21 +18,11 @@ type Backbone interface {
 	// Width returns the channels of the feature of the whole image.
 	Width() int64
 
+	// pyramid declares the neck that makes P2 to P7 of its maps.
+	pyramid(b Builder, channels int64) (neck, error)
+
 	// graph writes Forward as operators; pooled is "" where it is nil there.
 	graph(g *graph.Graph, x Map) (c [4]Map, pooled graph.Value)
-}
-
-func newBackbone(b Builder, c Config) (Backbone, error) {
-	if err := c.checkBackbone(); err != nil {
-		return nil, err
-	}
-	switch c.Backbone {
-	case BackboneBiT:
-		return NewBiT(b, c), nil
-	case BackboneViT:
-		return NewViT(b, c), nil
-	}
-	return NewResNet(b, c), nil
 }
 
 // Strides of the pyramid's levels P2 to P7.
@@ -48,19 +36,14 @@ type Trunk struct {
 
 // NewTrunk declares the trunk under "backbone" and "neck".
 func NewTrunk(b Builder, c Config, pyramid bool) (*Trunk, error) {
-	if pyramid && c.Stem == StemSmall {
-		return nil, fmt.Errorf("model.stem is %s: maps of strides 1 to 8 do not make a pyramid of strides 4 to 128, which detection and dense tasks read; leave it out", c.Stem)
-	}
-	backbone, err := newBackbone(b.In("backbone"), c)
-	if err != nil {
+	if err := c.checkBackbone(); err != nil {
 		return nil, err
 	}
-	t := &Trunk{Backbone: backbone}
+	t := &Trunk{Backbone: c.Backbone.build(b.In("backbone"))}
 	if pyramid {
-		if b = b.In("neck"); c.Backbone == BackboneViT {
-			t.neck = newSimplePyramid(b, c.Patch, c.Dim, c.FPN)
-		} else {
-			t.neck = newFPN(b, backbone.Channels(), c.FPN)
+		var err error
+		if t.neck, err = t.Backbone.pyramid(b.In("neck"), c.FPN); err != nil {
+			return nil, err
 		}
 	}
 	return t, nil

@@ -10,9 +10,9 @@ import (
 
 // backbones are tiny ones of every kind.
 var backbones = map[string]model.Config{
-	"resnet": {Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16},
-	"bit":    {Backbone: model.BackboneBiT, Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16},
-	"vit":    {Backbone: model.BackboneViT, Patch: 8, Grid: 8, Dim: 32, Heads: 2, Layers: 2, FPN: 8, Head: 8, BoxFC: 16},
+	"resnet": {Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16},
+	"bit":    {Backbone: model.BiTConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16},
+	"vit":    {Backbone: model.ViTConfig{Patch: 8, Grid: 8, Dim: 32, Heads: 2, Layers: 2}, FPN: 8, Head: 8, BoxFC: 16},
 }
 
 // Every head learns a few images by heart on every backbone.

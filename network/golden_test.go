@@ -63,7 +63,7 @@ func spec(size int, l data.Labels, tasks ...string) Spec {
 	d := detectionlabel.DefaultConfig()
 	d.PreNMS, d.PostNMS, d.MaxObjects = 200, 150, 50
 	return Spec{
-		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
+		Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
 		Tasks: tasks, Labels: l, Size: size, Mean: ImageNetMean, Std: ImageNetStd,
 	}
 }

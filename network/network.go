@@ -138,7 +138,7 @@ func (s Spec) Check() error {
 	if s.Size < 32 || s.Size > 4096 {
 		return fmt.Errorf("size is %d; it must be between 32 and 4096", s.Size)
 	}
-	if err := s.Model.CheckSize(s.Size); err != nil {
+	if err := s.Model.Backbone.CheckSize(s.Size); err != nil {
 		return err
 	}
 	for i := range 3 {

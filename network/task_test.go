@@ -518,7 +518,7 @@ func TestSpecCheck(t *testing.T) {
 	yards := labels()
 	yards = yards.With(depthlabel.Name, data.Meaning{Units: "yards"})
 	for want, change := range map[string]func(s *Spec){
-		"depth is 17":        func(s *Spec) { s.Model.Depth = 17 },
+		"has 17 layers":      func(s *Spec) { s.Model.Backbone = model.ResNetConfig{Layers: 17, Width: 1} },
 		"size is 31":         func(s *Spec) { s.Size = 31 },
 		"std":                func(s *Spec) { s.Std[1] = 0 },
 		"mean":               func(s *Spec) { s.Mean[2] = math.NaN() },

@@ -230,7 +230,7 @@ func TestMAE(t *testing.T) {
 // spec is that of a ResNet-18 of an eighth of its width.
 func spec(size int) network.Spec {
 	return network.Spec{
-		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 8}, Detection: detection.DefaultConfig(),
+		Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 8}, Detection: detection.DefaultConfig(),
 		Size: size, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}
 }
@@ -238,6 +238,6 @@ func spec(size int) network.Spec {
 // transformer is the specification of a ViT of two blocks.
 func transformer(size int) network.Spec {
 	s := spec(size)
-	s.Model = model.Config{Backbone: model.BackboneViT, Patch: 8, Grid: int64(size) / 8, Dim: 16, Heads: 2, Layers: 2, FPN: 8, Head: 8, BoxFC: 8}
+	s.Model = model.Config{Backbone: model.ViTConfig{Patch: 8, Grid: int64(size) / 8, Dim: 16, Heads: 2, Layers: 2}, FPN: 8, Head: 8, BoxFC: 8}
 	return s
 }

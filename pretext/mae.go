@@ -31,13 +31,14 @@ type mae struct {
 }
 
 func newMAE(s network.Spec, c Config, seed uint64) (*network.Network, Task, error) {
-	if s.Model.Backbone != model.BackboneViT {
+	vit, ok := s.Model.Backbone.(model.ViTConfig)
+	if !ok {
 		return nil, nil, errors.New("mae pretrains a vit, since only a transformer can leave patches out; set model.backbone: vit")
 	}
 	if err := s.Model.Check(); err != nil {
 		return nil, nil, err
 	}
-	p, size := s.Model.Patch, int64(s.Size)
+	p, size := vit.Patch, int64(s.Size)
 	if size%p != 0 {
 		return nil, nil, fmt.Errorf("mae: patches of %d do not divide an image of %d pixels", p, size)
 	}
@@ -47,14 +48,14 @@ func newMAE(s network.Spec, c Config, seed uint64) (*network.Network, Task, erro
 	if m.shown < 1 || m.shown == m.total {
 		return nil, nil, fmt.Errorf("pretext.mask is %v, which shows %d of %d patches; some must be shown and some not", c.Mask, m.shown, m.total)
 	}
-	if s.Model.Dim%4 != 0 {
-		return nil, nil, fmt.Errorf("model.dim is %d; mae needs a multiple of 4, for its position embeddings", s.Model.Dim)
+	if vit.Dim%4 != 0 {
+		return nil, nil, fmt.Errorf("model.dim is %d; mae needs a multiple of 4, for its position embeddings", vit.Dim)
 	}
 	var err error
 	m.net, err = network.NewPretext(s, seed, func(b model.Builder, n *network.Network) {
 		m.encoder = n.Trunk.Backbone.(*model.ViT)
 		dim := c.DecoderDim
-		m.embed = model.NewLinear(b.In("decoder_embed"), s.Model.Dim, dim, model.Glorot(s.Model.Dim, dim))
+		m.embed = model.NewLinear(b.In("decoder_embed"), vit.Dim, dim, model.Glorot(vit.Dim, dim))
 		m.token = b.Bias("mask_token", model.Normal(0.02), 1, dim)
 		m.positions = b.Buffer("decoder_pos_embed", func(v []float32, _ *rand.Rand) { waves(v, side, dim) }, 1, m.total, dim)
 		for i := range c.DecoderLayers {
@@ -67,9 +68,9 @@ func newMAE(s network.Spec, c Config, seed uint64) (*network.Network, Task, erro
 		return nil, nil, err
 	}
 	// The encoder's positions start as the published ones, which are fixed; here they may learn.
-	grid := s.Model.Grid
-	at := make([]float32, (1+grid*grid)*s.Model.Dim)
-	waves(at[s.Model.Dim:], grid, s.Model.Dim)
+	grid := vit.Grid
+	at := make([]float32, (1+grid*grid)*vit.Dim)
+	waves(at[vit.Dim:], grid, vit.Dim)
 	if _, _, err := m.net.Set.Load(map[string][]float32{"backbone.pos_embed": at}); err != nil {
 		m.net.Free()
 		return nil, nil, err

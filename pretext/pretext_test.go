@@ -405,10 +405,10 @@ func TestKeyEncoderStartsAsCopy(t *testing.T) {
 // Every method runs on every backbone that it can, and in bfloat16 gives about the same loss.
 func TestBackbones(t *testing.T) {
 	bit := spec(32)
-	bit.Model.Backbone = model.BackboneBiT
+	bit.Model.Backbone = model.BiTConfig{Layers: 18, Width: 0.125}
 	for _, s := range []network.Spec{spec(32), bit, transformer(32)} {
 		for method, c := range pretask {
-			if method == MAE && s.Model.Backbone != model.BackboneViT {
+			if _, vit := s.Model.Backbone.(model.ViTConfig); method == MAE && !vit {
 				continue
 			}
 			do(t, func() {
@@ -432,7 +432,7 @@ func TestBackbones(t *testing.T) {
 					net.Free()
 				}
 				if !(math.Abs(loss[1]-loss[0]) < 0.3*loss[0]) {
-					t.Errorf("%s on %q: loss %v, in bfloat16 %v", method, s.Model.Backbone, loss[0], loss[1])
+					t.Errorf("%s on a %v: loss %v, in bfloat16 %v", method, s.Model.Backbone, loss[0], loss[1])
 				}
 			})
 		}
@@ -447,10 +447,10 @@ func BenchmarkStep(b *testing.B) {
 			const n, size = 64, 64
 			c := Config{Method: method}
 			s := spec(size)
-			s.Model.Width = 0.5
+			s.Model.Backbone = model.ResNetConfig{Layers: 18, Width: 0.5}
 			if method == MAE {
 				s = transformer(size)
-				s.Model.Dim, s.Model.Heads, s.Model.Layers = 192, 3, 6
+				s.Model.Backbone = model.ViTConfig{Patch: 8, Grid: size / 8, Dim: 192, Heads: 3, Layers: 6}
 				c.DecoderDim, c.DecoderHeads, c.DecoderLayers = 96, 3, 2
 			}
 			err := torch.Do(func() {

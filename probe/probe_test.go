@@ -275,7 +275,7 @@ func TestMistakes(t *testing.T) {
 
 func spec(l data.Labels, tasks ...string) network.Spec {
 	return network.Spec{
-		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.DefaultConfig(),
+		Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.DefaultConfig(),
 		Tasks: tasks, Labels: l, Size: 32, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"must/model"
 )
 
 // keys are a kind of stage for these tests.
@@ -41,7 +43,7 @@ func write(t *testing.T, files map[string]string) string {
 const below = `
 name: below
 size: 64
-model: {depth: 18, width: 0.5}
+model: {backbone: resnet18, width: 0.5}
 train: {batch: 8, lr: 0.1, augment: {flip: 0, scale_min: 0.5}}
 data:
   a: {format: scenes, subset: objects, parts: {train: 8, val: 4}}
@@ -77,7 +79,7 @@ quick: []
 		t.Fatal(err)
 	}
 	a := r.Data["a"]
-	if r.Base != "" || r.Name != "above" || r.Size != 64 || r.Model.Width != 0.5 || r.Train.LR != 0.2 || r.Train.Batch != 2 ||
+	if r.Base != "" || r.Name != "above" || r.Size != 64 || r.Model.Backbone != (model.ResNetConfig{Layers: 18, Width: 0.5}) || r.Train.LR != 0.2 || r.Train.Batch != 2 ||
 		r.Train.Augment.Flip != 1 || r.Train.Augment.ScaleMin != 0.5 || a.Set != "objects" || a.Parts["train"] != 8 || a.Parts["val"] != 2 ||
 		r.Data["b"] == nil || r.Data["c"] == nil || len(r.Stages) != 1 || r.Stages[0].Name != "three" || r.Stages[0].Keys.(*keys).With == nil || len(r.Quick) != 0 {
 		t.Errorf("it is %+v", r)

@@ -28,7 +28,7 @@ const every = `
 name: every
 size: 32
 seed: 3
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
 train: {batch: 4, epochs: 1, lr: 0.01}
 spaces: {segmentation: {from: stuff}}
@@ -214,7 +214,7 @@ func TestEngine(t *testing.T) {
 	t.Run("processes", func(t *testing.T) {
 		several := load(t, side, every)
 		several.Jobs = 2
-		several.Spawn = func(ctx context.Context, j Job, lock *os.File) (float64, error) {
+		several.Spawn = func(ctx context.Context, j Job, _ int, lock *os.File) (float64, error) {
 			r, err := Open(side)
 			if err != nil {
 				return 0, err
@@ -240,7 +240,7 @@ func TestJobsByPath(t *testing.T) {
 	const text = `
 name: order
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, images: 16}
 data:
   objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
@@ -264,7 +264,7 @@ stages:
 	r := load(t, t.TempDir(), text)
 	// The jobs do nothing but end.
 	var order []string
-	r.Spawn = func(ctx context.Context, j Job, lock *os.File) (float64, error) {
+	r.Spawn = func(ctx context.Context, j Job, _ int, lock *os.File) (float64, error) {
 		if j.Part == "" {
 			order = append(order, j.Stage)
 			if err := r.begin(r.Step(j.Stage)); err != nil {
@@ -285,5 +285,24 @@ stages:
 	}
 	if want := []string{"class", "boxes", "maps", "depth", "labels", "strong", "simclr", "multitask", "student"}; !slices.Equal(order, want) {
 		t.Errorf("stages start in the order %v, want %v, by %v", order, want, r.paths())
+	}
+
+	// The student gets all threads where there is nothing that could run beside it.
+	few := text[:strings.Index(text, "  - {name: simclr")] + text[strings.Index(text, "  - {name: class"):]
+	few = strings.Replace(few, "simclr: simclr, multitask: multitask, strong: strong, ", "", 1)
+	for _, c := range []struct {
+		text  string
+		alone []string
+	}{{text, nil}, {few, []string{"labels", "student"}}} {
+		r := load(t, t.TempDir(), c.text)
+		var alone []string
+		for _, s := range r.Steps {
+			if r.alone(s.Name) {
+				alone = append(alone, s.Name)
+			}
+		}
+		if !slices.Equal(alone, c.alone) {
+			t.Errorf("alone are %v, want %v", alone, c.alone)
+		}
 	}
 }

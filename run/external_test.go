@@ -23,7 +23,7 @@ const models = "../onnx/testdata/"
 const externalRecipe = `
 name: external
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
 spaces: {detection: [wasp, bee]}
 teachers:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"must/data"
 	"must/label/shards"
 	"must/recipe"
 	"must/stage"
@@ -116,6 +117,9 @@ func (r *Runner) part(f Facts, p stage.Part) {
 		return
 	}
 	for _, task := range recipe.Names(r.Spaces) {
+		if p.Tasks != nil && !slices.ContainsFunc(p.Tasks, func(t string) bool { return data.TaskOf(t) == task }) {
+			continue
+		}
 		s := r.Spaces[task]
 		f.add("spaces."+task, s)
 		f.add(name+".map."+task, set.Map[task])

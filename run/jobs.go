@@ -23,8 +23,9 @@ func (j Job) String() string {
 }
 
 // A Spawn does a job in another process, which keeps the lock open while it lives, and returns the
-// largest resident memory it had, in MB. When ctx ends the process saves its state and stops.
-type Spawn func(ctx context.Context, j Job, lock *os.File) (peakMB float64, err error)
+// largest resident memory it had, in MB. When ctx ends the process saves its state and stops. The process
+// has its share of the threads of as many as work side by side.
+type Spawn func(ctx context.Context, j Job, beside int, lock *os.File) (peakMB float64, err error)
 
 // RunJob does a job in this process, into the folder that another Runner has prepared.
 func (r *Runner) RunJob(ctx context.Context, j Job) error {
@@ -39,7 +40,10 @@ func (r *Runner) RunJob(ctx context.Context, j Job) error {
 	if !ok {
 		return fmt.Errorf("stage %s has no parts", j.Stage)
 	}
-	return parted.RunPart(ctx, r.work(s.Name), j.Part)
+	if err := parted.RunPart(ctx, r.work(s.Name), j.Part); err != nil {
+		return err
+	}
+	return r.KeepBroken(r.Folder(s.Name), j.Part, r.fingerprint(s.Name).inputs.Parts)
 }
 
 // A running stage has jobs left.
@@ -49,6 +53,7 @@ type running struct {
 	left   int   // not ended
 	parted bool
 	path   int            // see paths
+	alone  bool           // nothing can run beside it, whatever the others take
 	stop   func() float64 // the clock, from the first job on; nil before
 	peak   float64
 	bar    *progress.Task
@@ -90,9 +95,13 @@ func (r *Runner) runJobs(ctx context.Context, lock *os.File) error {
 			if s.parted && s.stop == nil { // waiting for others does not count
 				s.stop = r.keepTime(s.Name)
 			}
+			beside := r.Jobs
+			if s.alone {
+				beside = 1
+			}
 			busy++
 			go func() {
-				peak, err := r.Spawn(ctx, j, lock)
+				peak, err := r.Spawn(ctx, j, beside, lock)
 				results <- ended{j, peak, err}
 			}()
 		}
@@ -168,12 +177,12 @@ func (r *Runner) ready(stages map[string]*running, paths map[string]int) error {
 		if waits {
 			continue
 		}
-		x := &running{Step: s, jobs: []Job{{Stage: s.Name}}, path: paths[s.Name]}
+		x := &running{Step: s, jobs: []Job{{Stage: s.Name}}, path: paths[s.Name], alone: r.alone(s.Name)}
 		if p, ok := s.Stage.(stage.Parted); ok {
 			if err := r.begin(s); err != nil {
 				return err
 			}
-			x.parted, x.jobs = true, nil
+			x.parted, x.alone, x.jobs = true, false, nil // its parts run side by side
 			for _, part := range p.Parts(r.work(s.Name)) {
 				x.jobs = append(x.jobs, Job{s.Name, part})
 			}
@@ -188,6 +197,32 @@ func (r *Runner) ready(stages map[string]*running, paths map[string]int) error {
 		}
 	}
 	return nil
+}
+
+// alone reports whether no other stage can run beside one: each leads to it or goes on from it. It is the
+// recipe that says so, not what is done already or ends first, so that a stage has as many threads in
+// every run.
+func (r *Runner) alone(name string) bool {
+	before, after := map[string]bool{name: true}, map[string]bool{name: true}
+	for _, s := range slices.Backward(r.Steps) {
+		if before[s.Name] {
+			for _, n := range r.reads(s.Name) {
+				before[n] = true
+			}
+		}
+	}
+	for _, s := range r.Steps {
+		if slices.ContainsFunc(r.reads(s.Name), func(n string) bool { return after[n] }) {
+			after[s.Name] = true
+		}
+	}
+	for _, s := range r.Steps {
+		quick := s.Kind == "show" // takes no time worth waiting for
+		if !before[s.Name] && !after[s.Name] && !quick {
+			return false
+		}
+	}
+	return true
 }
 
 // endJobs closes a stage that has no jobs left, or goes on another time. One without parts has been

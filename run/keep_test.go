@@ -147,7 +147,7 @@ func TestTrialsAreTakenOver(t *testing.T) {
 	const text = `
 name: trials
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, images: 8, lr: 0.01}
 data:
   rooms: {format: scenes, subset: rooms, size: 32, parts: {train: 8, val: 6, test: 4}}

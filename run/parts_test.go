@@ -43,7 +43,7 @@ func folder(t *testing.T, parts ...string) string {
 const folders = `
 name: folders
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, steps: 1}
 data:
   own: {format: imagefolder, path: PATH}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"must/label"
+	"must/model"
 	"must/recipe"
 	"must/stage"
 )
@@ -14,7 +15,7 @@ import (
 const tiny = `
 name: tiny
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
 train: {batch: 4, epochs: 1, lr: 0.01}
 data:
@@ -86,7 +87,7 @@ func TestSettings(t *testing.T) {
 		"size=64", "train.augment.flip=0", "teacher-class.with.epochs=3", "teacher-class.with.augment.scale_max=2",
 		"teacher-class.with.lr=0.5", "student.with.epochs=5", "student.weights.detection=2", "data.rooms.parts.train=5", "labels.thresholds.detection=0.3",
 		"transfer.with.batch=2", "transfer.seeds=[1, 2]", "model.width=0.25")
-	if r.Size != 64 || r.Train.Augment.Flip != 0 || r.Train.Augment.ScaleMin != 0.8 || r.Model.Width != 0.25 || r.Model.FPN != 8 {
+	if r.Size != 64 || r.Train.Augment.Flip != 0 || r.Train.Augment.ScaleMin != 0.8 || r.Model.Backbone != (model.ResNetConfig{Layers: 18, Width: 0.25}) || r.Model.FPN != 8 {
 		t.Errorf("recipe is %+v", r)
 	}
 	c, err := r.Settings(keys[*stage.Train](r, "teacher-class").With)
@@ -126,7 +127,10 @@ func TestMistakesAreNamed(t *testing.T) {
 		{tiny, "labels: labels,", "labels: student,", []string{"student"}},
 		{tiny, `scratch: ""`, `a/b: ""`, []string{"a/b"}},
 		{tiny, "show: {data", "score: {student: x, teachers: {}}\n    show: {data", []string{"one thing"}},
-		{tiny, "depth: 18", "depth: 19", []string{"19"}},
+		{tiny, "resnet18", "resnet19", []string{"resnet19", "resnet18, resnet34"}},
+		{tiny, "backbone: resnet18", "depth: 18", []string{"write backbone: resnet18"}},
+		{tiny, "width: 0.125", "width: 0.125, patch: 8", []string{"model.patch is of vit"}},
+		{tiny, "width: 0.125", "widht: 0.125", []string{"widht", `"width"`}},
 		{tiny, "name: tiny", "name: [", []string{"recipe"}},
 	} {
 		text := strings.Replace(c.text, c.old, c.new, 1)

@@ -37,6 +37,8 @@ type Runner struct {
 	Only    []string // stages to run; empty: all
 	Display *progress.Display
 
+	On *On // cluster that a plan reckons for too; nil: none
+
 	World *dist.World // of the processes that run it together; nil: this one alone
 	Jobs  int         // processes at once; 0 or 1: all in this one
 	Spawn Spawn
@@ -401,7 +403,10 @@ func (r *Runner) end(s *stage.Step, seconds, peakMB float64, whole bool) error {
 		return r.note(s.Name, seconds)
 	}
 	f := r.fingerprint(s.Name)
-	broken := r.Broken(f.inputs.Parts)
+	broken, err := stage.KeptBroken(r.Folder(s.Name), r.Broken(f.inputs.Parts))
+	if err != nil {
+		return err
+	}
 	for _, b := range broken {
 		r.Display.Logf("%s: %v could not be read", s.Name, b)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"must/data"
+	"must/model"
 	"must/progress"
 	"must/recipe"
 	"must/report"
@@ -150,7 +151,7 @@ func TestWholeMethod(t *testing.T) {
 const long = `
 name: long
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 2, steps: 150, lr: 0.01, ema: 0.9, save_every: 0.1}
 data:
   objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 2}}
@@ -242,7 +243,7 @@ func TestStoppedRun(t *testing.T) {
 // The whole method on the other backbones.
 func TestWholeMethodOnOthers(t *testing.T) {
 	for _, m := range []string{
-		"{backbone: bit, depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}",
+		"{backbone: bit18, width: 0.125, fpn: 8, head: 8, box_fc: 16}",
 		"{backbone: vit, patch: 8, grid: 4, dim: 12, heads: 3, layers: 1, fpn: 8, head: 8, box_fc: 16}",
 	} {
 		out := t.TempDir()
@@ -269,7 +270,7 @@ func (s stopper) Write(b []byte) (int, error) {
 
 func TestSingleTraining(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "net")
-	small := []string{"size=32", "model.width=0.125", "model.fpn=8", "model.head=8", "model.depth=18", "train.epochs=1", "train.batch=4", "data.data.parts={train: 8, val: 4}"}
+	small := []string{"size=32", "model.width=0.125", "model.fpn=8", "model.head=8", "model.backbone=resnet18", "train.epochs=1", "train.batch=4", "data.data.parts={train: 8, val: 4}"}
 	set := data.Source{Format: "scenes", Set: "objects", Size: 32}
 	rec, _, err := Training("net", set, nil, "", false, small, Fit{})
 	if err != nil {
@@ -283,9 +284,9 @@ func TestSingleTraining(t *testing.T) {
 		}
 	}
 	// Size and architecture come from the checkpoint.
-	model := filepath.Join(out, Single, train.ModelFile)
-	rec, _, err = Training("next", data.Source{Format: "scenes", Set: "ranges", Size: 32}, nil, model, false, []string{"train.epochs=1"}, Fit{})
-	if err != nil || rec.Size != 32 || rec.Model.Width != 0.125 || rec.Stage(Single).Keys.(*stage.Train).Tasks[0] != "depth" {
+	weights := filepath.Join(out, Single, train.ModelFile)
+	rec, _, err = Training("next", data.Source{Format: "scenes", Set: "ranges", Size: 32}, nil, weights, false, []string{"train.epochs=1"}, Fit{})
+	if err != nil || rec.Size != 32 || rec.Model.Backbone != (model.ResNetConfig{Layers: 18, Width: 0.125}) || rec.Stage(Single).Keys.(*stage.Train).Tasks[0] != "depth" {
 		t.Errorf("%v; %+v", err, rec)
 	}
 	if _, _, err := Training("none", data.Source{Format: "scenes", Set: "unlabelled"}, nil, "", false, nil, Fit{}); err == nil || !strings.Contains(err.Error(), "no labels") {

@@ -26,7 +26,7 @@ import (
 const twoSpaces = `
 name: spaces
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 detection: {anchor_scale: 2, rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}
 train: {batch: 4, steps: 1}
 spaces:
@@ -49,6 +49,17 @@ stages:
   - name: transfer
     transfer: {from: {must: student}, sets: [{data: boxes, task: detection}]}
 `
+
+// A stage depends on the classes of the tasks that it learns, and on no others.
+func TestFingerprintOfSpaces(t *testing.T) {
+	was := load(t, t.TempDir(), twoSpaces)
+	is := load(t, t.TempDir(), twoSpaces, "spaces.segmentation=[sky, floor]")
+	for stage, same := range map[string]bool{"boxes-teacher": true, "maps-teacher": false, "labels": false, "student": false} {
+		if (was.fingerprint(stage).sum == is.fingerprint(stage).sum) != same {
+			t.Errorf("%s: the same: want %v", stage, same)
+		}
+	}
+}
 
 func TestSpaces(t *testing.T) {
 	r := load(t, t.TempDir(), twoSpaces)
@@ -114,7 +125,7 @@ func TestDepthSpace(t *testing.T) {
 	const text = `
 name: depth
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8}
 train: {batch: 4, steps: 1}
 spaces: {depth: inverse}
 data:

@@ -21,7 +21,7 @@ import (
 const baselines = `
 name: baselines
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {batch: 4, images: 8, lr: 0.01}
 data:
   objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}
@@ -30,8 +30,8 @@ data:
 stages:
   - {name: net, train: {data: [objects], tasks: [classification]}}
   - {name: simclr, train: {data: [objects], pretext: {method: simclr}}}
-  - {name: bit, train: {data: [objects], tasks: [classification], model: {backbone: bit}}}
-  - {name: probe, probe: {data: fine, from: {scratch: "", simclr: simclr, bit: {from: "", model: {backbone: bit}}}, neighbours: [3]}}
+  - {name: bit, train: {data: [objects], tasks: [classification], model: {backbone: bit18}}}
+  - {name: probe, probe: {data: fine, from: {scratch: "", simclr: simclr, bit: {from: "", model: {backbone: bit18}}}, neighbours: [3]}}
   - name: transfer
     transfer:
       from:
@@ -95,10 +95,10 @@ func TestBaselines(t *testing.T) {
 	if *trial.Point != point || trial.Config.LR != best.Config.LR || trial.Seed != 2 {
 		t.Errorf("seed 2 was trained at %v; the best of the sweep is %v", trial, point)
 	}
-	if vit, err := stage.ReadTrial(filepath.Join(cell, "vit-1")); err != nil || vit.Config.Optimizer != "adamw" || vit.Model.Backbone != "vit" {
+	if vit, err := stage.ReadTrial(filepath.Join(cell, "vit-1")); err != nil || vit.Config.Optimizer != "adamw" || vit.Model.Backbone.Name() != "vit" {
 		t.Errorf("%v: the ViT was trained by %+v", err, vit)
 	}
-	if bit, err := stage.ReadTrial(filepath.Join(cell, "bit-1")); err != nil || bit.Model.Backbone != "bit" { // its start's, not the recipe's
+	if bit, err := stage.ReadTrial(filepath.Join(cell, "bit-1")); err != nil || bit.Model.Backbone.Name() != "bit18" { // its start's, not the recipe's
 		t.Errorf("%v: BiT was trained as %+v", err, bit)
 	}
 
@@ -113,7 +113,7 @@ func TestBaselines(t *testing.T) {
 	apart := t.TempDir()
 	var mu sync.Mutex
 	var jobs []string
-	spawn := func(ctx context.Context, j Job, lock *os.File) (float64, error) {
+	spawn := func(ctx context.Context, j Job, _ int, lock *os.File) (float64, error) {
 		mu.Lock()
 		jobs = append(jobs, j.String())
 		mu.Unlock()
@@ -158,7 +158,7 @@ func TestFailedJob(t *testing.T) {
 	stopped := false
 	r := load(t, out, baselines)
 	r.Jobs, r.Display = 2, progress.New(&bytes.Buffer{})
-	r.Spawn = func(ctx context.Context, j Job, lock *os.File) (float64, error) {
+	r.Spawn = func(ctx context.Context, j Job, _ int, lock *os.File) (float64, error) {
 		if j.Stage == "net" {
 			return 0, errors.New("broken")
 		}
@@ -170,13 +170,13 @@ func TestFailedJob(t *testing.T) {
 		t.Errorf("%v, the other one stopped: %v", err, stopped)
 	}
 	// A process that does something else, or nothing, is no end of its stage.
-	r.Spawn = func(context.Context, Job, *os.File) (float64, error) { return 0, nil }
+	r.Spawn = func(context.Context, Job, int, *os.File) (float64, error) { return 0, nil }
 	if err := r.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "not done with these settings") {
 		t.Errorf("stages that nobody did: %v", err)
 	}
 	// While a process of it lives, the folder is taken.
 	var held *os.File
-	r.Spawn = func(_ context.Context, j Job, lock *os.File) (float64, error) {
+	r.Spawn = func(_ context.Context, j Job, _ int, lock *os.File) (float64, error) {
 		held = lock
 		if err := load(t, out, baselines).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Errorf("a second run into the folder: %v", err)

@@ -19,7 +19,7 @@ const together = `
 name: together
 seed: 1
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {steps: 2, batch: 5, lr: 0.02}
 data:
   a: {format: scenes, subset: objects, parts: {train: 12, val: 4, test: 4}}

@@ -52,7 +52,7 @@ func checkpointFile(t *testing.T, path string, seed uint64) {
 	d.PreNMS, d.PostNMS, d.MaxObjects = 50, 20, 5
 	err := torch.DoErr(func() error {
 		n, err := built.New(built.Spec{
-			Model: backbone.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
+			Model: backbone.Config{Backbone: backbone.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16}, Detection: d,
 			Size: 64, Mean: built.ImageNetMean, Std: built.ImageNetStd,
 			Tasks: []string{classification.Name, detection.Name, segmentation.Name, depth.Name, normals.Name},
 			Labels: data.Labels{

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
+	"must/atomicfile"
 	"must/data"
 )
 
@@ -83,4 +86,42 @@ func (e *Env) Broken(parts []Part) (found []Broken) {
 		}
 	}
 	return found
+}
+
+// brokenFolder is where processes that do parts of a stage leave what they could not read, a file each.
+const brokenFolder = "unreadable"
+
+// KeepBroken writes down, in a stage's folder, what this process could not read in one of its parts, for
+// the process that ends the stage.
+func (e *Env) KeepBroken(dir, part string, parts []Part) error {
+	broken := e.Broken(parts)
+	if len(broken) == 0 {
+		return nil
+	}
+	name := strings.NewReplacer("/", "-", "\\", "-").Replace(part)
+	return atomicfile.WriteJSON(filepath.Join(dir, brokenFolder, name+".json"), broken)
+}
+
+// KeptBroken joins what processes wrote down with what this one found. All read the same images of a part,
+// so that the largest count is that of the part.
+func KeptBroken(dir string, found []Broken) ([]Broken, error) {
+	files, err := filepath.Glob(filepath.Join(dir, brokenFolder, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		var kept []Broken
+		if err := readJSON(file, &kept); err != nil {
+			return nil, err
+		}
+		for _, b := range kept {
+			at := slices.IndexFunc(found, func(f Broken) bool { return f.Set == b.Set && f.Part == b.Part })
+			if at < 0 {
+				found = append(found, b)
+			} else if found[at].Broken < b.Broken {
+				found[at] = b
+			}
+		}
+	}
+	return found, nil
 }

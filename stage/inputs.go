@@ -26,8 +26,9 @@ type Setting struct {
 // A Part is one of a data set's: train, val or test.
 type Part struct {
 	Set, Part string
-	Own       bool // in the set's own classes, not the recipe's
-	Optional  bool // what it is for is left out where the set has no such part
+	Own       bool     // in the set's own classes, not the recipe's
+	Tasks     []string // whose labels are read, in the recipe's classes; nil: of all
+	Optional  bool     // what it is for is left out where the set has no such part
 }
 
 // A Source is what a stage goes on from: the result of an earlier stage, a file of weights, or an
@@ -45,10 +46,10 @@ func (in *Inputs) Add(name string, value any) {
 	in.Settings = append(in.Settings, Setting{name, value})
 }
 
-// Read adds parts of data sets in the recipe's classes.
-func (in *Inputs) Read(part string, sets ...string) {
+// Read adds parts of data sets in the recipe's classes, of some tasks; nil: of all.
+func (in *Inputs) Read(tasks []string, part string, sets ...string) {
 	for _, s := range sets {
-		in.Parts = append(in.Parts, Part{Set: s, Part: part})
+		in.Parts = append(in.Parts, Part{Set: s, Part: part, Tasks: tasks})
 	}
 }
 

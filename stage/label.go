@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"must/atomicfile"
 	"must/data"
@@ -40,6 +41,9 @@ func (l *Label) Check(e *Env) error {
 			l.Thresholds[task] = label.Threshold{least, least}
 		}
 	}
+	if err := label.CheckThresholds(l.Thresholds.Least()); err != nil {
+		return err
+	}
 	if err := l.Mask.Check(); err != nil {
 		return err
 	}
@@ -49,7 +53,7 @@ func (l *Label) Check(e *Env) error {
 // Inputs are the sets, the teachers, and the val parts by which their labels are judged.
 func (l *Label) Inputs(e *Env) (in Inputs, err error) {
 	l.rules(&in)
-	in.Read("train", l.Data...)
+	in.Read(nil, "train", l.Data...)
 	for _, t := range l.Teachers {
 		for _, set := range l.judges(e, t) {
 			in.Parts = append(in.Parts, Part{Set: set, Part: "val", Optional: true})
@@ -171,6 +175,9 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		if err != nil {
 			return err
 		}
+		for _, h := range sum.Health {
+			w.Display.Logf("label %s: %s: %s", name, h.Task, h)
+		}
 		for _, warning := range sum.Warnings {
 			w.Display.Logf("label %s: %s", name, warning)
 		}
@@ -198,7 +205,7 @@ func labelledFile(dir, set string) string { return filepath.Join(dir, set+".json
 func (l *Label) fingerprint(w *Work, set string) string {
 	var in Inputs
 	l.rules(&in)
-	in.Read("train", set)
+	in.Read(nil, "train", set)
 	return w.Fingerprint(in)
 }
 
@@ -262,8 +269,29 @@ func (l *Label) assess(ctx context.Context, w *Work, teachers []label.Teacher) e
 	return atomicfile.WriteJSON(filepath.Join(w.Dir, QualityFile), found)
 }
 
+// source names the teacher whose file path is: a stage, or the file.
+func (l *Label) source(path string) string {
+	stage, _, _ := strings.Cut(filepath.Base(filepath.Dir(path)), "@")
+	if slices.Contains(l.Teachers, stage) {
+		return stage
+	}
+	return filepath.Base(path)
+}
+
 // Report shows how good the labels are, when the stage has ended.
 func (l *Label) Report(w *Work, p *report.Report) error {
+	for _, set := range l.Data {
+		if _, err := os.Stat(labelledFile(w.Dir, set)); err != nil {
+			continue // not labelled yet
+		}
+		all, err := label.HealthOf(filepath.Join(w.Dir, set))
+		if err != nil {
+			return err
+		}
+		for _, h := range all {
+			p.Health = append(p.Health, report.Health{Set: set, Task: h.Task, Teacher: l.source(h.Teacher), Text: h.String()})
+		}
+	}
 	var found []TeacherQuality
 	if err := readJSON(filepath.Join(w.Dir, QualityFile), &found); errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -50,7 +50,7 @@ func (s *Score) Inputs(e *Env) (in Inputs, err error) {
 		if !ok {
 			return in, fmt.Errorf("%q is no earlier train stage%s", from, strict.Suggest(from, e.names()))
 		}
-		in.Read("test", t.Data[0])
+		in.Read([]string{task}, "test", t.Data[0])
 	}
 	return in, nil
 }

@@ -21,6 +21,7 @@ import (
 	"must/data"
 	"must/draw"
 	"must/label/shards"
+	"must/metric"
 	"must/network"
 	"must/predict"
 	"must/pretext"
@@ -81,9 +82,10 @@ func (t *Train) Inputs(e *Env) (in Inputs, err error) {
 	in.Add("train", relevant(c))
 	in.partial(t.Partial)
 	in.network(e, m)
-	in.Read("train", t.Data...)
+	learned := append([]string{}, t.Tasks...) // not nil: a pretext task reads no labels
+	in.Read(learned, "train", t.Data...)
 	if t.validates() {
-		in.Parts = append(in.Parts, Part{Set: t.Data[0], Part: "val", Optional: true})
+		in.Parts = append(in.Parts, Part{Set: t.Data[0], Part: "val", Tasks: learned, Optional: true})
 	}
 	in.From = []Source{{Name: t.From}, {Name: t.Labels, Kind: "label", Stage: true}}
 	if t.RuleOf != "" { // how its teachers were trained, not what they see
@@ -195,7 +197,7 @@ func (t *Train) network(e *Env, labels data.Labels) (spec network.Spec, err erro
 			return spec, fmt.Errorf("no set of %v has labels for %s", t.Data, task)
 		}
 	}
-	spec = e.Spec(t.Tasks, labels)
+	spec = e.Spec(t.Tasks, labels.Only(t.Tasks...))
 	spec.Model, err = e.Architecture(t.Model)
 	return spec, err
 }
@@ -356,6 +358,9 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	}
 	if job.Val != nil {
 		end.Part = w.valPart(t.Data[0])
+		for _, name := range data.Ordered(maps.Keys(result.ByClass)) {
+			end.Classes = append(end.Classes, report.ClassesOf(name, result.ByClass[name], job.Val.Labels()[name].Classes))
+		}
 	}
 	return atomicfile.WriteJSON(filepath.Join(w.Dir, trainedFile), end)
 }
@@ -419,9 +424,11 @@ func trainOnce(ctx context.Context, job train.Job, begin func() error) (*train.R
 		return nil, fmt.Errorf("%w; remove this file to train again", err)
 	}
 	defer torch.Do(net.Free)
-	result := &train.Result{Steps: c.Training.Steps}
+	result := &train.Result{Steps: c.Training.Steps, ByClass: map[string]metric.Classes{}}
 	if job.Val != nil {
-		result.Scores, err = predict.Evaluate(ctx, net, job.Val, predict.Options{Name: job.Name + ": score", Display: job.Display})
+		result.Scores, err = predict.Evaluate(ctx, net, job.Val, predict.Options{
+			Name: job.Name + ": score", Display: job.Display, ByClass: func(task string, c metric.Classes) { result.ByClass[task] = c },
+		})
 	}
 	return result, err
 }
@@ -437,6 +444,8 @@ type trained struct {
 	Images   int            `json:"images"`   // in the sets
 	Labelled map[string]int `json:"labelled"` // of them, by task
 	Part     string         `json:"part"`     // of the first set, that Scores are on; "": not scored
+
+	Classes []report.Classes `json:"classes,omitempty"` // Scores class by class
 }
 
 const trainedFile = "results.json"
@@ -537,7 +546,7 @@ func (t *Train) Report(w *Work, p *report.Report) error {
 
 // network is what results.json says of it.
 func (t trained) network(stage string) report.Network {
-	n := report.Network{Stage: stage, Images: t.Images, Labelled: t.Labelled, Part: t.Part}
+	n := report.Network{Stage: stage, Images: t.Images, Labelled: t.Labelled, Part: t.Part, Classes: t.Classes}
 	for task, values := range t.Scores {
 		if n.Scores == nil {
 			n.Scores = map[string]map[string]float64{}

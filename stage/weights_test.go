@@ -32,7 +32,7 @@ func TestRuleOfWeights(t *testing.T) {
 	r, err := recipe.Parse([]byte(`
 name: weights
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {batch: 16, lr: 0.1}
 data: {objects: {format: scenes, subset: objects}, crowds: {format: scenes, subset: crowds}}
 stages:
@@ -68,7 +68,7 @@ stages:
 	teach := func(stage, task string, m data.Meaning, lr float64, optimizer string) {
 		t.Helper()
 		spec := e.Spec([]string{task}, data.Labels{task: m})
-		spec.Model = model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}
+		spec.Model = model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16}
 		err := torch.DoErr(func() error {
 			n, err := network.New(spec, 1)
 			if err != nil {

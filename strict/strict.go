@@ -24,7 +24,11 @@ func Parse(b []byte, what string) (*ast.MappingNode, error) {
 var renamed = map[string]string{"start": "from", "set": "subset", "text": "encoding", "images": "images_folder"}
 
 // Decode fills a value from a node.
-func Decode(n ast.Node, to any) error {
+func Decode(n ast.Node, to any) error { return DecodeAmong(n, to, Keys(reflect.TypeOf(to))) }
+
+// DecodeAmong is Decode of what is a part of a mapping with such keys: one that is not known may mean any
+// of them.
+func DecodeAmong(n ast.Node, to any, keys []string) error {
 	err := yamlfile.Decode(n, to, yaml.Strict())
 	if _, ok := errors.AsType[*explained](err); ok { // by the decoding of an inner value
 		return err
@@ -34,8 +38,8 @@ func Decode(n ast.Node, to any) error {
 		return err
 	}
 	key := unknown.GetToken().Value
-	hint := strings.TrimPrefix(Suggest(key, Keys(reflect.TypeOf(to))), "; ")
-	if now, ok := renamed[key]; ok && slices.Contains(Keys(reflect.TypeOf(to)), now) {
+	hint := strings.TrimPrefix(Suggest(key, keys), "; ")
+	if now, ok := renamed[key]; ok && slices.Contains(keys, now) {
 		hint = fmt.Sprintf("%q is called %q now", key, now)
 	}
 	return &explained{err, hint}
@@ -50,7 +54,8 @@ type explained struct {
 func (e *explained) Error() string { return e.error.Error() + "\n" + e.hint }
 func (e *explained) Unwrap() error { return e.error }
 
-// Keys lists the keys of a type's fields and of all that lie in them.
+// Keys lists the keys of a type's fields and of all that lie in them; a method FileKeys lists those of a type
+// that reads itself.
 func Keys(t reflect.Type) []string { return fieldKeys(t, map[reflect.Type]bool{}) }
 
 func fieldKeys(t reflect.Type, seen map[reflect.Type]bool) []string {
@@ -62,6 +67,9 @@ func fieldKeys(t reflect.Type, seen map[reflect.Type]bool) []string {
 		return nil
 	}
 	seen[t] = true
+	if k, ok := reflect.Zero(t).Interface().(interface{ FileKeys() []string }); ok { // what a type reads by itself
+		return k.FileKeys()
+	}
 	var names []string
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -110,4 +118,64 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// Part fills a value with those keys of a mapping that its fields have, and returns the others: to read
+// what several structs have part in.
+func Part(n ast.Node, to any) (rest ast.Node, err error) {
+	m, ok := n.(*ast.MappingNode)
+	if !ok {
+		return nil, fmt.Errorf("line %d: it must be keys and values, as in {key: value}", n.GetToken().Position.Line)
+	}
+	own, others := *m, *m
+	own.Values, others.Values = nil, nil
+	for _, v := range m.Values {
+		if slices.Contains(ownKeys(reflect.TypeOf(to).Elem()), v.Key.GetToken().Value) {
+			own.Values = append(own.Values, v)
+		} else {
+			others.Values = append(others.Values, v)
+		}
+	}
+	return &others, Decode(&own, to)
+}
+
+// Unknown lists the keys of a mapping that no field of a value has.
+func Unknown(n ast.Node, to any) (keys []string) {
+	m, _ := n.(*ast.MappingNode)
+	if m == nil {
+		return nil
+	}
+	for _, v := range m.Values {
+		if key := v.Key.GetToken().Value; !slices.Contains(ownKeys(reflect.TypeOf(to).Elem()), key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// ownKeys lists the keys of a struct's fields, not of what lies in them.
+func ownKeys(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Join writes several structs as one mapping.
+func Join(parts ...any) (yaml.MapSlice, error) {
+	var all yaml.MapSlice
+	for _, p := range parts {
+		b, err := yaml.Marshal(p)
+		if err != nil {
+			return nil, err
+		}
+		var m yaml.MapSlice
+		if err := yaml.UnmarshalWithOptions(b, &m, yaml.UseOrderedMap()); err != nil {
+			return nil, err
+		}
+		all = append(all, m...)
+	}
+	return all, nil
 }

@@ -46,7 +46,7 @@ var lib struct {
 	getDataPtr, getSizes, getStrides, getDim, getNumel, getDtype, getDeviceType,
 	assignTensors, copyTensor, gradModeSet, gradModeGet, deviceIndex,
 	newList, listPushBack, listGet, listSize, deleteList, newString,
-	exceptionWhat, newIValue, malloc, pthreadSelf, mutableGrad uintptr
+	emptyPinned, exceptionWhat, newIValue, malloc, pthreadSelf, mutableGrad uintptr
 
 	abiVersion func() uint64
 	subtract   func(a, b uintptr, alpha float64, ret unsafe.Pointer) int32
@@ -267,6 +267,7 @@ func bind(cpu, c10 uintptr, l libtorch.Library) error {
 	// Newer than the oldest supported version: error texts and boxed optionals came with 2.13.
 	lib.exceptionWhat, _ = purego.Dlsym(cpu, "torch_exception_get_what_without_backtrace")
 	lib.newIValue, _ = purego.Dlsym(cpu, "torch_new_stable_ivalue")
+	lib.emptyPinned, _ = purego.Dlsym(cpu, "aoti_torch_empty_strided_pinned")
 	code := func(name string) int32 {
 		r, _, _ := purego.SyscallN(find(cpu, name))
 		return int32(r)

@@ -81,6 +81,19 @@ func Scoped(f func() *Tensor) (t *Tensor) {
 	return t
 }
 
+// Return takes tensors out of the innermost scope into the one around it, where they stay when that ends.
+func Return(ts ...*Tensor) {
+	for _, t := range ts {
+		if t.scope != len(scopes) {
+			continue // it was there before, or its caller keeps it
+		}
+		t.Keep()
+		around := &scopes[len(scopes)-2]
+		t.scope, t.slot = len(scopes)-1, len(*around)
+		*around = append(*around, t)
+	}
+}
+
 func closeScope() {
 	top := scopes[len(scopes)-1]
 	scopes = scopes[:len(scopes)-1]
@@ -236,6 +249,24 @@ func (t *Tensor) String() string { return describe(t) }
 func Empty(d DType, shape ...int64) *Tensor { return empty(d, engine.device, shape) }
 
 func empty(d DType, dev Device, shape []int64) *Tensor {
+	t, r := allocate(lib.emptyStrided, d, dev, shape)
+	check(r, "empty", d, shape)
+	return t
+}
+
+// pinned returns a tensor in host memory that a GPU reads by itself; nil where there is none to be had.
+func pinned(d DType, shape []int64) *Tensor {
+	if lib.emptyPinned == 0 {
+		return nil
+	}
+	t, r := allocate(lib.emptyPinned, d, CPU, shape)
+	if int32(r) != 0 {
+		return nil
+	}
+	return t
+}
+
+func allocate(by uintptr, d DType, dev Device, shape []int64) (*Tensor, uintptr) {
 	inDo("empty")
 	n := len(shape)
 	strides := make([]int64, n+1)
@@ -250,10 +281,12 @@ func empty(d DType, dev Device, shape []int64) *Tensor {
 	if dev.CUDA {
 		kind = engine.cuda
 	}
-	r, _, _ := purego.SyscallN(lib.emptyStrided, uintptr(n), uintptr(unsafe.Pointer(&sizes[0])), uintptr(unsafe.Pointer(&strides[0])),
+	r, _, _ := purego.SyscallN(by, uintptr(n), uintptr(unsafe.Pointer(&sizes[0])), uintptr(unsafe.Pointer(&strides[0])),
 		uintptr(engine.codes[d]), uintptr(kind), uintptr(dev.Index), uintptr(unsafe.Pointer(&out[0])))
-	check(r, "empty", d, shape)
-	return wrap(out[0])
+	if int32(r) != 0 {
+		return nil, r
+	}
+	return wrap(out[0]), r
 }
 
 // Full returns a tensor filled with one value, on the device in use.
@@ -301,16 +334,24 @@ func fromOn[T Element](dev Device, v []T, shape []int64) *Tensor {
 	if n != int64(len(v)) {
 		panic(&Error{"from", []string{fmt.Sprint(d, shape)}, fmt.Sprintf("%d values do not fill this shape", len(v))})
 	}
-	t := empty(d, CPU, shape)
+	var t *Tensor
+	if dev != CPU && n > 0 {
+		t = pinned(d, shape)
+	}
+	direct := t != nil // the device reads it by itself, and the host goes on
+	if t == nil {
+		t = empty(d, CPU, shape)
+	}
 	if n > 0 {
 		copy(unsafe.Slice((*T)(t.data()), n), v)
 	}
-	if dev != CPU {
-		g := t.To(dev)
-		t.Free()
-		return g
+	if dev == CPU {
+		return t
 	}
-	return t
+	g := empty(d, dev, shape)
+	NoGrad(func() { g.copy(t, direct) })
+	t.Free() // of pinned memory once it has been read
+	return g
 }
 
 // Number returns a 0-dimensional float32 tensor on the CPU, which operators combine with tensors of
@@ -384,8 +425,15 @@ func (t *Tensor) To(dev Device) *Tensor {
 }
 
 // Copy overwrites the elements of t by those of src, converting the type.
-func (t *Tensor) Copy(src *Tensor) *Tensor {
-	r, _, _ := purego.SyscallN(lib.copyTensor, t.handle("copy_"), src.handle("copy_"), 0)
+func (t *Tensor) Copy(src *Tensor) *Tensor { return t.copy(src, false) }
+
+// copy is Copy; ahead lets the host go on before a GPU has read pinned memory.
+func (t *Tensor) copy(src *Tensor, ahead bool) *Tensor {
+	nonBlocking := uintptr(0)
+	if ahead {
+		nonBlocking = 1
+	}
+	r, _, _ := purego.SyscallN(lib.copyTensor, t.handle("copy_"), src.handle("copy_"), nonBlocking)
 	check(r, "copy_", t, src)
 	return t
 }

@@ -107,7 +107,7 @@ func BenchmarkLARS(b *testing.B) {
 		b.Run(optimizer, func(b *testing.B) {
 			err := torch.Do(func() {
 				set, builder := model.NewSet()
-				model.NewResNet(builder, model.Config{Depth: 50, Width: 1})
+				model.NewResNet(builder, model.ResNetConfig{Layers: 50, Width: 1})
 				set.Build(1)
 				defer set.Free()
 				set.Flat.Grad.Fill(1)

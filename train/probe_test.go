@@ -20,7 +20,7 @@ func TestProbe(t *testing.T) {
 		"features.vit": {Channels: 5, Grid: 3},
 	}
 	s := network.Spec{
-		Model: model.Config{Depth: 18, Width: 0.125, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.Config{AnchorScale: 2, RoIs: 8, PreNMS: 20, PostNMS: 10, MaxObjects: 5},
+		Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 8, Head: 8, BoxFC: 16}, Detection: detection.Config{AnchorScale: 2, RoIs: 8, PreNMS: 20, PostNMS: 10, MaxObjects: 5},
 		Tasks: labels.Tasks(), Labels: labels,
 		Size: 32, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 	}

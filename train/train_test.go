@@ -104,7 +104,7 @@ func job(t *testing.T, c Config, l data.Labels, tasks ...string) Job {
 	j := Job{Name: "test", Train: set(8), Config: c, Dir: t.TempDir()}
 	err := torch.DoErr(func() (err error) {
 		j.Net, err = network.New(network.Spec{
-			Model: model.Config{Depth: 18, Width: 0.125, FPN: 16, Head: 16, BoxFC: 32}, Detection: d,
+			Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 16, Head: 16, BoxFC: 32}, Detection: d,
 			Tasks: tasks, Labels: l, Size: c.Augment.Size, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 		}, 1)
 		return err
@@ -823,7 +823,7 @@ func BenchmarkStep(b *testing.B) {
 		var net *network.Network
 		err := torch.DoErr(func() (err error) {
 			net, err = network.New(network.Spec{
-				Model: model.Config{Depth: 18, Width: 0.5, FPN: 64, Head: 64, BoxFC: 128}, Detection: detection.DefaultConfig(),
+				Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.5}, FPN: 64, Head: 64, BoxFC: 128}, Detection: detection.DefaultConfig(),
 				Tasks: toys{}.Labels().Tasks(), Labels: toys{}.Labels(), Size: 64, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 			}, 1)
 			return err

@@ -161,7 +161,7 @@ func (s scene) play(w *dist.World) error {
 	j := Job{Name: "test", Train: set, Config: c, Dir: s.Dir, World: w}
 	err := torch.DoErr(func() (err error) {
 		j.Net, err = network.New(network.Spec{
-			Model: model.Config{Depth: 18, Width: 0.125, FPN: 16, Head: 16, BoxFC: 32, Norm: s.Norm}, Detection: d,
+			Model: model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 0.125}, FPN: 16, Head: 16, BoxFC: 32, Norm: s.Norm}, Detection: d,
 			Tasks: s.Tasks, Labels: toys{}.Labels(), Size: 64, Mean: network.ImageNetMean, Std: network.ImageNetStd,
 		}, 1)
 		return err

@@ -47,8 +47,8 @@ func Recognise(path string, r *weights.Reader) (*External, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	f.Mean, f.Std = f.layout.mean, f.layout.std
-	if f.Model.Backbone == model.BackboneViT {
-		f.Size = int(f.Model.Patch * f.Model.Grid)
+	if vit, ok := f.Model.Backbone.(model.ViTConfig); ok {
+		f.Size = int(vit.Patch * vit.Grid)
 	}
 	if err := f.readCard(); err != nil {
 		return nil, err
@@ -122,14 +122,14 @@ func (f *External) recognise() error {
 // shape returns that of a tensor of the layout, nil where there is none.
 func (f *External) shape(name string) []int64 { return f.shapes[f.prefix+name] }
 
-// architecture finds the depth and width whose convolutions the file has, and no others. Stem is the
-// weight of the last convolution before the blocks, part the common beginning of the blocks' names.
-func (f *External) architecture(c model.Config, prefix, stem, part string) (model.Config, error) {
+// layers finds the number of layers with whose convolutions of has those that the file has, and no
+// others. Stem is the weight of the last convolution before the blocks, part the common beginning of the
+// blocks' names; of is told the width.
+func (f *External) layers(prefix, stem, part string, of func(layers int, width float64) model.BackboneConfig) (model.BackboneConfig, error) {
 	shape := f.shape(prefix + stem)
 	if len(shape) != 4 {
-		return c, fmt.Errorf("it has no %s of 4 dimensions", prefix+stem)
+		return nil, fmt.Errorf("it has no %s of 4 dimensions", prefix+stem)
 	}
-	c.Width = float64(shape[0]) / 64
 	convolution := func(name string) bool {
 		return strings.HasPrefix(name, part) && strings.Contains(name, ".conv") && strings.HasSuffix(name, ".weight")
 	}
@@ -139,17 +139,11 @@ func (f *External) architecture(c model.Config, prefix, stem, part string) (mode
 			theirs[name] = true
 		}
 	}
-	for _, c.Depth = range []int{18, 34, 50, 101, 152} {
-		c := c
-		if c.Backbone != model.BackboneBiT && c.Depth >= 50 {
-			c.Variant.Groups, c.Variant.GroupWidth = groups(f.shape(prefix+"layer1.0.conv2.weight"), shape[0])
-		}
-		if err := c.Check(); err != nil {
-			return c, err
-		}
+	for _, layers := range []int{18, 34, 50, 101, 152} {
+		c := of(layers, float64(shape[0])/64)
 		set, b := model.NewSet()
-		if _, err := model.NewTrunk(b, c, false); err != nil {
-			return c, err
+		if _, err := model.NewTrunk(b, model.Config{Backbone: c}, false); err != nil {
+			return nil, err
 		}
 		ours := map[string]bool{}
 		for _, p := range set.All() {
@@ -161,7 +155,7 @@ func (f *External) architecture(c model.Config, prefix, stem, part string) (mode
 			return c, nil
 		}
 	}
-	return c, fmt.Errorf("its %d convolutions are those of no depth among 18, 34, 50, 101 and 152", len(theirs))
+	return nil, fmt.Errorf("its %d convolutions are those of no number of layers among 18, 34, 50, 101 and 152", len(theirs))
 }
 
 // groups reads off the first bottleneck's 3×3 convolution how its channels are grouped, 0 for what is
@@ -317,9 +311,14 @@ func trimOnes(shape []int64, dims int) []int64 {
 // set: then what fits is taken, the half at least. Call it in torch.Do.
 func (f *External) Fill(want model.Config, params []*model.Param, heads, partial bool) (*Report, error) {
 	have := f.Model
-	have.FPN, have.Grid = want.FPN, want.Grid // the pyramid is listed, positions are resampled
-	if have.Backbone == model.BackboneViT && !f.Model.Variant.QKNorm {
-		have.Heads = want.Heads
+	have.FPN = want.FPN // the pyramid is listed
+	vit, ok := have.Backbone.(model.ViTConfig)
+	if other, both := want.Backbone.(model.ViTConfig); ok && both {
+		vit.Grid = other.Grid // positions are resampled
+		if !vit.Variant.QKNorm {
+			vit.Heads = other.Heads
+		}
+		have.Backbone = vit
 	}
 	if err := want.Same(have); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)

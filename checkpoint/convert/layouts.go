@@ -79,52 +79,64 @@ var layouts = []layout{
 
 func resnetConfig(prefix string) func(f *External) (model.Config, error) {
 	return func(f *External) (model.Config, error) {
-		c, stem := model.DefaultConfig(), "conv1.weight"
+		c, b, stem := model.DefaultConfig(), model.ResNetConfig{}, "conv1.weight"
 		switch shape := f.shape(prefix + stem); {
 		case shape == nil:
-			c.Stem, stem = model.StemDeep, "conv1.6.weight"
+			b.Stem, stem = model.StemDeep, "conv1.6.weight"
 		case len(shape) == 4 && shape[2] == 3:
-			c.Stem = model.StemSmall
+			b.Stem = model.StemSmall
 		}
 		if s := f.shape(prefix + "layer2.0.downsample.1.weight"); len(s) == 4 {
-			c.Variant.AverageShortcut = true
+			b.Variant.AverageShortcut = true
 		}
 		if s := f.shape(prefix + "layer4.0.se.fc1.weight"); len(s) == 4 && s[0] > 0 {
-			c.Variant.Squeeze = s[1] / s[0]
+			b.Variant.Squeeze = s[1] / s[0]
 		}
 		if s := f.shape("backbone.fpn.layer_blocks.0.0.weight"); len(s) == 4 {
 			c.FPN = s[0]
 		}
-		return f.architecture(c, prefix, stem, "layer")
+		var err error
+		c.Backbone, err = f.layers(prefix, stem, "layer", func(layers int, width float64) model.BackboneConfig {
+			b := b
+			if b.Layers, b.Width = layers, width; layers >= 50 {
+				b.Variant.Groups, b.Variant.GroupWidth = groups(f.shape(prefix+"layer1.0.conv2.weight"), f.shape(prefix + stem)[0])
+			}
+			return b
+		})
+		return c, err
 	}
 }
 
-func bitConfig(f *External) (model.Config, error) {
-	c := model.DefaultConfig()
-	c.Backbone = model.BackboneBiT
+func bitConfig(f *External) (c model.Config, err error) {
+	c = model.DefaultConfig()
+	stem := ""
 	if f.shape("norm.running_mean") != nil {
 		return c, errors.New("a ResNet-v2 of batch norms")
 	}
 	if s := f.shape("stem.conv.weight"); len(s) == 4 && s[2] == 3 {
-		c.Stem = model.StemSmall
+		stem = model.StemSmall
 	}
-	return f.architecture(c, "", "stem.conv.weight", "stages")
+	c.Backbone, err = f.layers("", "stem.conv.weight", "stages", func(layers int, width float64) model.BackboneConfig {
+		return model.BiTConfig{Layers: layers, Width: width, Stem: stem}
+	})
+	return c, err
 }
 
 // vitConfig reads the sizes off a ViT's shapes. How many heads share a token is not among them, unless
 // each has norms: as published, each has 64 values of it, and 80 in ViT-H.
 func vitConfig(class, proj, positions, blocks string, hidden ...string) func(f *External) (model.Config, error) {
-	return func(f *External) (c model.Config, err error) {
+	return func(f *External) (config model.Config, err error) {
+		config = model.DefaultConfig()
 		p, at := f.shape(proj), f.shape(positions)
 		switch {
 		case len(p) != 4 || p[0] < 1:
-			return c, fmt.Errorf("%s has shape %v where a ViT has [width, 3, patch, patch]", proj, p)
+			return config, fmt.Errorf("%s has shape %v where a ViT has [width, 3, patch, patch]", proj, p)
 		case len(at) != 3:
-			return c, fmt.Errorf("it has no learned positions %s of [1, patches, width]", positions)
+			return config, fmt.Errorf("it has no learned positions %s of [1, patches, width]", positions)
 		case f.shape(class) == nil:
-			return c, fmt.Errorf("a ViT without a class token %s", class)
+			return config, fmt.Errorf("a ViT without a class token %s", class)
 		}
-		c = model.Config{Backbone: model.BackboneViT, Patch: p[2], Dim: p[0], Heads: max(1, p[0]/64), FPN: 256, Head: 256, BoxFC: 1024}
+		c := model.ViTConfig{Patch: p[2], Dim: p[0], Heads: max(1, p[0]/64)}
 		if c.Dim == 1280 {
 			c.Heads = 16
 		}
@@ -135,7 +147,7 @@ func vitConfig(class, proj, positions, blocks string, hidden ...string) func(f *
 			c.Heads--
 		}
 		if c.Grid = gridOf(at[1]); c.Grid == 0 {
-			return c, fmt.Errorf("its %d positions are no square of patches, nor one more", at[1])
+			return config, fmt.Errorf("its %d positions are no square of patches, nor one more", at[1])
 		}
 		for _, name := range hidden {
 			if s := f.shape(blocks + "0." + name); len(s) == 2 && s[0] != 4*c.Dim {
@@ -152,7 +164,8 @@ func vitConfig(class, proj, positions, blocks string, hidden ...string) func(f *
 			}
 		}
 		c.Layers = len(layers)
-		return c, nil
+		config.Backbone = c
+		return config, nil
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"must/checkpoint"
 	"must/checkpoint/convert"
+	"must/model"
 	"must/network"
 	"must/recipe"
 	"must/torch"
@@ -72,7 +73,7 @@ func (c *importCmd) Run(a *app) error {
 	}
 	a.printf("%v\n", started)
 	a.printf("%v of %d px, %d classes, mean %.4v, deviation %.4v\n", net.Model, net.Size, len(classes), net.Mean, net.Std)
-	if net.Model.Variant.PreNorm && c.Normalise == "" && net.Mean == convert.HalfMean {
+	if vit, ok := net.Model.Backbone.(model.ViTConfig); ok && vit.Variant.PreNorm && c.Normalise == "" && net.Mean == convert.HalfMean {
 		a.printf("a norm before the blocks is CLIP's: where images were normalised by CLIP's mean, say --normalise clip\n")
 	}
 	if c.Out == "" {
@@ -95,8 +96,9 @@ func (c *importCmd) change(s *network.Spec) {
 	if c.Size != 0 {
 		s.Size = c.Size
 	}
-	if c.Heads != 0 {
-		s.Model.Heads = c.Heads
+	if vit, ok := s.Model.Backbone.(model.ViTConfig); ok && c.Heads != 0 {
+		vit.Heads = c.Heads
+		s.Model.Backbone = vit
 	}
 	switch c.Normalise {
 	case "imagenet":

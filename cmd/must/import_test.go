@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"must/checkpoint"
+	"must/model"
 	"must/network"
 	"must/task/classification"
 	"must/weights"
@@ -54,7 +55,7 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := c.Spec; s.Size != 64 || s.Mean != network.ImageNetMean || s.Model.Grid != 4 || s.Labels[classification.Name].Classes[2] != "plain fox" || c.Training.Batch != 1024 || c.Training.LR != 0.5 {
+	if s := c.Spec; s.Size != 64 || s.Mean != network.ImageNetMean || s.Model.Backbone.(model.ViTConfig).Grid != 4 || s.Labels[classification.Name].Classes[2] != "plain fox" || c.Training.Batch != 1024 || c.Training.LR != 0.5 {
 		t.Errorf("the checkpoint says %+v %+v", s, c.Training)
 	}
 	says(t, must(t, "import", "--weights", vit, "--classes", names), "of 32 px, 3 classes, mean [127.5 127.5 127.5]")

@@ -58,14 +58,14 @@ func (a *app) threadsOf(jobs int) int {
 }
 
 // spawn starts this program again for each job, with its share of the threads.
-func (a *app) spawn(out string, jobs int) run.Spawn {
-	threads := a.threadsOf(jobs)
-	return func(ctx context.Context, j run.Job, lock *os.File) (peakMB float64, err error) {
+func (a *app) spawn(out string) run.Spawn {
+	all := a.threadsOf(1)
+	return func(ctx context.Context, j run.Job, beside int, lock *os.File) (peakMB float64, err error) {
 		self, err := os.Executable()
 		if err != nil {
 			return 0, err
 		}
-		args := []string{"--device", a.options.Device, "--threads", strconv.Itoa(threads)}
+		args := []string{"--device", a.options.Device, "--threads", strconv.Itoa(max(1, all/max(1, beside)))}
 		if a.display == nil {
 			args = append(args, "--quiet")
 		}

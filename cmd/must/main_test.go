@@ -126,7 +126,7 @@ func TestLooking(t *testing.T) {
 const tiny = `
 name: tiny
 size: 32
-model: {depth: 18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
+model: {backbone: resnet18, width: 0.125, fpn: 8, head: 8, box_fc: 16}
 train: {batch: 4, epochs: 1}
 data:
   objects: {format: scenes, subset: objects, size: 32, parts: {train: 8, val: 4, test: 4}}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"must/data"
-	"must/model"
 	"must/run"
 	"must/train"
 )
@@ -182,10 +181,7 @@ func (c *trainCmd) settings() []string {
 		}
 	}
 	add("size", c.Size, c.Size != 0)
-	if name := strings.TrimRight(c.Backbone, "0123456789"); name != "" {
-		add("model.backbone", name, name != model.BackboneResNet)
-		add("model.depth", strings.TrimPrefix(c.Backbone, name), true)
-	}
+	add("model.backbone", c.Backbone, c.Backbone != "")
 	add("model.width", c.Width, c.Width != 0)
 	add("train.epochs", c.Epochs, c.Epochs != 0)
 	add("train.batch", c.Batch, c.Batch != 0)

@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-faster/jx"
+
 	"must/data"
 	"must/task"
 	"must/task/registry"
@@ -215,14 +217,19 @@ type File struct {
 // manifest is the content of manifest/shard-000000.json. It is written last: a shard without it is
 // not finished.
 type manifest struct {
+	manifestHead
+	Keys    []string                 `json:"keys"`   // of all samples in [From, To)
+	Sizes   [][2]int                 `json:"sizes"`  // width and height of their images; 0 where skipped
+	Errors  map[string]string        `json:"errors"` // why a sample was skipped, by key
+	Counts  map[string]Count         `json:"counts,omitempty"`
+	Moments map[string]*data.Moments `json:"moments,omitempty"` // by task that is learned standardised
+	Offsets map[string][]int64       `json:"offsets"`           // by task: where the member of each sample begins in the tar; -1: it has none
+}
+
+// A manifestHead is what a manifest says of the whole shard.
+type manifestHead struct {
 	Entry
-	Provenance string                   `json:"provenance"` // Provenance.hash of the set
-	Keys       []string                 `json:"keys"`       // of all samples in [From, To)
-	Sizes      [][2]int                 `json:"sizes"`      // width and height of their images; 0 where skipped
-	Errors     map[string]string        `json:"errors"`     // why a sample was skipped, by key
-	Counts     map[string]Count         `json:"counts,omitempty"`
-	Moments    map[string]*data.Moments `json:"moments,omitempty"` // by task that is learned standardised
-	Offsets    map[string][]int64       `json:"offsets"`           // by task: where the member of each sample begins in the tar; -1: it has none
+	Provenance string `json:"provenance"` // Provenance.hash of the set
 }
 
 // Count tells of the labels of a task.
@@ -230,6 +237,20 @@ type Count struct {
 	Images int `json:"images"` // that have one
 	Labels int `json:"labels"` // objects, pixels or images
 	Empty  int `json:"empty"`  // images whose label holds nothing
+
+	Shown []int `json:"shown,omitempty"` // images that show each class, of a task that tells which
+}
+
+// add returns what two counts are together.
+func (c Count) add(d Count) Count {
+	sum := Count{c.Images + d.Images, c.Labels + d.Labels, c.Empty + d.Empty, slices.Clone(c.Shown)}
+	if len(sum.Shown) < len(d.Shown) {
+		sum.Shown = append(sum.Shown, make([]int, len(d.Shown)-len(sum.Shown))...)
+	}
+	for k, n := range d.Shown {
+		sum.Shown[k] += n
+	}
+	return sum
 }
 
 func shardName(k int) string { return fmt.Sprintf("shard-%06d", k) }
@@ -290,29 +311,87 @@ func (x *Index) readManifest(dir string, k int) (*manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", path, errUnfinished, err)
 	}
-	if m.Provenance != x.hash(x.ShardSize) {
-		return nil, fmt.Errorf("%s: the shard was made by other teachers or settings than %s says; delete %s and label again",
-			path, indexName, dir)
-	}
-	from, to := x.bounds(k)
-	if m.Name != shardName(k) || m.From != from || m.To != to {
-		return nil, fmt.Errorf("%s: %w: it describes %s, samples %d to %d", path, errUnfinished, m.Name, m.From, m.To)
+	if err := x.check(dir, k, &m.manifestHead); err != nil {
+		return nil, err
 	}
 	for _, task := range x.tasks() {
 		if len(m.Offsets[task]) != len(m.Keys) {
 			return nil, fmt.Errorf("%s: %w: it lists no %s", path, errUnfinished, task)
 		}
+	}
+	return m, nil
+}
+
+// readHead is readManifest without what the manifest lists by sample, which for millions of samples takes a minute to
+// parse.
+func (x *Index) readHead(dir string, k int) error {
+	path := manifestPath(dir, shardName(k))
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", path, errUnfinished)
+	}
+	if err != nil {
+		return err
+	}
+	m, err := parseHead(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", path, errUnfinished, err)
+	}
+	return x.check(dir, k, m)
+}
+
+// check holds a manifest against the index and the shard's files.
+func (x *Index) check(dir string, k int, m *manifestHead) error {
+	path := manifestPath(dir, shardName(k))
+	if m.Provenance != x.hash(x.ShardSize) {
+		return fmt.Errorf("%s: the shard was made by other teachers or settings than %s says; delete %s and label again",
+			path, indexName, dir)
+	}
+	from, to := x.bounds(k)
+	if m.Name != shardName(k) || m.From != from || m.To != to {
+		return fmt.Errorf("%s: %w: it describes %s, samples %d to %d", path, errUnfinished, m.Name, m.From, m.To)
+	}
+	for _, task := range x.tasks() {
 		tar := tarPath(dir, task, m.Name)
 		switch info, err := os.Stat(tar); {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("%s: %w: the file is missing", tar, errUnfinished)
+			return fmt.Errorf("%s: %w: the file is missing", tar, errUnfinished)
 		case err != nil:
-			return nil, err
+			return err
 		case info.Size() != m.Files[task].Bytes:
-			return nil, fmt.Errorf("%s: %w: it has %d bytes of %d", tar, errUnfinished, info.Size(), m.Files[task].Bytes)
+			return fmt.Errorf("%s: %w: it has %d bytes of %d", tar, errUnfinished, info.Size(), m.Files[task].Bytes)
 		}
 	}
-	return m, nil
+	return nil
+}
+
+// parseHead reads what a manifest says of the whole shard, and skips the rest.
+func parseHead(b []byte) (*manifestHead, error) {
+	var m manifestHead
+	d := jx.DecodeBytes(b)
+	err := d.ObjBytes(func(d *jx.Decoder, key []byte) error {
+		var to any
+		switch string(key) {
+		case "name":
+			to = &m.Name
+		case "from":
+			to = &m.From
+		case "to":
+			to = &m.To
+		case "files":
+			to = &m.Files
+		case "provenance":
+			to = &m.Provenance
+		default:
+			return d.Skip()
+		}
+		raw, err := d.Raw()
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(raw, to)
+	})
+	return &m, err
 }
 
 func parseManifest(b []byte) (*manifest, error) {

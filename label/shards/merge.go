@@ -54,46 +54,64 @@ func (m *merged) Notes() []string {
 func (m *merged) locate() error {
 	x := m.set.index
 	same := Identify("", m.Dataset).SHA256 == x.Dataset.SHA256
-	var at map[string]int32 // index in base by key
 	m.slots = make([]int32, m.Len())
-	if same {
-		for i := range m.slots {
+	for i := range m.slots {
+		if m.slots[i] = -1; same {
 			m.slots[i] = int32(i)
-		}
-	} else {
-		at = make(map[string]int32, m.Len())
-		for i := range m.slots {
-			m.slots[i] = -1
-			at[m.Key(i)] = int32(i)
 		}
 	}
 	for _, task := range x.tasks() {
 		m.offsets[task] = make([]int64, 0, x.Dataset.Samples)
 	}
-	found := same
-	for k := range x.Shards {
-		f, err := x.readManifest(m.set.dir, k)
+	found, next := same, 0
+	for f, err := range m.set.manifests() {
 		if err != nil {
-			return fmt.Errorf("open labels: %w; run must label again", err)
+			return err
 		}
 		for _, task := range x.tasks() {
 			m.offsets[task] = append(m.offsets[task], f.Offsets[task]...)
 		}
-		if same {
-			continue
-		}
-		for i, key := range f.Keys {
-			if j, ok := at[key]; ok {
-				m.slots[j] = int32(f.From + i)
-				found = true
+		// A part of what was labelled has its order: then no table of keys is needed.
+		for i := 0; !same && i < len(f.Keys) && next < m.Len(); i++ {
+			if f.Keys[i] == m.Key(next) {
+				m.slots[next], found = int32(f.From+i), true
+				next++
 			}
 		}
+	}
+	if !same && next < m.Len() {
+		some, err := m.lookUp()
+		if err != nil {
+			return err
+		}
+		found = found || some
 	}
 	if !found && m.Len() > 0 {
 		return fmt.Errorf("labels in %s are of other images (%s): none has a key of the dataset, such as %s",
 			m.set.dir, x.Dataset.Name, m.Key(0))
 	}
 	return nil
+}
+
+// lookUp finds the samples that have no slot yet by a table of their keys.
+func (m *merged) lookUp() (found bool, err error) {
+	at := map[string]int32{}
+	for i, slot := range m.slots {
+		if slot < 0 {
+			at[m.Key(i)] = int32(i)
+		}
+	}
+	for f, err := range m.set.manifests() {
+		if err != nil {
+			return false, err
+		}
+		for i, key := range f.Keys {
+			if j, ok := at[key]; ok {
+				m.slots[j], found = int32(f.From+i), true
+			}
+		}
+	}
+	return found, nil
 }
 
 func (m *merged) Labels() data.Labels { return m.labels }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"runtime"
 
 	"must/data"
 )
@@ -103,6 +104,45 @@ func fileSHA256(path string) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// manifests yields those of all shards in order; they are read a few at a time, on all cores. It ends after the first
+// error.
+func (s *Set) manifests() iter.Seq2[*manifest, error] {
+	return func(yield func(*manifest, error) bool) {
+		type read struct {
+			m   *manifest
+			err error
+		}
+		n := len(s.index.Shards)
+		ahead := make(chan chan read, 2*runtime.GOMAXPROCS(0))
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			defer close(ahead)
+			for k := range n {
+				one := make(chan read, 1)
+				select {
+				case ahead <- one: // no more are under way than this holds
+				case <-stop:
+					return
+				}
+				go func() {
+					m, err := s.index.readManifest(s.dir, k)
+					one <- read{m, err}
+				}()
+			}
+		}()
+		for one := range ahead {
+			r := <-one
+			if r.err != nil {
+				r.err = fmt.Errorf("open labels: %w; run must label again", r.err)
+			}
+			if !yield(r.m, r.err) || r.err != nil {
+				return
+			}
+		}
+	}
 }
 
 // A Record is the labels of one image. Its sample has no image.

@@ -166,7 +166,7 @@ func sameContents(t *testing.T, got, want map[string]string) {
 
 // diff compares the labels of samples, NaN equal to itself.
 func diff(got, want *data.Sample) string {
-	return cmp.Diff(want, got, cmpopts.EquateNaNs(), cmpopts.IgnoreFields(data.Sample{}, "Image"))
+	return cmp.Diff(want, got, cmpopts.EquateNaNs(), cmpopts.IgnoreFields(data.Sample{}, "Image"), cmpopts.IgnoreUnexported(segmentation.Label{}))
 }
 
 func TestRoundTrip(t *testing.T) {

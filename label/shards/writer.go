@@ -126,7 +126,7 @@ func (w *Writer) finished(k int) (bool, error) {
 	if w.done[k] {
 		return true, nil
 	}
-	_, err := w.index.readManifest(w.dir, k)
+	err := w.index.readHead(w.dir, k)
 	if errors.Is(err, errUnfinished) {
 		return false, nil
 	}
@@ -236,18 +236,22 @@ type Totals struct {
 }
 
 // Totals counts what the finished set holds.
-func (w *Writer) Totals() (Totals, error) {
+func (w *Writer) Totals() (Totals, error) { return w.index.totals(w.dir) }
+
+// Totals counts what the set holds, as it was written.
+func (s *Set) Totals() (Totals, error) { return s.index.totals(s.dir) }
+
+func (x *Index) totals(dir string) (Totals, error) {
 	t := Totals{Tasks: map[string]Count{}}
-	for k := range w.index.count() {
-		m, err := w.index.readManifest(w.dir, k)
+	for k := range x.count() {
+		m, err := x.readManifest(dir, k)
 		if err != nil {
 			return t, err
 		}
 		t.Images += m.To - m.From - m.Skipped
 		t.Skipped += m.Skipped
 		for task, c := range m.Counts {
-			sum := t.Tasks[task]
-			t.Tasks[task] = Count{sum.Images + c.Images, sum.Labels + c.Labels, sum.Empty + c.Empty}
+			t.Tasks[task] = t.Tasks[task].add(c)
 		}
 	}
 	return t, nil
@@ -343,9 +347,11 @@ func (w *Writer) newShard(k int, l *flock.Flock) (*Shard, error) {
 	from, to := w.index.bounds(k)
 	s := &Shard{From: from, To: to, w: w, k: k, tasks: w.index.tasks()}
 	s.m = manifest{
-		Entry:      Entry{Name: shardName(k), From: from, To: to, Program: w.program, Files: map[string]File{}},
-		Provenance: w.index.hash(w.index.ShardSize),
-		Keys:       []string{}, Sizes: [][2]int{},
+		manifestHead: manifestHead{
+			Entry:      Entry{Name: shardName(k), From: from, To: to, Program: w.program, Files: map[string]File{}},
+			Provenance: w.index.hash(w.index.ShardSize),
+		},
+		Keys: []string{}, Sizes: [][2]int{},
 		Errors: map[string]string{}, Offsets: map[string][]int64{},
 	}
 	if err := removeTemps(manifestPath(w.dir, s.m.Name)); err != nil {
@@ -433,18 +439,23 @@ func (s *Shard) Add(sample *data.Sample) error {
 	return nil
 }
 
-// Count notes how many labels of a task, objects or pixels, the sample that was added last carries.
-func (s *Shard) Count(task string, labels int) {
+// Count notes how many labels of a task, objects or pixels, the sample that was added last carries, and which classes
+// it shows.
+func (s *Shard) Count(task string, labels int, shown []int) {
 	if s.m.Counts == nil {
 		s.m.Counts = map[string]Count{}
 	}
-	c := s.m.Counts[task]
-	c.Images++
-	c.Labels += labels
+	one := Count{Images: 1, Labels: labels}
 	if labels == 0 {
-		c.Empty++
+		one.Empty = 1
 	}
-	s.m.Counts[task] = c
+	if _, ok := registry.Get(task).(kinds.Classed); ok {
+		one.Shown = make([]int, len(s.w.index.Tasks[task].Classes))
+		for _, class := range shown {
+			one.Shown[class] = 1
+		}
+	}
+	s.m.Counts[task] = s.m.Counts[task].add(one)
 }
 
 // add writes body as a member. No time is stored, so that the same labels give the same bytes.

@@ -42,7 +42,7 @@ func (j job) spec(tasks ...string) network.Spec {
 	}
 	classes, things, regions := 1000, 90, 133
 	if j.Small {
-		s.Model = model.Config{Depth: 18, Width: 1, FPN: 64, Head: 64, BoxFC: 256}
+		s.Model = model.Config{Backbone: model.ResNetConfig{Layers: 18, Width: 1}, FPN: 64, Head: 64, BoxFC: 256}
 		s.Size, s.Detection.AnchorScale, s.Detection.Canonical = 64, 1, 56
 		classes, things, regions = 20, 20, 20
 	}

@@ -36,11 +36,11 @@ type step struct {
 // specs are every backbone with every task.
 func specs() map[string]network.Spec {
 	backbones := map[string]model.Config{
-		"resnet":       {Depth: 18, Width: 0.25},
-		"resnet, deep": {Depth: 50, Width: 0.25, Stem: model.StemDeep},
-		"group norm":   {Depth: 18, Width: 0.25, Norm: model.NormGroup},
-		"bit":          {Backbone: model.BackboneBiT, Depth: 50, Width: 0.25},
-		"vit":          {Backbone: model.BackboneViT, Patch: 16, Grid: 8, Dim: 64, Heads: 4, Layers: 2},
+		"resnet":       {Backbone: model.ResNetConfig{Layers: 18, Width: 0.25}},
+		"resnet, deep": {Backbone: model.ResNetConfig{Layers: 50, Width: 0.25, Stem: model.StemDeep}},
+		"group norm":   {Backbone: model.ResNetConfig{Layers: 18, Width: 0.25}, Norm: model.NormGroup},
+		"bit":          {Backbone: model.BiTConfig{Layers: 50, Width: 0.25}},
+		"vit":          {Backbone: model.ViTConfig{Patch: 16, Grid: 8, Dim: 64, Heads: 4, Layers: 2}},
 	}
 	names := []string{"a", "b", "c", "d", "e"}
 	meanings := data.Labels{

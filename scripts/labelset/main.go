@@ -4,7 +4,11 @@
 //	go run ./scripts/labelset -n 100000 out/many
 //	must review out/many/labels --path out/many/images
 //
-// The images are links to a few files.
+// The images are links to a few files. With -bare there are none, and the labels are boxes only: a set of ten millions
+// takes minutes and 10 GB. -open tells how long such a set takes to be opened, merged and gone on with, in how much
+// memory:
+//
+//	go run ./scripts/labelset -n 10000000 -bare out/millions && go run ./scripts/labelset -n 10000000 -open out/millions
 package main
 
 import (
@@ -36,12 +40,21 @@ const (
 
 func main() {
 	n := flag.Int("n", 100_000, "how many images")
+	bare := flag.Bool("bare", false, "no images, and boxes only")
+	open := flag.Bool("open", false, "open a bare set, and tell how long that takes")
 	flag.Parse()
 	if flag.NArg() != 1 || *n < 1 {
 		fmt.Fprintln(os.Stderr, "usage: labelset [-n N] FOLDER")
 		os.Exit(2)
 	}
-	if err := run(flag.Arg(0), *n); err != nil {
+	do := run
+	switch {
+	case *open:
+		do = reopen
+	case *bare:
+		do = boxes
+	}
+	if err := do(flag.Arg(0), *n); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

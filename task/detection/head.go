@@ -223,9 +223,12 @@ func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) []
 	rpn := detect.DefaultRPN()
 	rpn.Keep = after
 	proposals := make([][]detect.Box, n)
-	for i := range n {
-		var boxes []detect.Box
-		var scores []float32
+	most := 0
+	for _, lv := range levels {
+		most += lv.k
+	}
+	detect.Each(n, func(i int) {
+		boxes, scores := make([]detect.Box, 0, most), make([]float32, 0, most)
 		var counts []int
 		for _, lv := range levels {
 			for j := range lv.k {
@@ -240,7 +243,7 @@ func (d *head) propose(f *model.Features, objectness, deltas []*torch.Tensor) []
 			counts = append(counts, lv.k)
 		}
 		proposals[i] = rpn.Proposals(boxes, scores, counts, size, size)
-	}
+	})
 	return proposals
 }
 
