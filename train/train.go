@@ -317,6 +317,9 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	t.talked = 0
 	set, c, parts := t.Net.Set, t.Config, t.parts()
 	set.Flat.Grad.Fill(0)
+	if pieces[0].N*t.Net.Size*t.Net.Size >= large && !cuda() {
+		torch.SpareMemory()
+	}
 	rec := Record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
 
 	var only []network.TaskLoss // of the only piece: its graph waits until all is counted
@@ -426,8 +429,27 @@ func (t *trainer) waits(rec *Record, pieces []*loader.Batch) {
 	}
 }
 
-// losses runs a piece of a batch through the network.
-func (t *trainer) losses(b *loader.Batch) []network.TaskLoss {
+// large is how many pixels a step has for which memory is short rather than time: those of two images of 512 px.
+const large = 2 * 512 * 512
+
+// losses runs a piece of a batch through the network. Of what they were computed from, only what their gradients
+// need stays in memory.
+func (t *trainer) losses(b *loader.Batch) (losses []network.TaskLoss) {
+	torch.Scope(func() {
+		losses = t.forward(b)
+		for _, l := range losses {
+			torch.Return(l.Total)
+			for _, p := range l.Parts {
+				if p.Value != nil {
+					torch.Return(p.Value)
+				}
+			}
+		}
+	})
+	return losses
+}
+
+func (t *trainer) forward(b *loader.Batch) []network.TaskLoss {
 	m := model.Mode{Train: true, BF16: t.Config.BF16, Across: t.Config.SyncNorm && t.several()}
 	rng := rand.New(rand.NewPCG(t.Config.Seed, uint64(t.step)+1<<40))
 	if t.Pretext != nil {
