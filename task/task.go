@@ -90,6 +90,12 @@ type Masked interface {
 	Mask(l data.Label, out func(pixel int) bool) data.Label
 }
 
+// A Blended task's labels can be blended as their images are, which mixup does.
+type Blended interface {
+	// Blend returns share·a + (1 − share)·b.
+	Blend(a, b data.Label, share float64) data.Label
+}
+
 // An External task reads the outputs of models of others itself, by keys of its own in their declaration; see
 // docs/onnx.md.
 type External interface {
