@@ -25,7 +25,6 @@ var named = []struct {
 		"data/ade20k/", "data/cifar/", "data/coco/", "data/depth/", "data/diode/", "data/exr/", "data/formats/", "data/imagefolder/", "data/imagenet/",
 		"data/masks/", "data/multi/", "data/nyu/", "data/scenes/", "data/voc/", "data/webdataset/", "data/yolo/",
 	}},
-	{"what is counted of a data set, task by task", 10, []string{"data/inspect/"}},
 	{"writers of other programs' formats know what these can hold", 13, []string{"label/export/"}},
 	{"servers, pages and JSON of predictions have a form for each kind of label", 34, []string{
 		"serve/plain.go", "serve/predict.go", "serve/v2.go", "predictions/predictions.go", "review/import.go", "review/picture.go", "review/review.go",
