@@ -41,6 +41,14 @@ func Get(name string) task.Task {
 	panic("no task " + name)
 }
 
+// Blends reports whether labels of all of some tasks can be blended.
+func Blends(names []string) bool {
+	return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool {
+		_, ok := Get(name).(task.Blended)
+		return !ok
+	})
+}
+
 // Aligned lists the tasks whose metric brings units of unknown scale to those of the truth.
 func Aligned() (names []string) {
 	for _, t := range tasks {
