@@ -18,6 +18,7 @@ import (
 	"must/label/shards"
 	"must/predict"
 	"must/progress"
+	"must/task"
 	"must/task/registry"
 )
 
@@ -46,15 +47,34 @@ type Options struct {
 	Decided map[string]map[string]data.Label
 }
 
-// DefaultThresholds are the published ones.
+// DefaultThresholds are the published ones. A task that can have one but is published without is absent.
 func DefaultThresholds() map[string]float64 {
 	t := map[string]float64{}
 	for _, name := range data.Tasks() {
-		if v, ok := registry.Get(name).Threshold(); ok {
+		if v, ok := registry.Get(name).Threshold(); ok && v > 0 {
 			t[name] = v
 		}
 	}
 	return t
+}
+
+// CheckThresholds tells which task can have no threshold, or not such a one.
+func CheckThresholds(of map[string]float64) error {
+	var can []string
+	for _, name := range data.Tasks() {
+		if _, ok := registry.Get(name).Threshold(); ok {
+			can = append(can, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if !slices.Contains(can, name) {
+			return fmt.Errorf("threshold for %s: only %s can have one", name, strings.Join(can, ", "))
+		}
+		if v := of[name]; !(v >= 0 && v <= 1) {
+			return fmt.Errorf("threshold for %s is %v; it must be in [0, 1]", name, v)
+		}
+	}
+	return nil
 }
 
 // A Summary counts what was done.
@@ -62,6 +82,7 @@ type Summary struct {
 	Images, Skipped int            // in this call
 	Labels          map[string]int // objects, labelled pixels or images, by task, in this call
 	Warnings        []string       // of labels that are hardly any
+	Health          []Health       // of all labels of the set, by task
 	All             shards.Totals  // of the set, whichever calls made it
 }
 
@@ -126,7 +147,12 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 			if r.sum.All, err = w.Totals(); err != nil {
 				return nil, err
 			}
-			r.sum.Warnings = r.sum.warnings(provenance)
+			r.sum.Health = health(provenance, r.sum.All)
+			for _, h := range r.sum.Health {
+				if w := h.warning(); w != "" {
+					r.sum.Warnings = append(r.sum.Warnings, w)
+				}
+			}
 			return r.sum, nil
 		}
 		if err := r.shard(ctx, ds, s); err != nil {
@@ -141,16 +167,11 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 
 // complete fills in what the options leave open.
 func (o Options) complete(ds data.Dataset, teachers []Teacher) (Options, error) {
-	thresholds := DefaultThresholds()
-	for name, v := range o.Thresholds {
-		if _, ok := thresholds[name]; !ok {
-			return o, fmt.Errorf("threshold for %s: only %s have one", name, strings.Join(slices.Sorted(maps.Keys(thresholds)), " and "))
-		}
-		if !(v >= 0 && v <= 1) {
-			return o, fmt.Errorf("threshold for %s is %v; it must be in [0, 1]", name, v)
-		}
-		thresholds[name] = v
+	if err := CheckThresholds(o.Thresholds); err != nil {
+		return o, err
 	}
+	thresholds := DefaultThresholds()
+	maps.Copy(thresholds, o.Thresholds)
 	o.Thresholds = thresholds
 	if o.Tasks == nil {
 		if o.Tasks = Missing(ds, teachers); o.Tasks == nil {
@@ -204,8 +225,8 @@ func rules(uses []predict.Use, thresholds map[string]float64) func(pred *data.Sa
 	return func(pred *data.Sample) {
 		for _, u := range uses {
 			for _, name := range u.Tasks {
-				if l := pred.Label(name); l != nil {
-					pred.Put(registry.Get(name).Pseudo(l, thresholds[name]))
+				if pred.Has(name) {
+					registry.Pseudo(pred, name, thresholds[name])
 				}
 			}
 		}
@@ -314,27 +335,14 @@ func (r *run) count(pred *data.Sample, s *shards.Shard) {
 	r.sum.Images++
 	for _, t := range r.o.Tasks {
 		if l := pred.Label(t); l != nil {
-			n := registry.Get(t).Count(l)
+			kind := registry.Get(t)
+			n := kind.Count(l)
 			r.sum.Labels[t] += n
-			s.Count(t, n)
+			var shown []int
+			if c, ok := kind.(task.Classed); ok {
+				shown = c.Shown(l)
+			}
+			s.Count(t, n, shown)
 		}
 	}
-}
-
-// warnings tells of labels that are hardly any.
-func (s *Summary) warnings(p shards.Provenance) (w []string) {
-	for _, name := range data.Tasks() {
-		t, ok := p.Tasks[name]
-		c := s.All.Tasks[name]
-		if !ok || c.Images == 0 {
-			continue
-		}
-		switch {
-		case c.Labels == 0:
-			w = append(w, fmt.Sprintf("warning: the teacher %s finds nothing for %s in any of %d images: is it the right one, are its classes, its threshold (%v)?", t.Teacher, name, c.Images, t.Threshold))
-		case 10*c.Empty > 9*c.Images:
-			w = append(w, fmt.Sprintf("warning: the teacher %s finds nothing for %s in %d of %d images", t.Teacher, name, c.Empty, c.Images))
-		}
-	}
-	return w
 }

@@ -140,6 +140,21 @@ func TestLabelsWhatIsMissing(t *testing.T) {
 	want.All = shards.Totals{Images: 10, Tasks: map[string]shards.Count{
 		classification.Name: {Images: 10, Labels: 10}, segmentation.Name: {Images: 10, Labels: pixels}, depth.Name: {Images: 10, Labels: 10},
 	}}
+	if len(sum.Health) != 3 {
+		t.Errorf("health of %d tasks, want 3", len(sum.Health))
+	}
+	sum.Health = nil
+	for name, c := range sum.All.Tasks { // each class that an image shows counts once for it
+		total := 0
+		for _, n := range c.Shown {
+			total += n
+		}
+		if name != depth.Name && (total < 10 || total > 20) || name == depth.Name && c.Shown != nil {
+			t.Errorf("%s: classes shown by %v of 10 images", name, c.Shown)
+		}
+		c.Shown = nil
+		sum.All.Tasks[name] = c
+	}
 	if at != 10 || len(got) != 10 || fmt.Sprint(*sum) != fmt.Sprint(want) {
 		t.Errorf("%d labelled, summary %+v, want %+v", len(got), *sum, want)
 	}

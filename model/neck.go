@@ -31,17 +31,20 @@ func newFPN(b Builder, in [4]int64, width int64) *fpn {
 }
 
 func (n *fpn) forward(c [4]*torch.Tensor) (p [6]*torch.Tensor) {
-	var top *torch.Tensor
-	for i := 3; i >= 0; i-- {
-		x := n.lateral[i].Forward(c[i])
-		if top != nil {
-			s := x.Shape()
-			x = x.Add(top.Nearest(s[2], s[3]))
+	torch.Scope(func() {
+		var top *torch.Tensor
+		for i := 3; i >= 0; i-- {
+			x := n.lateral[i].Forward(c[i])
+			if top != nil {
+				s := x.Shape()
+				x = x.Add(top.Nearest(s[2], s[3]))
+			}
+			top = x
+			p[i] = n.output[i].Forward(x)
 		}
-		top = x
-		p[i] = n.output[i].Forward(x)
-	}
-	p[4], p[5] = n.coarse.forward(p[3])
+		p[4], p[5] = n.coarse.forward(p[3])
+		torch.Return(p[:]...)
+	})
 	return p
 }
 

@@ -219,7 +219,7 @@ func (k *residual) forward(x *torch.Tensor, m Mode) *torch.Tensor {
 		if k.down != nil {
 			x = k.dnorm.Forward(k.down.Forward(x), m)
 		}
-		return y.AddInPlace(x).ReluInPlace()
+		return y.Add(x).ReluInPlace()
 	})
 }
 

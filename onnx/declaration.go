@@ -386,8 +386,8 @@ func (d *Declaration) name(carried string) error {
 		return nil
 	}
 	if d.Classes.File == "" && d.Classes.List == nil {
-		var names map[int]string
-		if len(carried) > maxNamesFile || yaml.Unmarshal([]byte(carried), &names) != nil || len(names) == 0 {
+		names, err := carriedNames(carried)
+		if err != nil || len(names) == 0 {
 			return errors.New("classes is missing, and the model carries no names: give a list of them in its order, or a file with one a line")
 		}
 		for i := range len(names) {
@@ -401,6 +401,22 @@ func (d *Declaration) name(carried string) error {
 		return fmt.Errorf("classes: %w", err)
 	}
 	return nil
+}
+
+// carriedNames reads the names in a model's metadata, a list or a map by number as Python or JSON write them.
+func carriedNames(text string) (names map[int]string, err error) {
+	if len(text) > maxNamesFile {
+		return nil, errors.New("too long")
+	}
+	var list []string
+	if yaml.Unmarshal([]byte(text), &list) == nil {
+		names = map[int]string{}
+		for i, name := range list {
+			names[i] = name
+		}
+		return names, nil
+	}
+	return names, yaml.Unmarshal([]byte(text), &names)
 }
 
 func checkNames(names []string, of string) error {

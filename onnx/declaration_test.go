@@ -138,7 +138,7 @@ func TestCarriedNames(t *testing.T) {
 		`{0: 'person', 1: "bull's eye"}`: "",
 		"":                               "carries no names",
 		"{":                              "carries no names",
-		"[a, b]":                         "carries no names",
+		`["person", "bull's eye"]`:       "",
 		"{0: a, 2: b}":                   "lack class 1",
 		"{0: a, 1: a}":                   "both called",
 	} {

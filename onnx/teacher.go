@@ -292,6 +292,9 @@ func (t *Teacher) run(pix []uint8, n, h, w int) ([]ort.Tensor, error) {
 		}
 	}
 	out, err := t.session.Run(inputs, p.outputs...)
+	if err != nil && n > 1 && p.batch == 0 { // it did one when it was opened
+		return nil, fmt.Errorf("%s leaves open how many images it takes, and fails with %d: it was exported for one at a time; declare batch: 1 (%w)", t.path, n, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,7 @@ type Report struct {
 	Sheets   []Sheet      // of data sets with their labels
 	Runs     []Run        // grouped by set
 	Labels   []Label      // how good the pseudo labels are
+	Health   []Health     // what can be told of them without the truth
 	Facts    []Fact       // machine, seed, recipe; the time, memory and versions of Results come by themselves
 
 	Predictions []Sheet // what other networks than teachers and student see
@@ -63,6 +64,9 @@ type Label struct {
 	Images             int
 	Values             []Fact
 }
+
+// A Health tells of the pseudo labels of a set for one task: how many there are, what lacks some.
+type Health struct{ Set, Task, Teacher, Text string }
 
 // A PictureRow shows one image with what is known and predicted about it for one task, each drawn
 // as a picture. Nil pictures are shown as missing.
@@ -168,6 +172,8 @@ type page struct {
 	Linked          bool  // some number of Rows is a link
 	Teachers        []teacherRow
 	Labels          []Label
+	Health          []Health
+	Classes         []classTable
 	Figures, Curves []figure
 	Pictures        []pictureGroup
 	Sheets          []sheet
@@ -244,11 +250,16 @@ func (r *Report) page(g *gallery) (*page, error) {
 		Style:   template.CSS(theme + pageCSS),
 		Hexagon: hexagon(r.Results, false),
 		Figures: figures(r.Figures), Curves: figures(r.Curves),
-		Labels: r.Labels,
-		Facts:  append(r.Results.facts(), r.Facts...),
+		Labels: r.Labels, Health: r.Health,
+		Facts: append(r.Results.facts(), r.Facts...),
 	}
 	for _, f := range r.Results.Verdict() {
 		p.Verdict = append(p.Verdict, finding{f, [...]string{Note: "·", Holds: "✓", Fails: "✗"}[f.Outcome]})
+	}
+	for _, n := range r.Results.Networks {
+		for _, c := range n.Classes {
+			p.Classes = append(p.Classes, c.table(n.Stage))
+		}
 	}
 	links := p.addRuns(r.Runs)
 	p.Linked = p.addTransfer(r.Results, links)

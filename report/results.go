@@ -37,6 +37,8 @@ type Network struct {
 	Labelled map[string]int                `json:"labelled"`         // of them, by task
 	Part     string                        `json:"part,omitempty"`   // val or test; "": it was not scored
 	Scores   map[string]map[string]float64 `json:"scores,omitempty"` // by task and name
+
+	Classes []Classes `json:"classes,omitempty"` // the scores class by class, of tasks that have some
 }
 
 // String lists the scores.

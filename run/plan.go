@@ -76,6 +76,7 @@ type StagePlan struct {
 	Changes    []Change // since its latest other result; nil: it has none
 	Work       string   // steps, images or trials
 	Seconds    float64  // estimated; 0: nothing to do, or not known
+	There      float64  // seconds on the cluster asked about
 	Bytes      int64    // estimated peak of memory while it trains; 0: not known
 	Notes      []string
 	Fault      error // why it cannot run
@@ -118,7 +119,7 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 		return nil, err
 	}
 	r.resolve()
-	m := &planner{Runner: r, costs: map[string]train.Cost{}, read: map[string]float64{}, external: map[string]float64{}, have: sync.OnceValue(func() int64 { return machine.Probe().Memory })}
+	m := &planner{Runner: r, costs: map[string]train.Cost{}, read: map[string]float64{}, external: map[string]float64{}, rate: sync.OnceValue(rate), have: sync.OnceValue(func() int64 { return machine.Probe().Memory })}
 	p := &Plan{Name: r.Name, Out: r.Out, Unmeasured: unmeasured, Load: machine.Load(), Jobs: r.Jobs}
 	for _, name := range recipe.Names(r.Data) {
 		set := m.set(name)
@@ -158,6 +159,12 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 			x.Work, x.Notes = cost.Text, append(x.Notes, cost.Notes...)
 			if unmeasured == nil && (x.State == Runs || x.State == Resumes) {
 				x.Seconds, x.Bytes, err = m.estimate(cost)
+				if r.On != nil && err == nil {
+					var there string
+					if x.There, there, err = m.reckon(r.On, cost, m.rate()); there != "" {
+						x.Notes = append(x.Notes, there)
+					}
+				}
 				if have := m.memory(); x.Bytes > have && have > 0 {
 					x.Notes = append(x.Notes, short(cost, x.Bytes, have))
 				}
@@ -171,6 +178,11 @@ func (r *Runner) Plan(ctx context.Context, unmeasured error) (*Plan, error) {
 	return p, nil
 }
 
+func rate() (v float64) {
+	torch.Do(func() { v = torch.Rate() })
+	return v
+}
+
 // A planner measures what stages cost.
 type planner struct {
 	*Runner
@@ -178,6 +190,7 @@ type planner struct {
 	read     map[string]float64    // seconds to read a sample, by set
 	external map[string]float64    // seconds per image, by external teacher
 	resident int64                 // bytes of the device's memory, with all sets open
+	rate     func() float64        // operations a second of a convolution here
 	have     func() int64          // bytes of memory that this process may use
 }
 

@@ -37,6 +37,8 @@ type Runner struct {
 	Only    []string // stages to run; empty: all
 	Display *progress.Display
 
+	On *On // cluster that a plan reckons for too; nil: none
+
 	World *dist.World // of the processes that run it together; nil: this one alone
 	Jobs  int         // processes at once; 0 or 1: all in this one
 	Spawn Spawn

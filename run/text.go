@@ -25,6 +25,7 @@ func (p *Plan) Text() string {
 	fmt.Fprintf(&b, "\nstages\n")
 	var total float64
 	var peak int64
+	there := 0.
 	longest := 0. // of what is one process's work
 	for _, x := range p.Stages {
 		fmt.Fprintf(&b, "  %-24s %-9s %-12s %-40s", x.Name, x.Kind, x.does(), x.Work)
@@ -45,6 +46,7 @@ func (p *Plan) Text() string {
 			fmt.Fprintf(&b, "    cannot run: %v\n", x.Fault)
 		}
 		total += x.Seconds
+		there += x.There
 		if x.Kind == "train" {
 			longest = max(longest, x.Seconds)
 		}
@@ -66,6 +68,9 @@ func (p *Plan) Text() string {
 		if cores := runtime.NumCPU(); p.Load > float64(cores)/2 {
 			fmt.Fprintf(&b, "other programs kept the machine busy (load %.1f on %d cores); without them it is faster\n", p.Load, cores)
 		}
+	}
+	if there > 0 {
+		fmt.Fprintf(&b, "there, about %s: what was measured here, by the ratio of what a convolution reaches here and there\n", duration(there))
 	}
 	if n := p.Faults(); n > 0 {
 		fmt.Fprintf(&b, "%d sets or stages cannot be used as things are; see above\n", n)

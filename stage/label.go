@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"must/atomicfile"
 	"must/data"
@@ -36,6 +37,9 @@ func (l *Label) Check(e *Env) error {
 	}
 	if l.Thresholds == nil {
 		l.Thresholds = label.DefaultThresholds()
+	}
+	if err := label.CheckThresholds(l.Thresholds); err != nil {
+		return err
 	}
 	if err := l.Mask.Check(); err != nil {
 		return err
@@ -168,6 +172,9 @@ func (l *Label) Run(ctx context.Context, w *Work) error {
 		if err != nil {
 			return err
 		}
+		for _, h := range sum.Health {
+			w.Display.Logf("label %s: %s: %s", name, h.Task, h)
+		}
 		for _, warning := range sum.Warnings {
 			w.Display.Logf("label %s: %s", name, warning)
 		}
@@ -259,8 +266,29 @@ func (l *Label) assess(ctx context.Context, w *Work, teachers []label.Teacher) e
 	return atomicfile.WriteJSON(filepath.Join(w.Dir, QualityFile), found)
 }
 
+// source names the teacher whose file path is: a stage, or the file.
+func (l *Label) source(path string) string {
+	stage, _, _ := strings.Cut(filepath.Base(filepath.Dir(path)), "@")
+	if slices.Contains(l.Teachers, stage) {
+		return stage
+	}
+	return filepath.Base(path)
+}
+
 // Report shows how good the labels are, when the stage has ended.
 func (l *Label) Report(w *Work, p *report.Report) error {
+	for _, set := range l.Data {
+		if _, err := os.Stat(labelledFile(w.Dir, set)); err != nil {
+			continue // not labelled yet
+		}
+		all, err := label.HealthOf(filepath.Join(w.Dir, set))
+		if err != nil {
+			return err
+		}
+		for _, h := range all {
+			p.Health = append(p.Health, report.Health{Set: set, Task: h.Task, Teacher: l.source(h.Teacher), Text: h.String()})
+		}
+	}
 	var found []TeacherQuality
 	if err := readJSON(filepath.Join(w.Dir, QualityFile), &found); errors.Is(err, os.ErrNotExist) {
 		return nil

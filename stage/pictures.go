@@ -67,7 +67,7 @@ func pictures(ctx context.Context, dir string, ds data.Dataset, name string, n, 
 				return err
 			}
 			if t, ok := v.thresholds[name]; ok && pred.Has(name) {
-				pred.Put(registry.Get(name).Pseudo(pred.Label(name), t))
+				registry.Pseudo(pred, name, t)
 			}
 			pred.Image = truth.Image
 			return save(i, v.name, draw.Overlay(pred, v.net.Knows(), name, o))

@@ -21,6 +21,7 @@ import (
 	"must/data"
 	"must/draw"
 	"must/label/shards"
+	"must/metric"
 	"must/network"
 	"must/predict"
 	"must/pretext"
@@ -356,6 +357,9 @@ func (t *Train) Run(ctx context.Context, w *Work) error {
 	}
 	if job.Val != nil {
 		end.Part = w.valPart(t.Data[0])
+		for _, name := range data.Ordered(maps.Keys(result.ByClass)) {
+			end.Classes = append(end.Classes, report.ClassesOf(name, result.ByClass[name], job.Val.Labels()[name].Classes))
+		}
 	}
 	return atomicfile.WriteJSON(filepath.Join(w.Dir, trainedFile), end)
 }
@@ -417,9 +421,11 @@ func trainOnce(ctx context.Context, job train.Job, begin func() error) (*train.R
 		return nil, fmt.Errorf("%w; remove this file to train again", err)
 	}
 	defer torch.Do(net.Free)
-	result := &train.Result{Steps: c.Training.Steps}
+	result := &train.Result{Steps: c.Training.Steps, ByClass: map[string]metric.Classes{}}
 	if job.Val != nil {
-		result.Scores, err = predict.Evaluate(ctx, net, job.Val, predict.Options{Name: job.Name + ": score", Display: job.Display})
+		result.Scores, err = predict.Evaluate(ctx, net, job.Val, predict.Options{
+			Name: job.Name + ": score", Display: job.Display, ByClass: func(task string, c metric.Classes) { result.ByClass[task] = c },
+		})
 	}
 	return result, err
 }
@@ -435,6 +441,8 @@ type trained struct {
 	Images   int            `json:"images"`   // in the sets
 	Labelled map[string]int `json:"labelled"` // of them, by task
 	Part     string         `json:"part"`     // of the first set, that Scores are on; "": not scored
+
+	Classes []report.Classes `json:"classes,omitempty"` // Scores class by class
 }
 
 const trainedFile = "results.json"
@@ -535,7 +543,7 @@ func (t *Train) Report(w *Work, p *report.Report) error {
 
 // network is what results.json says of it.
 func (t trained) network(stage string) report.Network {
-	n := report.Network{Stage: stage, Images: t.Images, Labelled: t.Labelled, Part: t.Part}
+	n := report.Network{Stage: stage, Images: t.Images, Labelled: t.Labelled, Part: t.Part, Classes: t.Classes}
 	for task, values := range t.Scores {
 		if n.Scores == nil {
 			n.Scores = map[string]map[string]float64{}

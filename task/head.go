@@ -51,6 +51,8 @@ func (h PixelHead) Forward(f *model.Features, labelled []int64) *torch.Tensor {
 
 // Coarse is Forward before the output is resized: [N, out, S/4, S/4].
 func (h PixelHead) Coarse(f *model.Features, labelled []int64) *torch.Tensor {
+	torch.Part("pixel heads")
+	defer torch.Part("losses")
 	fused := f.Fused() // as above
 	return torch.Scoped(func() *torch.Tensor {
 		x := fused

@@ -35,11 +35,12 @@ type Task interface {
 	// Head declares the head under b.
 	Head(b model.Builder, s HeadSpec) Head
 
-	// Threshold is the published one of pseudo labels; ok is false for a task without.
+	// Threshold is the published one of pseudo labels, 0 where a threshold can be set but none is published; ok is
+	// false for a task that can have none.
 	Threshold() (published float64, ok bool)
 
 	// Pseudo turns a prediction into a label: what is below the threshold is left out (objects) or ignored
-	// (pixels); soft and continuous labels stay as they are.
+	// (pixels), nil where that is all of it; soft and continuous labels stay as they are.
 	Pseudo(pred data.Label, threshold float64) data.Label
 
 	// Metric returns an empty metric for predictions of a meaning on a set of another.
@@ -100,6 +101,12 @@ func (c *ImageCounts) Write(w *account.Writer, images int) {
 // A Measured task has values that students learn standardised: a set's index has their moments.
 type Measured interface {
 	Moments(l data.Label) *data.Moments
+}
+
+// A Classed task tells which classes a label shows.
+type Classed interface {
+	// Shown returns each of them once.
+	Shown(l data.Label) []int
 }
 
 // A Mapped task tells the class of every pixel: its labels have a map of them.

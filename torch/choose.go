@@ -67,3 +67,13 @@ func convolutions(d DType, times int) float64 {
 	}
 	return sum / float64(times)
 }
+
+// Rate returns the operations a second, multiplications and additions, that convolutions reach on the device in use,
+// forward and backward. Call it in Do.
+func Rate() float64 {
+	batch, channels, side := 8., 64., 32.
+	if engine.device.CUDA {
+		batch, channels = 32, 256
+	}
+	return 3 * 2 * batch * channels * channels * 9 * side * side / convolutions(Float, 10)
+}

@@ -36,6 +36,17 @@ func deviceMemory() (free, total int64) {
 	return int64(sizes[0]), int64(sizes[1])
 }
 
+// SpareMemory gives back what is free, and has large tensors taken from the system and given back to it one by one
+// from now on. What is freed is otherwise kept for others, and of what a large network takes nearly half is holes in
+// the end; but every page that comes from the system costs time.
+func SpareMemory() {
+	if mallopt, err := purego.Dlsym(purego.RTLD_DEFAULT, "mallopt"); err == nil {
+		mmapThreshold := -3
+		purego.SyscallN(mallopt, uintptr(mmapThreshold), 8<<20)
+	}
+	Trim()
+}
+
 // DeviceTotal returns the bytes of memory that the GPU in use has; 0 as DeviceMemory.
 func DeviceTotal() int64 {
 	_, total := deviceMemory()

@@ -81,6 +81,19 @@ func Scoped(f func() *Tensor) (t *Tensor) {
 	return t
 }
 
+// Return takes tensors out of the innermost scope into the one around it, where they stay when that ends.
+func Return(ts ...*Tensor) {
+	for _, t := range ts {
+		if t.scope != len(scopes) {
+			continue // it was there before, or its caller keeps it
+		}
+		t.Keep()
+		around := &scopes[len(scopes)-2]
+		t.scope, t.slot = len(scopes)-1, len(*around)
+		*around = append(*around, t)
+	}
+}
+
 func closeScope() {
 	top := scopes[len(scopes)-1]
 	scopes = scopes[:len(scopes)-1]

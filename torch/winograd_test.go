@@ -32,7 +32,7 @@ func TestWinograd(t *testing.T) {
 					}
 					var grads []*Tensor
 					for _, l := range leaves {
-						g := Zeros(d, l.Shape()...)
+						g := l.Clone().Fill(0)
 						l.RequireGrad(true)
 						l.SetGrad(g)
 						grads = append(grads, g)

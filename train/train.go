@@ -17,6 +17,7 @@ import (
 	"must/data"
 	"must/dist"
 	"must/loader"
+	"must/metric"
 	"must/model"
 	"must/network"
 	"must/predict"
@@ -65,7 +66,8 @@ type Pretext interface {
 type Result struct {
 	Steps   int
 	Seconds float64
-	Scores  task.Scores // on Val
+	Scores  task.Scores               // on Val
+	ByClass map[string]metric.Classes // the same class by class, of tasks that have some
 	Skipped loader.Skipped
 }
 
@@ -218,6 +220,7 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if _, err := t.lead(context.WithoutCancel(ctx), func() error { return torch.DoErr(t.finish) }); err != nil {
 		return nil, err
 	}
+	r.ByClass = t.byClass
 	r.Seconds = t.seconds + time.Since(t.started).Seconds()
 	return r, nil
 }
@@ -228,6 +231,7 @@ type trainer struct {
 	total   int
 	step    int // done
 	log     *logWriter
+	byClass map[string]metric.Classes // of the scores that were measured last
 	started time.Time
 	seconds float64   // spent before a resume
 	smooth  float64   // loss as shown
@@ -313,6 +317,9 @@ func (t *trainer) train(pieces []*loader.Batch) (err error) {
 	t.talked = 0
 	set, c, parts := t.Net.Set, t.Config, t.parts()
 	set.Flat.Grad.Fill(0)
+	if pieces[0].N*t.Net.Size*t.Net.Size >= large && !cuda() {
+		torch.SpareMemory()
+	}
 	rec := Record{Step: t.step + 1, LR: c.Rate(t.step, t.total), Loss: map[string]float64{}}
 
 	var only []network.TaskLoss // of the only piece: its graph waits until all is counted
@@ -422,8 +429,27 @@ func (t *trainer) waits(rec *Record, pieces []*loader.Batch) {
 	}
 }
 
-// losses runs a piece of a batch through the network.
-func (t *trainer) losses(b *loader.Batch) []network.TaskLoss {
+// large is how many pixels a step has for which memory is short rather than time: those of two images of 512 px.
+const large = 2 * 512 * 512
+
+// losses runs a piece of a batch through the network. Of what they were computed from, only what their gradients
+// need stays in memory.
+func (t *trainer) losses(b *loader.Batch) (losses []network.TaskLoss) {
+	torch.Scope(func() {
+		losses = t.forward(b)
+		for _, l := range losses {
+			torch.Return(l.Total)
+			for _, p := range l.Parts {
+				if p.Value != nil {
+					torch.Return(p.Value)
+				}
+			}
+		}
+	})
+	return losses
+}
+
+func (t *trainer) forward(b *loader.Batch) []network.TaskLoss {
 	m := model.Mode{Train: true, BF16: t.Config.BF16, Across: t.Config.SyncNorm && t.several()}
 	rng := rand.New(rand.NewPCG(t.Config.Seed, uint64(t.step)+1<<40))
 	if t.Pretext != nil {
@@ -606,7 +632,11 @@ func (t *trainer) averaged(f func() error) error {
 // score evaluates the weights that would be saved now, and logs the scores.
 func (t *trainer) score(ctx context.Context) (s task.Scores, err error) {
 	err = t.averaged(func() error {
-		s, err = predict.Evaluate(ctx, t.Net, t.Val, predict.Options{Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score"})
+		t.byClass = map[string]metric.Classes{}
+		s, err = predict.Evaluate(ctx, t.Net, t.Val, predict.Options{
+			Batch: t.Config.Batch, Display: t.Display, Name: t.Name + ": score",
+			ByClass: func(task string, c metric.Classes) { t.byClass[task] = c },
+		})
 		if err == nil {
 			t.picture(ctx)
 		}

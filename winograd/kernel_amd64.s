@@ -616,15 +616,31 @@ tile:
 	JLT   tile
 	RET
 
-#define ADDROW(a, b) \
+#define GATHER(i, a, b) \
+	VBROADCASTSS (4*(i))(R11), Y14  \
+	VFMADD231PS  Y12, Y14, a        \
+	VFMADD231PS  Y13, Y14, b
+
+#define GATHER4 \
+	VMOVUPS (DX), Y12     \
+	VMOVUPS 32(DX), Y13   \
+	GATHER(0, Y0, Y1)     \
+	GATHER(1, Y2, Y3)     \
+	GATHER(2, Y4, Y5)     \
+	GATHER(3, Y6, Y7)
+
+// GROW adds a row to U, or sets it in the first part, where AX is 0.
+#define GROW(a, b) \
+	TESTQ   AX, AX       \
+	JEQ     3(PC)        \
 	VADDPS  (DI), a, a   \
-	VADDPS  32(DI), b, b
-
-#define PUTROW(a, b) \
+	VADDPS  32(DI), b, b \
 	VMOVUPS a, (DI)      \
-	VMOVUPS b, 32(DI)
+	VMOVUPS b, 32(DI)    \
+	ADDQ    R9, DI
 
-// gather adds, for a plane and a panel of 16 output channels, the products of V and M over all tiles to U.
+// gather adds, for a plane and a panel of 16 output channels, the products of V and M over all tiles to U: for six
+// input channels at a time, and for four where six would leave two.
 TEXT gather<>(SB), NOSPLIT|NOFRAME, $0
 	XORL  DX, DX
 	DIVQ  job_panels(R15)        // AX plane, DX panel
@@ -646,6 +662,7 @@ TEXT gather<>(SB), NOSPLIT|NOFRAME, $0
 	ADDQ  job_u(R15), DI
 	MOVQ  job_rowV(R15), R8
 	MOVQ  job_rowM(R15), R10
+	MOVQ  job_first(R15), AX
 	MOVQ  job_inBytes(R15), R13
 
 channels:
@@ -660,49 +677,46 @@ channels:
 	MOVQ   SI, R11
 	MOVQ   BX, DX
 	MOVQ   job_tiles(R15), CX
+	CMPQ   R13, $24
+	JEQ    six
+	CMPQ   R13, $40
+	JLT    four                  // 4 or 8 channels are left
 
-sum:
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (R11), Y10
-	VBROADCASTSS 4(R11), Y11
-	VBROADCASTSS 8(R11), Y12
-	VBROADCASTSS 12(R11), Y13
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VFMADD231PS  Y8, Y12, Y4
-	VFMADD231PS  Y9, Y12, Y5
-	VFMADD231PS  Y8, Y13, Y6
-	VFMADD231PS  Y9, Y13, Y7
-	ADDQ         R8, R11
-	ADDQ         R10, DX
-	DECQ         CX
-	JNZ          sum
+six:
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
 
-	CMPQ job_first(R15), $0
-	JEQ  store
-	ADDROW(Y0, Y1)
-	ADDQ R9, DI
-	ADDROW(Y2, Y3)
-	ADDQ R9, DI
-	ADDROW(Y4, Y5)
-	ADDQ R9, DI
-	ADDROW(Y6, Y7)
-	SUBQ R9, DI
-	SUBQ R9, DI
-	SUBQ R9, DI
+sum6:
+	GATHER4
+	GATHER(4, Y8, Y9)
+	GATHER(5, Y10, Y11)
+	ADDQ R8, R11
+	ADDQ R10, DX
+	DECQ CX
+	JNZ  sum6
+	GROW(Y0, Y1)
+	GROW(Y2, Y3)
+	GROW(Y4, Y5)
+	GROW(Y6, Y7)
+	GROW(Y8, Y9)
+	GROW(Y10, Y11)
+	ADDQ $24, SI
+	SUBQ $24, R13
+	JNZ  channels
+	RET
 
-store:
-	PUTROW(Y0, Y1)
-	ADDQ R9, DI
-	PUTROW(Y2, Y3)
-	ADDQ R9, DI
-	PUTROW(Y4, Y5)
-	ADDQ R9, DI
-	PUTROW(Y6, Y7)
-	ADDQ R9, DI
+four:
+	GATHER4
+	ADDQ R8, R11
+	ADDQ R10, DX
+	DECQ CX
+	JNZ  four
+	GROW(Y0, Y1)
+	GROW(Y2, Y3)
+	GROW(Y4, Y5)
+	GROW(Y6, Y7)
 	ADDQ $16, SI
 	SUBQ $16, R13
 	JNZ  channels

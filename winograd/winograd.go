@@ -101,10 +101,9 @@ func (c *Convolution) Transform(u, w []float32, turned bool) {
 }
 
 const (
-	header  = 1664     // bytes of a worker's scratch before the pixel that takes what is outside of the map
-	atOnce  = 96       // the most tiles of a chunk
-	onChip  = 1 << 20  // bytes of V and M of a chunk that caches hold
-	partLen = 12 << 20 // bytes of V and M of a part, for the gradient of weights
+	header = 1664    // bytes of a worker's scratch before the pixel that takes what is outside of the map
+	atOnce = 96      // the most tiles of a chunk
+	onChip = 1 << 20 // bytes of V and M of a chunk that caches hold
 )
 
 // plan chooses how many tiles a chunk has, and how many of its panels a task computes.
@@ -179,8 +178,9 @@ func (c *Convolution) GradientScratch() int {
 	return 36*(planeV+planeM) + 36*c.C*16*c.panels()
 }
 
+// part is how many tiles the gradient of weights reads at once: as many as have a panel of M in the nearest cache.
 func (c *Convolution) part() int {
-	return min(c.tiles(), max(32, partLen/(36*4*(c.C+16*c.panels()))))
+	return min(c.tiles(), 192)
 }
 
 // Gradient fills w, [3, 3, C, K] in memory, with the gradient of the weights, given the inputs and the gradient of

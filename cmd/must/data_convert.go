@@ -12,9 +12,9 @@ import (
 
 type dataConvertCmd struct {
 	part
-	To         string `help:"Format to write: coco, yolo, voc (boxes), png (maps), npy (classes, depth, normals) or shards (all labels, for --labels)." enum:"coco,yolo,voc,png,npy,shards" required:"" placeholder:"FORMAT"`
+	To         string `help:"Format to write: coco, yolo, voc (boxes), png (maps), npy (classes, depth, normals), multi (all of these in one folder) or shards (all labels, for --labels)." enum:"coco,yolo,voc,png,npy,multi,shards" required:"" placeholder:"FORMAT"`
 	Out        string `help:"Folder to write; it must not be there, or be empty." required:"" placeholder:"DIR"`
-	WithImages bool   `help:"Write the images too, as PNG, so that the folder is a set by itself (coco, yolo, voc, png)."`
+	WithImages bool   `help:"Write the images too, as PNG, so that the folder is a set by itself (coco, yolo, voc, png, multi)."`
 }
 
 func (dataConvertCmd) Help() string {
@@ -41,7 +41,7 @@ func (c *dataConvertCmd) Run(ctx context.Context, a *app) error {
 		a.display.Logf("skipped: %v", err)
 	}
 	if c.WithImages && (c.To == "npy" || c.To == "shards") {
-		return fmt.Errorf("--with-images goes with coco, yolo, voc and png; %s is labels alone", c.To)
+		return fmt.Errorf("--with-images goes with coco, yolo, voc, png and multi; %s is labels alone", c.To)
 	}
 	bar := a.display.Task("convert", int64(ds.Len()), "images")
 	ds = watched{ds, func() error { bar.Add(1); return ctx.Err() }}
@@ -58,6 +58,8 @@ func (c *dataConvertCmd) Run(ctx context.Context, a *app) error {
 		err = export.VOC(source, c.Out)
 	case "png":
 		err = export.Maps(source, c.Out)
+	case "multi":
+		err = export.Multi(source, c.Out)
 	case "npy":
 		err = export.Arrays(source, c.Out)
 	case "shards":

@@ -37,12 +37,12 @@ type labelCmd struct {
 	Teacher   []string           `help:"Checkpoint, or .teacher.yaml that declares an ONNX model (docs/onnx.md); it labels (repeatable)." type:"existingfile" required:"" placeholder:"FILE"`
 	Out       string             `help:"Folder of the labels; labelling that is under way there goes on." required:"" placeholder:"DIR"`
 	Task      []string           `help:"Task to label (repeatable); default: all of the teachers' that the data lacks labels for." placeholder:"TASK"`
-	Threshold map[string]float64 `help:"Least score of a box, confidence of a pixel; default: detection=0.5, segmentation=0.5." placeholder:"TASK=X"`
+	Threshold map[string]float64 `help:"Least score of a box, confidence of a pixel, probability of a class; default: detection=0.5, segmentation=0.5, and all classifications." placeholder:"TASK=X"`
 	Batch     int                `help:"Images at once; default 16." placeholder:"N"`
 	ShardSize int                `help:"Images per shard; default 1000." placeholder:"N"`
 	Preview   int                `help:"Only draw N images, spread over the set, with their labels into DIR/preview.png." placeholder:"N"`
 	Quality   bool               `help:"Also tell how good the labels are, by the true ones that the data has; into DIR/quality.json."`
-	Export    []string           `help:"Write the labels in these formats too, into DIR/export: coco, yolo, voc, png, npy." enum:"coco,yolo,voc,png,npy" placeholder:"FORMAT"`
+	Export    []string           `help:"Write the labels in these formats too, into DIR/export: coco, yolo, voc, png, npy, multi." enum:"coco,yolo,voc,png,npy,multi" placeholder:"FORMAT"`
 }
 
 func (labelCmd) Help() string {
@@ -74,10 +74,8 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("--out %s lies in --path %s, whose pictures would be labelled too the next time: name a folder outside of it", c.Out, c.Path)
 	}
 	thresholds := label.DefaultThresholds()
-	for t := range c.Threshold {
-		if _, ok := thresholds[t]; !ok {
-			return fmt.Errorf("--threshold %s: only detection and segmentation have one", t)
-		}
+	if err := label.CheckThresholds(c.Threshold); err != nil {
+		return fmt.Errorf("--%w", err)
 	}
 	maps.Copy(thresholds, c.Threshold)
 	ds, err := formats.Open(set)
@@ -130,6 +128,9 @@ func (c *labelCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	a.printf(")\n")
+	for _, h := range sum.Health {
+		a.printf("%-8s %s: %s\n", "", h.Task, h)
+	}
 	for _, w := range sum.Warnings {
 		a.printf("%s\n", w)
 	}
@@ -189,7 +190,7 @@ func (c *labelCmd) export(a *app) error {
 	for _, format := range slices.Compact(c.Export) {
 		path := filepath.Join(c.Out, "export", format)
 		write := map[string]func(export.Source, string) error{
-			"yolo": export.YOLO, "voc": export.VOC, "png": export.Maps, "npy": export.Arrays,
+			"yolo": export.YOLO, "voc": export.VOC, "png": export.Maps, "npy": export.Arrays, "multi": export.Multi,
 			"coco": func(s export.Source, path string) error {
 				if err := os.MkdirAll(path, 0o777); err != nil {
 					return err

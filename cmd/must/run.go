@@ -19,7 +19,8 @@ type runFlags struct {
 	Set   []string `help:"Change a setting (repeatable): a path in the recipe, or in a stage by its name." sep:"none" placeholder:"KEY=VALUE"`
 	Jobs  int      `help:"Processes that work side by side, each with its share of the threads: on CPUs two or more are faster where networks are small. 0: one; for the demo on a CPU one a core, at most 4." placeholder:"N"`
 	worldFlags
-	DryRun bool `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
+	On     string `help:"With --dry-run: also reckon for a cluster, such as gpus=256,flops=4e13,mem=80e9,net=5e10,disk=2e5 (GPUs in all, operations a second of one, bytes, bytes a second, images a second)." placeholder:"WHAT"`
+	DryRun bool   `help:"Check every set and print what would be done, how long it takes and how much memory; do nothing."`
 }
 
 type demoCmd struct{ runFlags }
@@ -89,6 +90,14 @@ func (c *runFlags) run(ctx context.Context, a *app, name string) error {
 	r.Only, r.Display, r.Jobs, r.Spawn = c.Stage, a.display, c.Jobs, a.spawn(r.Out)
 	if c.Jobs > 1 { // what this process measures, it measures as they will work
 		a.options.Threads = a.threadsOf(c.Jobs)
+	}
+	if c.On != "" {
+		if !c.DryRun {
+			return fmt.Errorf("--on is for --dry-run")
+		}
+		if r.On, err = run.ParseOn(c.On); err != nil {
+			return err
+		}
 	}
 	if c.DryRun {
 		if a.place.Rank > 0 {

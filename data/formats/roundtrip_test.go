@@ -7,10 +7,16 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"must/data"
 	"must/data/datatest"
+	"must/data/npy"
 	"must/label/export"
 	"must/task/detection"
 	"must/task/segmentation"
@@ -52,8 +58,8 @@ func TestObjectsStayOnTheirPixels(t *testing.T) {
 				t.Fatal(err)
 			}
 			on(t, fmt.Sprintf("orientation %d, %s", turn, from.Format), d)
-			for _, to := range []string{"coco", "yolo", "voc", "png", "shards"} {
-				if (to == "png") != (from.Format == "masks") && to != "shards" {
+			for _, to := range []string{"coco", "yolo", "voc", "png", "multi", "shards"} {
+				if (to == "png") != (from.Format == "masks") && to != "multi" && to != "shards" {
 					continue
 				}
 				for _, images := range []bool{false, true} {
@@ -112,6 +118,10 @@ func pass(t *testing.T, d data.Dataset, to string, images bool, file string) dat
 		if place(photos); !images {
 			src.Images = photos
 		}
+	case "multi":
+		src.Format = "multi"
+		err = export.Multi(s, out)
+		place(filepath.Join(out, "images"))
 	case "shards":
 		if err = os.MkdirAll(out, 0o777); err == nil {
 			err = export.Shards(context.Background(), d, "set", out, "test", func(err error) { t.Error(err) })
@@ -180,7 +190,7 @@ func TestKeysThroughExports(t *testing.T) {
 		}
 		return of
 	}
-	for _, to := range []string{"coco", "yolo", "voc"} {
+	for _, to := range []string{"coco", "yolo", "voc", "multi"} {
 		again, err := Open(pass(t, d, to, true, ""))
 		if err != nil {
 			t.Errorf("%s: %v", to, err)
@@ -190,6 +200,49 @@ func TestKeysThroughExports(t *testing.T) {
 			if box < 0.99 || box > 2.01 || again.Len() != d.Len() { // VOC rounds
 				t.Errorf("%s: a box of %v pixels on the image of %d, %d images", to, box, w, again.Len())
 			}
+		}
+	}
+}
+
+// TestMulti writes a set with labels of all tasks and reads it back equal.
+func TestMulti(t *testing.T) {
+	files := map[string]string{
+		"images/a.png": "png 6×4", "images/sub/b.png": "png 8×4", "images/none.png": "png 5×5",
+		"classes.csv": "image,class\na.png,zebra\nsub/b.png,\"ant, red\"\n", "classes.txt": "zebra\nunseen\nant, red\n",
+		"boxes/classes.txt": "thing\nother\n", "boxes/a.txt": "1 0.25 0.5 0.125 0.25\n0 0.5 0.5 0.1 0.7\n", "boxes/sub/b.txt": "",
+		"masks/classes.txt": "ground\nsky\n",
+		"masks/a.png":       datatest.PNG(&image.Gray{Pix: []uint8{0, 1, 1, 0, 255, 1, 0, 1, 1, 0, 255, 1, 0, 1, 1, 0, 255, 1, 0, 1, 1, 0, 255, 1}, Stride: 6, Rect: image.Rect(0, 0, 6, 4)}),
+		"depth/a.npy":       string(npy.Append(nil, npy.Float32, []int{4, 6}, slices.Repeat([]float32{1.5, 2.25, 1e-3}, 8))),
+		"normals/sub/b.npy": string(npy.Append(nil, npy.Float32, []int{4, 8, 3}, slices.Repeat([]float32{0, 0, -1, 0.6, 0.8, 0}, 16))),
+	}
+	first, err := Open(data.Source{Format: "multi", Path: datatest.Folder(t, files)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	s := export.FromDataset(first, func(err error) { t.Error(err) })
+	s.Images = true
+	if err := export.Multi(s, out); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(data.Source{Format: "multi", Path: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(again.Labels(), first.Labels()) || again.Len() != 3 {
+		t.Fatalf("%d images of %+v, want 3 of %+v", again.Len(), again.Labels(), first.Labels())
+	}
+	for i := range 3 {
+		want, err := first.Sample(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := again.Sample(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want.Known, got.Known, cmpopts.EquateNaNs(), cmpopts.EquateApprox(0, 1e-6), cmpopts.IgnoreUnexported(segmentation.Label{})); got.Key != want.Key || d != "" {
+			t.Errorf("%s read back as %s: %s", want.Key, got.Key, d)
 		}
 	}
 }

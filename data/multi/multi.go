@@ -2,7 +2,7 @@
 // that there are some for, whose files are called as the images.
 //
 //	images/a.jpg                 in folders train, val and test, or not
-//	classes.csv                  image,class
+//	classes.csv                  image,class; classes.txt, where it is there, lists the classes in their order
 //	boxes/a.txt or a.xml         lines of YOLO with boxes/classes.txt, or annotations of Pascal VOC
 //	masks/a.png                  semantic maps; masks/classes.txt or labelmap.txt
 //	depth/a.png, .npy, .exr, …   16-bit PNG with scale, or fractions in metres
@@ -40,12 +40,13 @@ import (
 
 // The names in the set's folder.
 const (
-	imagesDir  = "images"
-	classesCSV = "classes.csv"
-	boxesDir   = "boxes"
-	masksDir   = "masks"
-	depthDir   = "depth"
-	normalsDir = "normals"
+	imagesDir   = "images"
+	classesCSV  = "classes.csv"
+	classesList = "classes.txt"
+	boxesDir    = "boxes"
+	masksDir    = "masks"
+	depthDir    = "depth"
+	normalsDir  = "normals"
 )
 
 // Open reads the set in src.Path. src.Split is train, val or test: images in a folder called so, or, where there are
@@ -293,6 +294,22 @@ func (d *dataset) readClasses(src data.Source) error {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
+	list, err := text.List(d.path(classesList))
+	switch {
+	case err == nil:
+		for _, name := range names {
+			if !slices.Contains(list, name) {
+				return fmt.Errorf("%s: class %q is not in %s", file, name, d.path(classesList))
+			}
+		}
+		names = list
+	case text.Exists(err):
+		return err
+	}
+	number := make(map[string]int, len(names))
+	for k, name := range names {
+		number[name] = k
+	}
 	d.labels = d.labels.With(classification.Name, data.Meaning{Classes: names})
 	d.class = make([]int, len(d.images))
 	at := map[string][]int{}
@@ -314,7 +331,7 @@ func (d *dataset) readClasses(src data.Source) error {
 		case len(is) > 1:
 			return fmt.Errorf("%s: %q could be %s or %s: give its path in the folder %s", file, line[0], d.images[is[0]], d.images[is[1]], imagesDir)
 		default:
-			class, _ := slices.BinarySearch(names, line[1])
+			class := number[line[1]]
 			if d.class[is[0]] >= 0 && d.class[is[0]] != class {
 				return fmt.Errorf("%s: %q has two classes, %s and %s", file, line[0], names[d.class[is[0]]], line[1])
 			}

@@ -236,6 +236,20 @@ type Count struct {
 	Images int `json:"images"` // that have one
 	Labels int `json:"labels"` // objects, pixels or images
 	Empty  int `json:"empty"`  // images whose label holds nothing
+
+	Shown []int `json:"shown,omitempty"` // images that show each class, of a task that tells which
+}
+
+// add returns what two counts are together.
+func (c Count) add(d Count) Count {
+	sum := Count{c.Images + d.Images, c.Labels + d.Labels, c.Empty + d.Empty, slices.Clone(c.Shown)}
+	if len(sum.Shown) < len(d.Shown) {
+		sum.Shown = append(sum.Shown, make([]int, len(d.Shown)-len(sum.Shown))...)
+	}
+	for k, n := range d.Shown {
+		sum.Shown[k] += n
+	}
+	return sum
 }
 
 func shardName(k int) string { return fmt.Sprintf("shard-%06d", k) }

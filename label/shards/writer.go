@@ -236,18 +236,22 @@ type Totals struct {
 }
 
 // Totals counts what the finished set holds.
-func (w *Writer) Totals() (Totals, error) {
+func (w *Writer) Totals() (Totals, error) { return w.index.totals(w.dir) }
+
+// Totals counts what the set holds, as it was written.
+func (s *Set) Totals() (Totals, error) { return s.index.totals(s.dir) }
+
+func (x *Index) totals(dir string) (Totals, error) {
 	t := Totals{Tasks: map[string]Count{}}
-	for k := range w.index.count() {
-		m, err := w.index.readManifest(w.dir, k)
+	for k := range x.count() {
+		m, err := x.readManifest(dir, k)
 		if err != nil {
 			return t, err
 		}
 		t.Images += m.To - m.From - m.Skipped
 		t.Skipped += m.Skipped
 		for task, c := range m.Counts {
-			sum := t.Tasks[task]
-			t.Tasks[task] = Count{sum.Images + c.Images, sum.Labels + c.Labels, sum.Empty + c.Empty}
+			t.Tasks[task] = t.Tasks[task].add(c)
 		}
 	}
 	return t, nil
@@ -435,18 +439,23 @@ func (s *Shard) Add(sample *data.Sample) error {
 	return nil
 }
 
-// Count notes how many labels of a task, objects or pixels, the sample that was added last carries.
-func (s *Shard) Count(task string, labels int) {
+// Count notes how many labels of a task, objects or pixels, the sample that was added last carries, and which classes
+// it shows.
+func (s *Shard) Count(task string, labels int, shown []int) {
 	if s.m.Counts == nil {
 		s.m.Counts = map[string]Count{}
 	}
-	c := s.m.Counts[task]
-	c.Images++
-	c.Labels += labels
+	one := Count{Images: 1, Labels: labels}
 	if labels == 0 {
-		c.Empty++
+		one.Empty = 1
 	}
-	s.m.Counts[task] = c
+	if _, ok := registry.Get(task).(kinds.Classed); ok {
+		one.Shown = make([]int, len(s.w.index.Tasks[task].Classes))
+		for _, class := range shown {
+			one.Shown[class] = 1
+		}
+	}
+	s.m.Counts[task] = s.m.Counts[task].add(one)
 }
 
 // add writes body as a member. No time is stored, so that the same labels give the same bytes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"math/rand/v2"
+	"slices"
 
 	"must/data"
 	"must/data/npy"
@@ -31,9 +32,52 @@ func (kind) Head(b model.Builder, s task.HeadSpec) task.Head {
 	return &head{model.NewLinear(b, s.Pooled, n, model.Normal(0.01)), n}
 }
 
+// Threshold: the paper keeps all distributions, however flat.
+func (kind) Threshold() (float64, bool) { return 0, true }
+
+// Pseudo keeps a distribution whose largest probability reaches the threshold.
+func (kind) Pseudo(pred data.Label, threshold float64) data.Label {
+	if l := pred.(Label); threshold > 0 && !(float64(slices.Max(l)) >= threshold) {
+		return nil
+	}
+	return pred
+}
+
+// Shown implements [task.Classed].
+func (kind) Shown(l data.Label) []int {
+	p := l.(Label)
+	return []int{slices.Index(p, slices.Max(p))}
+}
+
 func (kind) Metric(_, _ data.Meaning) task.Metric { return scorer{metric.NewClassification()} }
 
-func (k kind) Quality(knows, of data.Meaning, _ float64) task.Metric { return k.Metric(knows, of) }
+// Quality is of the images whose label reaches the threshold, with their share of all (coverage) where there is one.
+func (k kind) Quality(_, _ data.Meaning, threshold float64) task.Metric {
+	return &quality{scorer: scorer{metric.NewClassification()}, threshold: threshold}
+}
+
+type quality struct {
+	scorer
+	threshold    float64
+	images, kept int
+}
+
+func (q *quality) Add(truth, pred data.Label) error {
+	q.images++
+	if p, ok := pred.(Label); !ok || (kind{}).Pseudo(p, q.threshold) == nil {
+		return nil
+	}
+	q.kept++
+	return q.scorer.Add(truth, pred)
+}
+
+func (q *quality) Values() []metric.Value {
+	v := q.scorer.Values()
+	if q.threshold > 0 && q.images > 0 {
+		v = append(v, metric.Value{Name: "coverage", Value: float64(q.kept) / float64(q.images), HigherIsBetter: true})
+	}
+	return v
+}
 
 type scorer struct{ *metric.Classification }
 

@@ -1,8 +1,10 @@
 package detection
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"must/detect"
 	"must/task"
@@ -51,17 +53,17 @@ func (d *head) Compare(want, got task.Outputs, tolerance float64) []task.Differe
 		if why := order(a, alike, tolerance); why != "" {
 			scores.Fault = fmt.Sprintf("image %d: %s", i, why)
 		}
-		taken := map[int]bool{}
-		for j, k := range d.match(able, b, tolerance) {
-			if k >= 0 {
-				taken[k] = true
-			} else if able[j].chance == surely {
-				boxes.Fault = fmt.Sprintf("image %d: it lacks %v: no tie explains it", i, able[j])
+		// Where there is a pairing that has all that is sure, and one that has all that is there, there is one
+		// that has both (Mendelsohn and Dulmage 1958).
+		sure := slices.DeleteFunc(slices.Clone(able), func(o foundObject) bool { return o.chance != surely })
+		for j, k := range d.match(sure, b, tolerance) {
+			if k < 0 {
+				boxes.Fault = fmt.Sprintf("image %d: it lacks %v: no tie explains it", i, sure[j])
 			}
 		}
-		for k, o := range b {
-			if !taken[k] {
-				boxes.Fault = fmt.Sprintf("image %d: it has %v, too many: no tie explains it", i, o)
+		for k, j := range d.match(b, able, tolerance) {
+			if j < 0 {
+				boxes.Fault = fmt.Sprintf("image %d: it has %v, too many: no tie explains it", i, b[k])
 			}
 		}
 	}
@@ -150,21 +152,55 @@ func (d *head) able(out task.Outputs, i int) (objects []foundObject) {
 	return objects
 }
 
-// match gives each of a the nearest of b that is alike, -1 where there is none.
+// match pairs as many of a as can be with what is alike among b, each with the nearest if it can be; -1
+// where nothing is left.
 func (d *head) match(a, b []foundObject, tolerance float64) (pairs []int) {
-	taken := make([]bool, len(b))
-	for _, o := range a {
-		at, nearest := -1, math.Inf(1)
+	type edge struct {
+		to  int
+		far float64
+	}
+	near := make([][]edge, len(a)) // nearest first
+	for j, o := range a {
 		for k, p := range b {
-			if taken[k] || p.label != o.label || math.Abs(float64(p.boxes[0]-o.boxes[0])) > tolerance*d.size || math.Abs(float64(p.scores[0]-o.scores[0])) > tolerance {
+			if p.label != o.label || math.Abs(float64(p.boxes[0]-o.boxes[0])) > tolerance*d.size || math.Abs(float64(p.scores[0]-o.scores[0])) > tolerance {
 				continue
 			}
-			if box, score := o.apart(p), o.differs(p); max(box, score) <= tolerance && max(box, score) < nearest {
-				at, nearest = k, max(box, score)
+			if far := max(o.apart(p), o.differs(p)); far <= tolerance {
+				near[j] = append(near[j], edge{k, far})
 			}
 		}
-		if pairs = append(pairs, at); at >= 0 {
-			taken[at] = true
+		slices.SortStableFunc(near[j], func(x, y edge) int { return cmp.Compare(x.far, y.far) })
+	}
+	of := make([]int, len(b)) // who has it; -1: nobody
+	for k := range of {
+		of[k] = -1
+	}
+	var place func(j int, tried []bool) bool // moves others on where it must
+	place = func(j int, tried []bool) bool {
+		for _, free := range []bool{true, false} {
+			for _, e := range near[j] {
+				if tried[e.to] || free && of[e.to] >= 0 {
+					continue
+				}
+				tried[e.to] = true
+				if of[e.to] < 0 || place(of[e.to], tried) {
+					of[e.to] = j
+					return true
+				}
+			}
+		}
+		return false
+	}
+	pairs = make([]int, len(a))
+	for j := range a {
+		pairs[j] = -1
+		if len(near[j]) > 0 {
+			place(j, make([]bool, len(b)))
+		}
+	}
+	for k, j := range of {
+		if j >= 0 {
+			pairs[j] = k
 		}
 	}
 	return pairs

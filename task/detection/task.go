@@ -130,6 +130,16 @@ func (kind) Noise(_ string, m data.Meaning, n int, rng *rand.Rand) data.Label {
 	return l
 }
 
+// Shown implements [task.Classed].
+func (kind) Shown(l data.Label) (classes []int) {
+	for _, o := range l.(*Label).Objects {
+		if !slices.Contains(classes, o.Class) {
+			classes = append(classes, o.Class)
+		}
+	}
+	return classes
+}
+
 // Count is of the objects.
 func (kind) Count(l data.Label) int { return len(l.(*Label).Objects) }
 

@@ -49,6 +49,16 @@ func Blends(names []string) bool {
 	})
 }
 
+// Pseudo makes a pseudo label of what s has of a task, as [task.Task].Pseudo does; where that is nothing s no longer
+// knows of the task.
+func Pseudo(s *data.Sample, name string, threshold float64) {
+	if l := Get(name).Pseudo(s.Label(name), threshold); l != nil {
+		s.Put(l)
+	} else {
+		s.Forget(name)
+	}
+}
+
 // Aligned lists the tasks whose metric brings units of unknown scale to those of the truth.
 func Aligned() (names []string) {
 	for _, t := range tasks {

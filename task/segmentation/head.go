@@ -50,9 +50,21 @@ func (s *head) Targets(samples []*data.Sample, _ *rand.Rand) any {
 
 func (s *head) Loss(f *model.Features, targets any, _ *rand.Rand) []task.Loss {
 	t := targets.(*segmentTargets)
-	want := torch.From(t.classes, int64(len(t.labelled)), f.Size, f.Size)
-	return []task.Loss{{Name: "segmentation", Value: s.pixels.Forward(f, t.labelled).CrossEntropy(want, torch.Mean, data.Ignore), Count: t.count}}
+	n := int64(len(t.labelled))
+	want := torch.From(t.classes, n, f.Size, f.Size)
+	// The probabilities of all classes at all pixels would be the largest tensor of all.
+	strips := max(1, f.Size/strip)
+	value := s.pixels.Coarse(f, t.labelled).SumOver(int(n*strips), func(coarse *torch.Tensor, i int) *torch.Tensor {
+		image, at := int64(i)/strips, int64(i)%strips
+		from, to := at*f.Size/strips, (at+1)*f.Size/strips
+		logits := coarse.Narrow(0, image, 1).BilinearRows(f.Size, f.Size, from, to)
+		return logits.CrossEntropy(want.Narrow(0, image, 1).Narrow(1, from, to-from), torch.Sum, data.Ignore).Scale(1 / t.count)
+	})
+	return []task.Loss{{Name: "segmentation", Value: value, Count: t.count}}
 }
+
+// strip is about how many rows of pixels the loss is computed of at once.
+const strip = 128
 
 // Parts implements [task.Head].
 func (*head) Parts() []string { return []string{Name} }

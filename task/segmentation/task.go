@@ -115,6 +115,20 @@ func (kind) Noise(_ string, m data.Meaning, size int, _ *rand.Rand) data.Label {
 	return New(out)
 }
 
+// Shown implements [task.Classed].
+func (kind) Shown(l data.Label) (classes []int) {
+	var seen [data.Ignore + 1]bool
+	for _, c := range l.(*Label).Map.Pix {
+		seen[c] = true
+	}
+	for c, is := range seen[:data.Ignore] {
+		if is {
+			classes = append(classes, c)
+		}
+	}
+	return classes
+}
+
 // Count is of the pixels that have a class.
 func (kind) Count(l data.Label) int {
 	n := 0
