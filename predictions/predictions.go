@@ -162,7 +162,7 @@ func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out s
 }
 
 // drawnPixels is how much of an image is kept for its picture, whose panels are far smaller.
-const drawnPixels = 1 << 22
+const drawnPixels = 1 << 20
 
 // Describe says what is predicted of an image. Its maps have no files yet.
 func Describe(pred *data.Sample, l data.Labels) *Prediction {
