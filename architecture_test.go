@@ -31,7 +31,7 @@ var tiers = [][]string{
 	{"task/"}, // one folder per task
 	{"task"},
 	{"model", "draw"},
-	{"detect", "metric", "doctor", "data/npy"},
+	{"detect", "metric", "doctor", "data/npy", "data/account"},
 	{"data"},
 	{"torch", "weights", "onnx/ort", "onnx/graph", "web/browser"},
 	{"torch/libtorch", "atomicfile", "dist", "machine", "progress", "strict", "tracking", "turbojpeg", "web"},

@@ -39,6 +39,7 @@ type Style struct {
 	Title  string // of its picture
 	Over   bool   // it can be drawn into the image beside others; else it has a picture of its own
 	Legend bool   // the colours of its classes are named below
+	Series string // the colour of a network of this task in charts, as chart.css names it; "": by its place
 
 	Draw    func(c *Canvas, l data.Label, m data.Meaning, o Options)
 	Range   func(l data.Label) (low, high float64) // of values that colours span; nil: it has none
@@ -49,6 +50,9 @@ var styles = map[string]Style{}
 
 // Register makes the style of a task known.
 func Register(task string, s Style) { styles[task] = s }
+
+// Series names the colour of a network of a task in charts, "" where it has none of its own.
+func Series(task string) string { return styleOf(task).Series }
 
 func styleOf(task string) Style { return styles[data.TaskOf(task)] }
 

@@ -133,6 +133,24 @@ func TestEveryBackboneAndTask(t *testing.T) {
 	}
 }
 
+// Features of a vector, of maps that are pooled from C5, read between its cells, and pooled from the fused P2;
+// with moments and without.
+func TestFeatures(t *testing.T) {
+	needsRuntime(t)
+	moments := &data.Moments{Count: 9, Mean: []float64{0.5, -1, 3}, Variance: []float64{4, 0.25, 1}}
+	all := data.Labels{
+		"features.vector": {Channels: 3, Grid: 1, Moments: moments}, "features.small": {Channels: 3, Grid: 2, Moments: moments},
+		"features.between": {Channels: 3, Grid: 5}, "features.fine": {Channels: 3, Grid: 8, Moments: moments},
+	}
+	for _, name := range []string{"resnet18", "vit"} {
+		with(t, spec(backbones[name], 64, all, all.Tasks()...), func(n *network.Network) {
+			if p := exported(t, n, Options{}); len(p.Rows[1]) != 4 {
+				t.Errorf("%s: %d outputs, want 4", name, len(p.Rows[1]))
+			}
+		})
+	}
+}
+
 func TestOptions(t *testing.T) {
 	needsRuntime(t)
 	inverse := labels()

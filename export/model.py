@@ -33,7 +33,7 @@ r = {"image": path, "width": W, "height": H, "network": hashlib.sha256(model.rea
 if "classification" in o: r["classification"] = [{"class": meta["classification.classes"][i], "probability": float(o["classification"][i])} for i in np.argsort(-o["classification"], kind="stable")[:5]]
 if "boxes" in o: r["detection"] = [{"class": meta["detection.classes"][o["labels"][i]], "score": float(o["scores"][i]), "bbox": [*b[:2], *(b[2:] - b[:2])], **(mask(o["masks"][i], full[i].astype("f")) if "masks" in o else {})}
     for full in [o["boxes"] * np.array([W / w, H / h] * 2)] for i, b in enumerate(np.clip(full, 0, [W, H] * 2)) if o["scores"][i] >= least and (b[2:] > b[:2]).all()]
-if "segmentation" in o: r["segmentation"] = {"classes": meta["segmentation.classes"], "shares": {meta["segmentation.classes"][k]: n / (H * W) for k, n in zip(*(v.tolist() for v in np.unique((o["segmentation"] if o["segmentation"].ndim == 2 else o["segmentation"].argmax(0))[np.ix_(ys, xs)], return_counts=True)))}}
+if "segmentation" in o: r["segmentation"] = {"classes": meta["segmentation.classes"], "shares": {meta["segmentation.classes"][k]: n / (H * W) for k, n in zip(*(v.tolist() for v in np.unique(o["segmentation"][np.ix_(ys, xs)] if o["segmentation"].ndim == 2 else lerp(lerp(np.log(np.maximum(o["segmentation"], 1e-45)), xc, w - 1, -1), yc, h - 1, -2).argmax(0), return_counts=True)))}}
 if "depth" in o: r["depth"] = {"units": meta["depth.units"], "nearest": float((d := lerp(lerp(o["depth"], xc, w - 1, -1), yc, h - 1, -2)).min()), "farthest": float(d.max())}
 if "normals" in o: r["normals"] = {}
 print(json.dumps(r))

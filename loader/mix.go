@@ -5,12 +5,13 @@ import (
 	"math/rand/v2"
 
 	"must/data"
-	"must/task/classification"
+	"must/task"
+	"must/task/registry"
 )
 
-// mixup blends every image of a batch, and its classes, with another one of it, by a share drawn from
-// Beta(α, α) for the whole batch (Zhang et al. 2018; BiT's program). Only classes can be blended: other
-// labels become unknown, and so do classes where one of two is.
+// mixup blends every image of a batch, and its labels, with another one of it, by a share drawn from
+// Beta(α, α) for the whole batch (Zhang et al. 2018; BiT's program). Labels of tasks that are not
+// [task.Blended] become unknown, and so do those where one of two is.
 func mixup(b *Batch, alpha float64, rng *rand.Rand) {
 	share := beta(alpha, rng)
 	partner := rng.Perm(b.N)
@@ -24,10 +25,10 @@ func mixup(b *Batch, alpha float64, rng *rand.Rand) {
 			to[k] = uint8(share*float64(own[k]) + (1-share)*float64(other[k]) + 0.5)
 		}
 		s := &data.Sample{Key: b.Samples[i].Key, Image: b.Samples[i].Image}
-		if x, y := classification.Of(b.Samples[i]), classification.Of(b.Samples[p]); x != nil && y != nil {
-			classification.Set(s, make([]float32, len(x)))
-			for c := range x {
-				classification.Of(s)[c] = float32(share)*x[c] + float32(1-share)*y[c]
+		for _, x := range b.Samples[i].Known {
+			y := b.Samples[p].Label(x.Task())
+			if t, ok := registry.Get(x.Task()).(task.Blended); ok && y != nil {
+				s.Put(t.Blend(x, y, share))
 			}
 		}
 		samples[i] = s

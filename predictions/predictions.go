@@ -150,9 +150,6 @@ func Predict(ctx context.Context, from label.Teacher, images data.Dataset, out s
 		if pred.Has(detection.Name) {
 			pred.Put(registry.Get(detection.Name).Pseudo(pred.Label(detection.Name), threshold))
 		}
-		if pred.Has(segmentation.Name) {
-			segmentation.SetConfidence(pred, nil) // which no file has
-		}
 	}
 	err = predict.Look(ctx, []predict.Use{{Net: net}}, images, o, func(seen *predict.Seen) error {
 		p := &Prediction{Image: seen.Sample.Key, Network: from.Hash, Width: seen.Size.X, Height: seen.Size.Y}

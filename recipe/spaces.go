@@ -11,7 +11,6 @@ import (
 	"must/strict"
 	"must/task/depth"
 	"must/task/registry"
-	"must/task/segmentation"
 )
 
 // A Space is the classes of a task in this recipe: a list in the file, or those of a data set. Sets
@@ -64,8 +63,11 @@ func (r *Recipe) checkSpaces() error {
 			return fmt.Errorf("spaces.%s is empty; give it a list of classes, or {from: SET}", task)
 		case s.From != "" && r.Data[s.From] == nil:
 			return fmt.Errorf("spaces.%s: no data set %q%s", task, s.From, strict.Suggest(s.From, Names(r.Data)))
-		case task == segmentation.Name && len(s.Classes) > data.Ignore:
-			return fmt.Errorf("spaces.%s has %d classes; a map holds at most %d", task, len(s.Classes), data.Ignore)
+		}
+		if s.Classes != nil {
+			if err := registry.Get(task).Check(data.Meaning{Classes: s.Classes}); err != nil {
+				return fmt.Errorf("spaces.%s: %w", task, err)
+			}
 		}
 		for i, c := range s.Classes {
 			if strings.TrimSpace(c) == "" || slices.Contains(s.Classes[:i], c) {

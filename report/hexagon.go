@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"must/draw"
 	"must/web"
 )
 
@@ -211,12 +213,11 @@ func (t Transfer) value(start string) string {
 func look(name string, place int) string {
 	looks := map[string]string{
 		MuST: "blue own", "student": "blue own", Scratch: "grey dashed",
-		"classification": "orange", "detection": "aqua", "segmentation": "yellow", "depth": "violet", "normals": "green",
 		"simclr": "magenta", "moco": "magenta dashed", "mae": "red", "bit": "orange dashed", "multitask": "blue dashed",
 		"scratch-bit": "grey", "scratch-vit": "ink dashed",
 		"loss": "ink", "total": "ink", "mean of the sets": "ink",
 	}
-	if l, ok := looks[name]; ok {
+	if l := cmp.Or(looks[name], draw.Series(name)); l != "" {
 		return l
 	}
 	rest := []string{"blue", "orange", "aqua", "violet", "magenta", "yellow", "red", "green"}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"must/atomicfile"
+	"must/data"
+	_ "must/task/registry" // tasks in their order, with their colours
 )
 
 // Results is the outcome of a whole recipe: how the student compares with each teacher on the
@@ -92,10 +94,10 @@ const (
 )
 
 // knownStarts are shown in this order, others after them.
-var knownStarts = []string{
-	Scratch, "scratch-bit", "scratch-vit", "classification", "detection", "segmentation", "depth", "normals",
-	"bit", "simclr", "moco", "mae", "multitask", MuST,
-}
+var knownStarts = slices.Concat(
+	[]string{Scratch, "scratch-bit", "scratch-vit"}, data.Tasks(),
+	[]string{"bit", "simclr", "moco", "mae", "multitask", MuST},
+)
 
 // Starts returns all starts that have scores, in the order in which they are always shown:
 // from scratch, the teachers, the baselines, MuST, then unknown ones by name.

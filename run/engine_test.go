@@ -88,7 +88,7 @@ func timeless(t *testing.T, b []byte) []byte {
 	strip = func(v any) any {
 		switch v := v.(type) {
 		case map[string]any:
-			for _, k := range []string{"seconds", "sweep_seconds", "peak_rss_mb", "device", "teacher"} {
+			for _, k := range []string{"seconds", "waited", "sweep_seconds", "peak_rss_mb", "device", "teacher"} {
 				if _, number := v[k].(map[string]any); !number { // teacher is also the scores of one
 					delete(v, k)
 				}

@@ -21,9 +21,6 @@ import (
 	"must/pretext"
 	"must/recipe"
 	"must/stage"
-	"must/task/classification"
-	"must/task/detection"
-	"must/task/segmentation"
 	"must/torch"
 	"must/train"
 )
@@ -395,10 +392,12 @@ func (m *planner) cost(run stage.Run) (train.Cost, error) {
 		images = 1 << (bits.Len(uint(images)) - 1)
 	}
 	about := func(n int) int { return bits.Len(uint(max(n, 1) - 1)) } // classes cost little
+	var outputs []any
+	for _, task := range s.Tasks {
+		outputs = append(outputs, task, s.Labels[task].Masks, about(len(s.Labels[task].Classes)))
+	}
 	key, err := json.Marshal([]any{
-		s.Tasks, s.Size, s.Model, s.Detection, s.Labels[detection.Name].Masks && slices.Contains(s.Tasks, detection.Name),
-		about(len(s.Labels[classification.Name].Classes)), about(len(s.Labels[detection.Name].Classes)), about(len(s.Labels[segmentation.Name].Classes)),
-		images, c.BF16, c.Optimizer, c.EMA > 0, run.Pretext,
+		outputs, s.Size, s.Model, s.Detection, images, c.BF16, c.Optimizer, c.EMA > 0, run.Pretext,
 	})
 	if err != nil {
 		return train.Cost{}, err

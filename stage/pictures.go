@@ -107,7 +107,7 @@ func spread(ds data.Dataset, name string, n int) data.Dataset {
 		from, to := i*ds.Len()/n, (i+1)*ds.Len()/n
 		at := from
 		for k := from; k < min(from+tries, to); k++ {
-			if c, err := ds.Sample(k); err == nil && c.Has(name) && (name != detection.Name || len(detection.Of(c)) > 0) {
+			if c, err := ds.Sample(k); err == nil && c.Has(name) && registry.Get(name).Count(c.Label(name)) > 0 {
 				at = k
 				break
 			}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"must/data"
+	"must/data/account"
 	"must/metric"
 	"must/model"
 	"must/onnx/graph"
@@ -70,10 +71,31 @@ type Task interface {
 	Store(buf *bytes.Buffer, l data.Label, m data.Meaning, dtype string, size image.Point) error
 	Load(name string, b []byte, m data.Meaning, dtype string, size image.Point) (data.Label, error)
 
+	// Counts returns the empty counts of a set's labels, for people who look at it.
+	Counts(m data.Meaning) Counts
+
 	// Outputs names the outputs of an exported graph, and Decode gives samples the predictions that outputs,
 	// of no options but Argmax and Logits, hold for size×size images. Outputs of other shapes are an error.
 	Outputs() []string
 	Decode(name string, out Outputs, m data.Meaning, size int, preds []*data.Sample) error
+}
+
+// Counts add up what the labels of a set hold.
+type Counts interface {
+	Add(l data.Label)
+	// Write writes them, of so many images that could be read.
+	Write(w *account.Writer, images int)
+}
+
+// ImageCounts are those of the images that carry labels: all that [Plain] tells of a set.
+type ImageCounts struct{ Labelled int }
+
+// Add implements [Counts].
+func (c *ImageCounts) Add(data.Label) { c.Labelled++ }
+
+// Write implements [Counts].
+func (c *ImageCounts) Write(w *account.Writer, images int) {
+	w.Row("labelled", "%s", account.Share(c.Labelled, images, "images"))
 }
 
 // A Measured task has values that students learn standardised: a set's index has their moments.
@@ -102,6 +124,12 @@ type Mapped interface {
 // A Masked task has a value for every pixel, of which some can be left out.
 type Masked interface {
 	Mask(l data.Label, out func(pixel int) bool) data.Label
+}
+
+// A Blended task's labels can be blended as their images are, which mixup does.
+type Blended interface {
+	// Blend returns share·a + (1 − share)·b.
+	Blend(a, b data.Label, share float64) data.Label
 }
 
 // An External task reads the outputs of models of others itself, by keys of its own in their declaration; see
@@ -203,6 +231,9 @@ func (s Scores) ByName() map[string]float64 {
 
 // Plain has what most tasks have in common; a task embeds it and overrides what differs.
 type Plain struct{}
+
+// Counts implements [Task].
+func (Plain) Counts(data.Meaning) Counts { return &ImageCounts{} }
 
 func (Plain) Threshold() (float64, bool)                   { return 0, false }
 func (Plain) Pseudo(pred data.Label, _ float64) data.Label { return pred }

@@ -23,7 +23,7 @@ import (
 	"must/predict"
 	"must/progress"
 	"must/task"
-	"must/task/classification"
+	"must/task/registry"
 	"must/torch"
 )
 
@@ -96,8 +96,8 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if c.Augment.Size != j.Net.Size {
 		return nil, fmt.Errorf("augment.size is %d but the network's input %d", c.Augment.Size, j.Net.Size)
 	}
-	if c.Mixup > 0 && !slices.Equal(j.Net.Tasks, []string{classification.Name}) {
-		return nil, fmt.Errorf("%s: mixup is %v, but it blends images and classes only, from which nothing else than classification is learned: leave train.mixup out, and train.rule on large sets", j.Name, c.Mixup)
+	if c.Mixup > 0 && !registry.Blends(j.Net.Tasks) {
+		return nil, fmt.Errorf("%s: train.mixup is %v, but labels of %v cannot be blended as the images are, so nothing would be learned: leave train.mixup out, and train.rule on large sets", j.Name, c.Mixup, j.Net.Tasks)
 	}
 	if j.Pretext != nil && (c.Accumulate > 1 || j.World.Count() > 1) {
 		return nil, fmt.Errorf("%s: %s compares the images of a whole batch: it trains in one process, without train.accumulate", j.Name, j.Net.Pretext)

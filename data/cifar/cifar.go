@@ -103,7 +103,7 @@ func find(dir, name string) (variant, string, error) {
 	case len(found) == 1:
 		return found[0], folders[0], nil
 	case len(found) > 1:
-		return variant{}, "", fmt.Errorf("%s: both CIFAR-10 and CIFAR-100 are in it: give 10 or 100 as set", dir)
+		return variant{}, "", fmt.Errorf("%s: both CIFAR-10 and CIFAR-100 are in it: give 10 or 100 as subset", dir)
 	}
 	for _, python := range []string{"test_batch", "test", "cifar-10-batches-py", "cifar-100-python"} {
 		if _, err := os.Stat(filepath.Join(dir, python)); err == nil {

@@ -68,9 +68,17 @@ func Open(src data.Source) (data.Dataset, error) {
 		if list, err = findList(src); err != nil {
 			return nil, err
 		}
+		var names map[string]bool
 		if list != "" {
+			names, err = d.namesIn(list)
+		}
+		switch {
+		case err != nil:
+		case names != nil:
+			err = d.listed(list, names)
+		case list != "":
 			err = d.readList(list, src.Split)
-		} else {
+		default:
 			err = d.search(src.Split, nil)
 		}
 	}
@@ -160,12 +168,64 @@ func findList(src data.Source) (string, error) {
 		return "", fmt.Errorf("%s: subset is %q, but that is neither kitti nor tum nor one of the list files in it: %s", src.Path, src.Set, strings.Join(all, ", "))
 	case src.Set != "":
 		return src.Set, nil
+	case slices.Contains(lists, src.Split+".txt"):
+		return src.Split + ".txt", nil
 	case len(lists) > 1:
-		return "", fmt.Errorf("%s: several lists for the split %s (%s): name one as set", src.Path, src.Split, strings.Join(lists, ", "))
+		return "", fmt.Errorf("%s: several lists for the split %s (%s): name one as subset", src.Path, src.Split, strings.Join(lists, ", "))
 	case len(lists) == 1:
 		return lists[0], nil
 	}
 	return "", nil
+}
+
+// namesIn returns the names in a list of the images of a part, one a line, as people split their sets; nil for a list
+// of pairs.
+func (d *dataset) namesIn(list string) (map[string]bool, error) {
+	content, err := text.ReadFileAs(filepath.Join(d.folder, list), d.encoding)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for _, line := range text.Lines(content) {
+		name := text.Path(line)
+		if len(strings.Fields(name)) != 1 {
+			return nil, nil
+		}
+		if imagefile.HasExtension(name) {
+			name = strings.TrimSuffix(name, path.Ext(name))
+		}
+		names[name] = true
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	return names, nil
+}
+
+// listed takes the pairs in the folder whose image a list names, by its path or its name.
+func (d *dataset) listed(list string, names map[string]bool) error {
+	if err := d.search("", nil); err != nil {
+		return fmt.Errorf("%s names images without depth maps: %w", filepath.Join(d.folder, list), err)
+	}
+	var taken []pair
+	var keys []string
+	found := map[string]bool{}
+	for i, p := range d.pairs {
+		for _, name := range []string{strings.TrimSuffix(p.image, path.Ext(p.image)), strings.TrimSuffix(path.Base(p.image), path.Ext(p.image))} {
+			if names[name] {
+				taken, keys, found[name] = append(taken, p), append(keys, d.keys[i]), true
+				break
+			}
+		}
+	}
+	if len(taken) == 0 {
+		return fmt.Errorf("%s: it names no image in %s", filepath.Join(d.folder, list), d.folder)
+	}
+	if lost := len(names) - len(found); lost > 0 {
+		d.notes = append(d.notes, fmt.Sprintf("names in %s without an image: %d", list, lost))
+	}
+	d.pairs, d.keys = taken, keys
+	return nil
 }
 
 // readList takes the pairs of a list file.

@@ -210,7 +210,7 @@ func TestOpenRefuses(t *testing.T) {
 		{data.Source{Path: at("b"), Scale: 1}, "none of its 1 images has a depth map"},
 		{data.Source{Path: at("c"), Split: "test"}, "several lists"},
 		{data.Source{Path: at("d"), Set: "climb.txt"}, `climb.txt:2: "../../x.jpg" is no path`},
-		{data.Source{Path: at("d"), Set: "short.txt"}, "short.txt:1:"},
+		{data.Source{Path: at("d"), Set: "short.txt"}, "short.txt names images without depth maps"},
 		{data.Source{Path: at("d"), Set: "empty.txt"}, "empty"},
 		{data.Source{Path: at("d"), Set: "ext.txt"}, "is none of .png"},
 		{data.Source{Path: at("d"), Set: "gone.txt"}, "first image a.jpg is not below"},

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"must/data"
+	"must/data/account"
 	"must/task/classification"
 	"must/task/depth"
 	"must/task/detection"
@@ -90,23 +91,23 @@ func TestRun(t *testing.T) {
 			t.Errorf("%v, want %q", s.FirstWrong, want)
 		}
 	}
-	if s.Width != (Range{10, 10, 10}) || s.Height != (Range{8, 27, 47}) {
+	if s.Width != (account.Range{Min: 10, Median: 10, Max: 10}) || s.Height != (account.Range{Min: 8, Median: 27, Max: 47}) {
 		t.Errorf("%v × %v", s.Width, s.Height)
 	}
-	if c := s.Classification; c.Labelled != 36 || c.Soft != 9 || c.Classes[0].Images != 9 || c.Classes[1].Images != 27 || c.Classes[2].Images != 0 {
+	if c := s.Tasks[classification.Name].(*classification.Counts); c.Labelled != 36 || c.Soft != 9 || c.Classes[0].Images != 9 || c.Classes[1].Images != 27 || c.Classes[2].Images != 0 {
 		t.Errorf("classification %+v", c)
 	}
 	// Of 0 to 39 without 10, 20, 30, 31: 13 have no object, 11 one, 12 one and a crowd.
-	if d := s.Detection; d.Labelled != 36 || d.Empty != 13 || d.Objects != 23 || d.Crowds != 12 || d.Small != 23 || d.Side != (Range{4, 4, 4}) || d.PerImage != (Range{0, 1, 1}) || d.Classes[0].Images != 23 {
+	if d := s.Tasks[detection.Name].(*detection.Counts); d.Labelled != 36 || d.Empty != 13 || d.Objects != 23 || d.Crowds != 12 || d.Small != 23 || d.Side() != (account.Range{Min: 4, Median: 4, Max: 4}) || account.RangeOf(d.PerImage) != (account.Range{Min: 0, Median: 1, Max: 1}) || d.Classes[0].Images != 23 {
 		t.Errorf("detection %+v", d)
 	}
-	if c := s.Segmentation; c.Ignored != 36 || c.Classes[0].Pixels != c.Pixels-36 || c.Classes[1].Pixels != 0 {
+	if c := s.Tasks[segmentation.Name].(*segmentation.Counts); c.Ignored != 36 || c.Classes[0].Pixels != c.Pixels-36 || c.Classes[1].Pixels != 0 {
 		t.Errorf("segmentation %+v", c)
 	}
-	if d := s.Depth; d.Labelled != 36 || d.Invalid != 36 || d.Min != 1 || d.Max != 40 || math.Abs(d.Median-27) > 0.5 || d.NeverValid != 0 {
+	if d := s.Tasks[depth.Name].(*depth.Counts); d.Labelled != 36 || d.Invalid != 36 || d.Range().Min != 1 || d.Range().Max != 40 || math.Abs(d.Range().Median-27) > 0.5 || d.NeverValid != 0 {
 		t.Errorf("depth %+v", d)
 	}
-	if n := s.Normals; n.Invalid != 36 || n.Away != 36 || n.Labelled != 36 {
+	if n := s.Tasks[normals.Name].(*normals.Counts); n.Invalid != 36 || n.Away != 36 || n.Labelled != 36 {
 		t.Errorf("normals %+v", n)
 	}
 
@@ -172,52 +173,6 @@ func TestCheck(t *testing.T) {
 		if err := check(s, labels); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
-	}
-}
-
-func TestQuantile(t *testing.T) {
-	h := newHistogram()
-	if h.quantile(0.5) != 0 {
-		t.Error("quantile of nothing")
-	}
-	for i := -1000; i <= 1000; i++ {
-		h.add(float32(i) / 10)
-	}
-	for q, want := range map[float64]float64{0: -100, 0.25: -50, 0.5: 0, 0.75: 50, 1: 100} {
-		if got := h.quantile(q); math.Abs(got-want) > 0.01*math.Abs(want)+1e-6 {
-			t.Errorf("quantile %v is %v, want %v", q, got, want)
-		}
-	}
-}
-
-func TestNumbers(t *testing.T) {
-	for x, want := range map[float64]string{0: "0", 1234567: "1,234,567", -1000: "-1,000", 0.012345: "0.0123", 123.7: "124", 2.5: "2.5"} {
-		if got := number(x); got != want {
-			t.Errorf("%v is %s, want %s", x, got, want)
-		}
-	}
-	for part, want := range map[int]string{0: "0 %", 1: "< 0.01 %", 500: "0.50 %", 50000: "50.0 %", 99999: "> 99.9 %", 100000: "100 %"} {
-		if got := percent(part, 100000); got != want {
-			t.Errorf("%d is %s, want %s", part, got, want)
-		}
-	}
-}
-
-// Of many classes the table shows the most and the least frequent ones.
-func TestManyClasses(t *testing.T) {
-	classes := make([]Class, 100)
-	for i := range classes {
-		classes[i] = Class{Name: fmt.Sprint("c", i), Images: i}
-	}
-	var b bytes.Buffer
-	table(&b, classes, []string{"images"}, func(c Class) []string { return []string{thousands(c.Images)} }, func(c Class) int64 { return int64(c.Images) })
-	for _, want := range []string{"100 classes, 1 absent\timages", "  c99\t99", "  c80\t80", "  … 75 more", "  c4\t4", "  c0\t0"} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("no %q in\n%s", want, b.String())
-		}
-	}
-	if strings.Contains(b.String(), "c79") || strings.Contains(b.String(), "c5\t") {
-		t.Error(b.String())
 	}
 }
 

@@ -171,7 +171,7 @@ func (d *Dataset) findRoot(dir, year string) error {
 	}
 	switch {
 	case len(roots) > 1:
-		return fmt.Errorf("%s: several VOC sets (%s): give the path of one, or its year as set", dir, strings.Join(roots, ", "))
+		return fmt.Errorf("%s: several VOC sets (%s): give the path of one, or its year as subset", dir, strings.Join(roots, ", "))
 	case len(roots) == 1:
 		d.root, d.annotated = roots[0], "Annotations"
 		for _, name := range imageFolders {

@@ -40,9 +40,19 @@ type merged struct {
 
 func (m *merged) Unwrap() data.Dataset { return m.Dataset }
 
-// Notes says what people decided about the labels.
+// Notes says which images the labels are not of, and what people decided about them.
 func (m *merged) Notes() []string {
 	notes := data.Notes(m.Dataset)
+	found := 0
+	for _, slot := range m.slots {
+		if slot >= 0 {
+			found++
+		}
+	}
+	if found < m.Len() {
+		notes = append(notes, fmt.Sprintf("labels in %s are of %d images, %d of which are among the %d here: to label these, give the same part and number of images (--split, --count)",
+			m.set.dir, m.set.index.Dataset.Samples, found, m.Len()))
+	}
 	if c := m.set.decisions.Counts(); c.Images > 0 {
 		notes = append(notes, fmt.Sprintf("labels in %s: decisions on %d images are obeyed (%s)", m.set.dir, c.Images, c))
 	}

@@ -13,6 +13,7 @@ import (
 func init() {
 	draw.Register(Name, draw.Style{
 		Title: "class", Over: true,
+		Series:  "orange",
 		Draw:    func(c *draw.Canvas, l data.Label, m data.Meaning, _ draw.Options) { drawClass(c, l.(Label), m.Classes) },
 		Summary: func(m data.Meaning) string { return fmt.Sprintf("%d classes", len(m.Classes)) },
 	})

@@ -115,3 +115,13 @@ func (kind) Outputs() []string { return []string{Name} }
 func (kind) Decode(_ string, out task.Outputs, m data.Meaning, size int, preds []*data.Sample) error {
 	return (&head{classes: int64(len(m.Classes))}).Decode(out, size, preds)
 }
+
+// Blend implements [task.Blended].
+func (kind) Blend(a, b data.Label, share float64) data.Label {
+	x, y := a.(Label), b.(Label)
+	out := make(Label, len(x))
+	for c := range x {
+		out[c] = float32(share)*x[c] + float32(1-share)*y[c]
+	}
+	return out
+}

@@ -12,7 +12,8 @@ import (
 
 func init() {
 	draw.Register(Name, draw.Style{
-		Title: "depth",
+		Title:  "depth",
+		Series: "violet",
 		Draw: func(c *draw.Canvas, l data.Label, m data.Meaning, o draw.Options) {
 			drawMap(c, l.(Label).Grid, m.Units, o)
 		},

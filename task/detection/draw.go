@@ -12,6 +12,7 @@ import (
 func init() {
 	draw.Register(Name, draw.Style{
 		Title: "objects", Over: true,
+		Series: "aqua",
 		Draw: func(c *draw.Canvas, l data.Label, m data.Meaning, _ draw.Options) {
 			drawObjects(c, l.(*Label).Objects, m.Classes)
 		},

@@ -10,6 +10,7 @@ import (
 func init() {
 	draw.Register(Name, draw.Style{
 		Title:   "normals",
+		Series:  "green",
 		Draw:    func(c *draw.Canvas, l data.Label, _ data.Meaning, _ draw.Options) { drawMap(c, l.(Label).Grid) },
 		Summary: func(data.Meaning) string { return "surface normals" },
 	})

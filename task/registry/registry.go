@@ -41,6 +41,14 @@ func Get(name string) task.Task {
 	panic("no task " + name)
 }
 
+// Blends reports whether labels of all of some tasks can be blended.
+func Blends(names []string) bool {
+	return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool {
+		_, ok := Get(name).(task.Blended)
+		return !ok
+	})
+}
+
 // Pseudo makes a pseudo label of what s has of a task, as [task.Task].Pseudo does; where that is nothing s no longer
 // knows of the task.
 func Pseudo(s *data.Sample, name string, threshold float64) {

@@ -11,6 +11,7 @@ import (
 func init() {
 	draw.Register(Name, draw.Style{
 		Title: "segmentation", Legend: true,
+		Series: "yellow",
 		Draw: func(c *draw.Canvas, l data.Label, m data.Meaning, _ draw.Options) {
 			drawMap(c, l.(*Label).fine().Map, m.Classes)
 		},

@@ -2,6 +2,7 @@ package segmentation
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"must/data"
@@ -97,23 +98,19 @@ func (s *head) decodeLogits(out task.Outputs, n, size int, preds []*data.Sample)
 	return nil
 }
 
-// decodeAll chooses the likeliest of all classes.
+// decodeAll keeps the logarithms of the probabilities of all classes, which are logits but for a shift of
+// each pixel that moves no class before another, wherever they are resized to.
 func (s *head) decodeAll(out task.Outputs, size int, preds []*data.Sample) error {
 	all, err := out.Take(Name, len(preds), s.classes, size, size)
 	if err != nil {
 		return err
 	}
-	n := size * size
 	for i, p := range preds {
-		m, top := data.NewGrid[uint8](size, size), data.NewGrid[float32](size, size)
-		for c := range s.classes {
-			for k, v := range all.Row(i)[c*n:][:n] {
-				if v > top.Pix[k] {
-					top.Pix[k], m.Pix[k] = v, uint8(c)
-				}
-			}
+		values := make([]float32, len(all.Row(i)))
+		for k, v := range all.Row(i) {
+			values[k] = float32(math.Log(max(float64(v), math.SmallestNonzeroFloat32)))
 		}
-		p.Put(NewPrediction(m, top))
+		p.Put(&Label{coarse: &logits{values: values, classes: s.classes, n: size, size: size}})
 	}
 	return nil
 }
