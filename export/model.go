@@ -42,7 +42,6 @@ func Open(path string, threads int) (m *Model, err error) {
 }
 
 // open is Open without the model being tried.
-
 func open(path string, o ort.Options) (m *Model, err error) {
 	defer func() {
 		if err != nil {

@@ -216,7 +216,7 @@ func TestRefusesState(t *testing.T) {
 		t.Error(err)
 	}
 	other.Config.Mixup = 0.2
-	if _, err := train.Run(t.Context(), other); err == nil || !strings.Contains(err.Error(), "simclr: mixup is 0.2") {
+	if _, err := train.Run(t.Context(), other); err == nil || !strings.Contains(err.Error(), "simclr: train.mixup is 0.2") {
 		t.Error(err)
 	}
 }

@@ -163,7 +163,7 @@ func TestLabelledImages(t *testing.T) {
 		}
 	}
 	write(`{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8], "area": 64, "iscrowd": 0}`)
-	small := []string{"detection={rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}", "model.box_fc=16", "data.own.images=" + root}
+	small := []string{"detection={rois: 8, pre_nms: 20, post_nms: 10, max_objects: 5}", "model.box_fc=16", "data.own.images_folder=" + root}
 	said := runAll(t, load(t, t.TempDir(), text, small...))
 	if !strings.Contains(said, "net: labels of 2 images: detection 2") {
 		t.Errorf("it does not say how many images carry labels:\n%s", said)

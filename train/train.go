@@ -96,6 +96,9 @@ func Run(ctx context.Context, j Job) (result *Result, failed error) {
 	if c.Augment.Size != j.Net.Size {
 		return nil, fmt.Errorf("augment.size is %d but the network's input %d", c.Augment.Size, j.Net.Size)
 	}
+	if c.Mixup > 0 && j.Pretext != nil {
+		return nil, fmt.Errorf("%s: train.mixup is %v, but %s learns without labels that could be blended: leave train.mixup out", j.Name, c.Mixup, j.Net.Pretext)
+	}
 	if c.Mixup > 0 && !registry.Blends(j.Net.Tasks) {
 		return nil, fmt.Errorf("%s: train.mixup is %v, but labels of %v cannot be blended as the images are, so nothing would be learned: leave train.mixup out, and train.rule on large sets", j.Name, c.Mixup, j.Net.Tasks)
 	}
