@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -74,5 +75,59 @@ func TestSweepOrder(t *testing.T) {
 	}
 	if p := (*Sweep)(nil).points(); !slices.Equal(p, []Point{{1, 1}}) {
 		t.Errorf("without a sweep: %v", p)
+	}
+}
+
+// Of several pretrained weights each seed has its own; one serves all.
+func TestPretrainedOfEachSeed(t *testing.T) {
+	text := func(from string) []byte {
+		return []byte(`
+name: seeds
+data: {rooms: {format: scenes, subset: rooms}}
+stages:
+  - name: transfer
+    transfer: {from: {scratch: "", one: one.pth, each: ` + from + `}, seeds: [4, 5], sets: [{data: rooms, task: segmentation}]}
+`)
+	}
+	r, err := recipe.Parse(text("{from: [a.pth, b.pth], with: {lr: 0.1}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := e.Steps[0].Stage.(*Transfer)
+	for i, want := range []string{"a.pth", "b.pth"} {
+		if got := s.source("each", s.Seeds[i]); got != want {
+			t.Errorf("seed %d begins from %q, want %q", s.Seeds[i], got, want)
+		}
+		if s.source("one", s.Seeds[i]) != "one.pth" || s.source("scratch", s.Seeds[i]) != "" {
+			t.Errorf("seed %d begins from %q and %q", s.Seeds[i], s.source("one", s.Seeds[i]), s.source("scratch", s.Seeds[i]))
+		}
+	}
+	in, err := s.Inputs(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{}
+	for _, f := range in.From {
+		names = append(names, f.Name)
+	}
+	if !slices.Contains(names, "a.pth") || !slices.Contains(names, "b.pth") {
+		t.Errorf("it goes on from %q", names)
+	}
+	if r, err = recipe.Parse(text("[a.pth, b.pth, c.pth]")); err == nil {
+		_, err = New(r)
+	}
+	if err != nil {
+		t.Errorf("more than there are seeds: %v", err)
+	}
+	three := []byte(strings.Replace(string(text("[a.pth, b.pth]")), "[4, 5]", "[4, 5, 6]", 1))
+	if r, err = recipe.Parse(three); err == nil {
+		_, err = New(r)
+	}
+	if err == nil || !strings.Contains(err.Error(), "2 pretrained weights for 3 seeds") {
+		t.Errorf("fewer than there are seeds: %v", err)
 	}
 }
