@@ -1,5 +1,5 @@
-// Command readme writes the figures of README.md, and the demo's hexagon, from the results of runs in
-// docs/demo, so that no figure is typed:
+// Command readme writes the figures of README.md, and the demo's hexagon (of the first), from the results of runs
+// in docs/demo, so that no figure is typed:
 //
 //	bin/must demo && cp out/demo/results.json docs/demo/MACHINE.json && go run ./scripts/readme
 //
@@ -27,41 +27,55 @@ func main() {
 	}
 }
 
-// write brings README.md of a checkout up to date.
+const hexagon = "docs/demo-hexagon.svg"
+
+// write brings README.md and the hexagon of a checkout up to date.
 func write(root string) error {
+	files, runs, err := read(root)
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(root, "README.md")
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	text, err := fill(old, root)
-	if err != nil || bytes.Equal(old, text) {
+	text, err := fill(old, files, runs)
+	if err != nil {
 		return err
+	}
+	if len(runs) > 0 {
+		if err := atomicfile.WriteFile(filepath.Join(root, hexagon), report.Hexagon(runs[0])); err != nil {
+			return err
+		}
 	}
 	return atomicfile.WriteFile(path, text)
 }
 
+// read reads the results in docs/demo, by name.
+func read(root string) (files []string, runs []report.Results, err error) {
+	if files, err = filepath.Glob(filepath.Join(root, "docs/demo/*.json")); err != nil {
+		return nil, nil, err
+	}
+	slices.Sort(files)
+	for _, f := range files {
+		r, err := report.ReadResults(f)
+		if err != nil {
+			return nil, nil, err
+		}
+		runs = append(runs, r)
+	}
+	return files, runs, nil
+}
+
 const begin, end = "<!-- figures: go run ./scripts/readme -->\n", "<!-- end of figures -->\n"
 
-// fill replaces what stands between the two marks.
-func fill(readme []byte, root string) ([]byte, error) {
+// fill replaces what stands between the two marks by the figures of runs, read from files.
+func fill(readme []byte, files []string, runs []report.Results) ([]byte, error) {
 	head, rest, ok := bytes.Cut(readme, []byte(begin))
 	_, tail, ok2 := bytes.Cut(rest, []byte(end))
 	if !ok || !ok2 {
 		return nil, fmt.Errorf("README.md: the lines %q and %q are missing", begin, end)
-	}
-	files, err := filepath.Glob(filepath.Join(root, "docs/demo/*.json"))
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(files)
-	var runs []report.Results
-	for _, f := range files {
-		r, err := report.ReadResults(f)
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, r)
 	}
 	if len(runs) == 0 {
 		return slices.Concat(head, []byte(begin), []byte("No run is on record yet.\n"), []byte(end), tail), nil

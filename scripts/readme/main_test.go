@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"testing"
+
+	"must/report"
 )
 
 // TestReadmeIsUpToDate fails where README.md shows other figures than the results in docs/demo.
@@ -13,12 +15,23 @@ func TestReadmeIsUpToDate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := fill(old, root)
+	files, runs, err := read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := fill(old, files, runs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(old, text) {
 		t.Error("README.md does not show the figures of docs/demo: go run ./scripts/readme")
+	}
+	drawn, err := os.ReadFile(root + "/" + hexagon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) > 0 && !bytes.Equal(drawn, report.Hexagon(runs[0])) {
+		t.Errorf("%s does not show the first results of docs/demo: go run ./scripts/readme", hexagon)
 	}
 }
 
