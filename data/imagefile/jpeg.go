@@ -161,22 +161,18 @@ func (f *jpegFrame) rewrite(content []byte, scan segment) (whole []byte, missing
 	if len(scan.payload) != 4+2*n || int(scan.payload[0]) != n {
 		return nil, false
 	}
+	tables, interval, ok := readTables(content[:scan.at])
+	if !ok {
+		return nil, false
+	}
+	for id := range tables {
+		if id&^0x13 != 0 {
+			return nil, false
+		}
+	}
 	out := slices.Clone(content[:2])
-	var tables [2][4]huffmanTable
-	interval := 0
 	for s := range segments(content[:scan.at]) {
-		switch {
-		case s.marker == dri && len(s.payload) == 2:
-			interval = int(binary.BigEndian.Uint16(s.payload))
-		case s.marker == dht:
-			for b := s.payload; len(b) >= 17; {
-				t, rest := readHuffman(b)
-				if t == nil || b[0]&^0x13 != 0 {
-					return nil, false
-				}
-				tables[b[0]>>4][b[0]&3], b = t, rest
-			}
-		default:
+		if s.marker != dht && !s.restarts() {
 			out = append(out, content[s.at:s.end]...)
 		}
 	}
@@ -187,7 +183,7 @@ func (f *jpegFrame) rewrite(content []byte, scan segment) (whole []byte, missing
 		if id != c.id || t&^0x33 != 0 || c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 {
 			return nil, false
 		}
-		c.dc, c.ac = tables[0][t>>4], tables[1][t&3]
+		c.dc, c.ac = tables[t>>4], tables[0x10|t&3]
 		maxH, maxV = max(maxH, c.h), max(maxV, c.v)
 	}
 	out = append(out, flatTables...)
@@ -226,6 +222,30 @@ func (f *jpegFrame) rewrite(content []byte, scan segment) (whole []byte, missing
 	return append(w.flush(), 0xff, eoi), r.short
 }
 
+// restarts reports whether the segment says how many units there are between restarts.
+func (s segment) restarts() bool { return s.marker == dri && len(s.payload) == 2 }
+
+// readTables reads what precedes a scan: the Huffman tables, by class and number in one byte as the file has them, and
+// how many units there are between restarts, 0 for none. It is false where a table is damaged.
+func readTables(head []byte) (tables map[byte]huffmanTable, interval int, ok bool) {
+	tables = map[byte]huffmanTable{}
+	for s := range segments(head) {
+		switch {
+		case s.restarts():
+			interval = int(binary.BigEndian.Uint16(s.payload))
+		case s.marker == dht:
+			for b := s.payload; len(b) >= 17; {
+				t, rest := readHuffman(b)
+				if t == nil {
+					return nil, 0, false
+				}
+				tables[b[0]], b = t, rest
+			}
+		}
+	}
+	return tables, interval, true
+}
+
 // finish returns the file with its last scan, the first one of AC values of a component, written again and whole; nil
 // where the scan is another or damaged.
 func (f *jpegFrame) finish(content []byte, scan segment) []byte {
@@ -241,24 +261,11 @@ func (f *jpegFrame) finish(content []byte, scan segment) []byte {
 			of = c
 		}
 	}
-	interval := 0
-	for s := range segments(content[:scan.at]) {
-		switch {
-		case s.marker == dri && len(s.payload) == 2:
-			interval = int(binary.BigEndian.Uint16(s.payload))
-		case s.marker == dht:
-			for b := s.payload; len(b) >= 17; {
-				t, rest := readHuffman(b)
-				if t == nil {
-					return nil
-				}
-				if b[0] == 0x10|p[2]&15 {
-					of.ac = t
-				}
-				b = rest
-			}
-		}
+	tables, interval, ok := readTables(content[:scan.at])
+	if !ok {
+		return nil
 	}
+	of.ac = tables[0x10|p[2]&15]
 	across := func(size, sampling, most int) int { return ((size*sampling+most-1)/most + 7) / 8 }
 	blocks := across(f.w, of.h, maxH) * across(f.h, of.v, maxV)
 	noRestarts := []byte{0xff, dri, 0, 4, 0, 0}
