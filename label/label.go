@@ -145,9 +145,7 @@ func Run(ctx context.Context, ds data.Dataset, teachers []Teacher, dir string, o
 			if err := w.Finish(); err != nil {
 				return nil, err
 			}
-			if r.sum.All, err = w.Totals(); err != nil {
-				return nil, err
-			}
+			r.sum.All = w.Totals()
 			r.sum.Health = health(provenance, r.sum.All)
 			for _, h := range r.sum.Health {
 				if w := h.warning(); w != "" {

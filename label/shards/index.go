@@ -300,16 +300,9 @@ var errUnfinished = errors.New("the shard is not finished")
 // error that is errUnfinished is mended by writing the shard.
 func (x *Index) readManifest(dir string, k int) (*manifest, error) {
 	path := manifestPath(dir, shardName(k))
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", path, errUnfinished)
-	}
+	m, err := parsed(path, parseManifest)
 	if err != nil {
 		return nil, err
-	}
-	m, err := parseManifest(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, errUnfinished, err)
 	}
 	if err := x.check(dir, k, &m.manifestHead); err != nil {
 		return nil, err
@@ -324,20 +317,28 @@ func (x *Index) readManifest(dir string, k int) (*manifest, error) {
 
 // readHead is readManifest without what the manifest lists by sample, which for millions of samples takes a minute to
 // parse.
-func (x *Index) readHead(dir string, k int) error {
-	path := manifestPath(dir, shardName(k))
+func (x *Index) readHead(dir string, k int) (*manifestHead, error) {
+	m, err := parsed(manifestPath(dir, shardName(k)), parseHead)
+	if err != nil {
+		return nil, err
+	}
+	return m, x.check(dir, k, m)
+}
+
+// parsed reads a manifest, or its head. One that is not there, or not whole, is errUnfinished.
+func parsed[M any](path string, parse func([]byte) (*M, error)) (*M, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", path, errUnfinished)
+		return nil, fmt.Errorf("%s: %w", path, errUnfinished)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m, err := parseHead(b)
+	m, err := parse(b)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", path, errUnfinished, err)
+		return nil, fmt.Errorf("%s: %w: %w", path, errUnfinished, err)
 	}
-	return x.check(dir, k, m)
+	return m, nil
 }
 
 // check holds a manifest against the index and the shard's files.
@@ -378,6 +379,8 @@ func parseHead(b []byte) (*manifestHead, error) {
 			to = &m.From
 		case "to":
 			to = &m.To
+		case "skipped":
+			to = &m.Skipped
 		case "files":
 			to = &m.Files
 		case "provenance":

@@ -54,6 +54,7 @@ type Writer struct {
 	dataset data.Dataset
 	index   Index
 	program string
+	totals  Totals // of the set once it is finished
 
 	mu   sync.Mutex
 	done []bool // shards known to be finished
@@ -126,7 +127,7 @@ func (w *Writer) finished(k int) (bool, error) {
 	if w.done[k] {
 		return true, nil
 	}
-	err := w.index.readHead(w.dir, k)
+	_, err := w.index.readHead(w.dir, k)
 	if errors.Is(err, errUnfinished) {
 		return false, nil
 	}
@@ -193,6 +194,13 @@ const Unstorable = "cannot be stored: "
 // Retry opens finished shards again of which a skipped sample can be read by now.
 func (w *Writer) Retry(readable func(index int) bool) error {
 	for k := range w.index.count() {
+		head, err := w.index.readHead(w.dir, k)
+		if errors.Is(err, errUnfinished) || err == nil && head.Skipped == 0 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
 		m, err := w.index.readManifest(w.dir, k)
 		if errors.Is(err, errUnfinished) {
 			continue
@@ -235,24 +243,25 @@ type Totals struct {
 	Tasks           map[string]Count
 }
 
-// Totals counts what the finished set holds.
-func (w *Writer) Totals() (Totals, error) { return w.index.totals(w.dir) }
+func (t *Totals) add(m *manifest) {
+	t.Images += m.To - m.From - m.Skipped
+	t.Skipped += m.Skipped
+	for task, c := range m.Counts {
+		t.Tasks[task] = t.Tasks[task].add(c)
+	}
+}
+
+// Totals are those of the set that Finish has finished.
+func (w *Writer) Totals() Totals { return w.totals }
 
 // Totals counts what the set holds, as it was written.
-func (s *Set) Totals() (Totals, error) { return s.index.totals(s.dir) }
-
-func (x *Index) totals(dir string) (Totals, error) {
+func (s *Set) Totals() (Totals, error) {
 	t := Totals{Tasks: map[string]Count{}}
-	for k := range x.count() {
-		m, err := x.readManifest(dir, k)
+	for m, err := range s.manifests() {
 		if err != nil {
 			return t, err
 		}
-		t.Images += m.To - m.From - m.Skipped
-		t.Skipped += m.Skipped
-		for task, c := range m.Counts {
-			t.Tasks[task] = t.Tasks[task].add(c)
-		}
+		t.add(m)
 	}
 	return t, nil
 }
@@ -267,6 +276,7 @@ func (w *Writer) Finish() error {
 	x := w.index
 	x.Complete, x.Skipped, x.Shards = true, 0, make([]Entry, 0, x.count())
 	x.Tasks = maps.Clone(x.Tasks)
+	w.totals = Totals{Tasks: map[string]Count{}}
 	for k := range x.count() {
 		m, err := x.readManifest(w.dir, k)
 		if err != nil {
@@ -279,6 +289,7 @@ func (w *Writer) Finish() error {
 		}
 		x.Shards = append(x.Shards, m.Entry)
 		x.Skipped += m.Skipped
+		w.totals.add(m)
 		os.Remove(filepath.Join(w.dir, manifestDir, m.Name+".lock")) // left by who died after the commit
 	}
 	path := filepath.Join(w.dir, indexName)
