@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
 )
 
 // A Writer writes an account in columns. Flush ends it.
@@ -112,17 +114,7 @@ func Number(x float64) string {
 }
 
 // Thousands writes a number with commas.
-func Thousands[T int | int64](n T) string {
-	digits := strconv.FormatInt(int64(n), 10)
-	sign := ""
-	if n < 0 {
-		sign, digits = "-", digits[1:]
-	}
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return sign + digits
-}
+func Thousands[T int | int64](n T) string { return humanize.Comma(int64(n)) }
 
 // Percent writes a part of a whole.
 func Percent[T int | int64](part, whole T) string {
