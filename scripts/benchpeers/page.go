@@ -3,11 +3,10 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strings"
 
-	"must/atomicfile"
 	"must/machine"
+	"must/scripts/generated"
 	"must/torch"
 )
 
@@ -91,19 +90,8 @@ func page(path, device, revision string, all []comparison) error {
 	if path == "" || len(all) == 0 {
 		return nil
 	}
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
 	begin, end := fmt.Sprintf("<!-- %s: make bench-peers -->\n", device), fmt.Sprintf("<!-- end of %s -->\n", device)
-	head, rest, ok := bytes.Cut(old, []byte(begin))
-	_, tail, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok || !ok2 {
-		return fmt.Errorf("%s: the lines %q and %q are missing", path, begin, end)
-	}
 	var b bytes.Buffer
-	b.Write(head)
-	b.WriteString(begin)
 	m := machine.Probe()
 	i, err := torch.Describe()
 	if err != nil {
@@ -118,7 +106,5 @@ func page(path, device, revision string, all []comparison) error {
 	for _, c := range all {
 		b.WriteString(c.text() + "\n")
 	}
-	b.WriteString(end)
-	b.Write(tail)
-	return atomicfile.WriteFile(path, b.Bytes())
+	return generated.Replace(path, begin, end, b.Bytes())
 }

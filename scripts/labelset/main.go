@@ -73,11 +73,16 @@ func run(dir string, n int) error {
 	for i := range names {
 		names[i] = fmt.Sprintf("thing %d", i)
 	}
-	w, err := shards.NewWriter(filepath.Join(dir, "labels"), ds, shards.Provenance{Program: "labelset", Dataset: shards.Dataset{Name: "many"}, Tasks: map[string]shards.Task{
+	return write(dir, ds, shards.Provenance{Program: "labelset", Dataset: shards.Dataset{Name: "many"}, Tasks: map[string]shards.Task{
 		classification.Name: {Teacher: "class", SHA256: "a", DType: npy.Float32, Classes: names},
 		detection.Name:      {Teacher: "boxes", SHA256: "b", Threshold: .5, Classes: names},
 		segmentation.Name:   {Teacher: "areas", SHA256: "c", Threshold: .5, Classes: names},
-	}}, shards.Options{})
+	}}, label)
+}
+
+// write labels a set by what label makes of a key and random numbers.
+func write(dir string, ds data.Dataset, p shards.Provenance, label func(key string, r *rand.Rand) *data.Sample) error {
+	w, err := shards.NewWriter(filepath.Join(dir, "labels"), ds, p, shards.Options{})
 	if err != nil {
 		return err
 	}

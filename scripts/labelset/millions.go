@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -29,34 +28,14 @@ var provenance = shards.Provenance{Program: "labelset", Dataset: shards.Dataset{
 
 // boxes writes labels of one box or none for each image.
 func boxes(dir string, n int) error {
-	ds := keys(n)
-	w, err := shards.NewWriter(filepath.Join(dir, "labels"), ds, provenance, shards.Options{})
-	if err != nil {
-		return err
-	}
-	for {
-		s, ok, err := w.Claim(context.Background())
-		if err != nil {
-			return err
+	return write(dir, keys(n), provenance, func(key string, r *rand.Rand) *data.Sample {
+		objects := []data.Object{}
+		if r.IntN(4) > 0 {
+			x, y := 50*r.Float64(), 36*r.Float64()
+			objects = append(objects, data.Object{Score: .5 + .5*r.Float32(), Box: data.Box{X0: x, Y0: y, X1: x + 9, Y1: y + 9}})
 		}
-		if !ok {
-			return w.Finish()
-		}
-		for i := s.From; i < s.To; i++ {
-			r := rand.New(rand.NewPCG(7, uint64(i)))
-			objects := []data.Object{}
-			if r.IntN(4) > 0 {
-				x, y := 50*r.Float64(), 36*r.Float64()
-				objects = append(objects, data.Object{Score: .5 + .5*r.Float32(), Box: data.Box{X0: x, Y0: y, X1: x + 9, Y1: y + 9}})
-			}
-			if err := s.Add(&data.Sample{Key: ds.Key(i), Image: &image.RGBA{Rect: image.Rect(0, 0, width, height)}, Known: data.Know(detection.New(objects))}); err != nil {
-				return err
-			}
-		}
-		if err := s.Commit(); err != nil {
-			return err
-		}
-	}
+		return &data.Sample{Key: key, Image: &image.RGBA{Rect: image.Rect(0, 0, width, height)}, Known: data.Know(detection.New(objects))}
+	})
 }
 
 // reopen opens, merges and goes on with such a set.

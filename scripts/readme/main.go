@@ -18,6 +18,7 @@ import (
 
 	"must/atomicfile"
 	"must/report"
+	"must/scripts/generated"
 )
 
 func main() {
@@ -42,7 +43,7 @@ func write(root string) error {
 	}
 	text, err := fill(old, files, runs)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if len(runs) > 0 {
 		if err := atomicfile.WriteFile(filepath.Join(root, hexagon), report.Hexagon(runs[0])); err != nil {
@@ -72,21 +73,14 @@ const begin, end = "<!-- figures: go run ./scripts/readme -->\n", "<!-- end of f
 
 // fill replaces what stands between the two marks by the figures of runs, read from files.
 func fill(readme []byte, files []string, runs []report.Results) ([]byte, error) {
-	head, rest, ok := bytes.Cut(readme, []byte(begin))
-	_, tail, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok || !ok2 {
-		return nil, fmt.Errorf("README.md: the lines %q and %q are missing", begin, end)
-	}
 	if len(runs) == 0 {
-		return slices.Concat(head, []byte(begin), []byte("No run is on record yet.\n"), []byte(end), tail), nil
+		return generated.Between(readme, begin, end, []byte("No run is on record yet.\n"))
 	}
 	var machines []string
 	for i, f := range files {
 		machines = append(machines, fmt.Sprintf("%s (at most %.1f GB a process)", strings.TrimSuffix(filepath.Base(f), ".json"), runs[i].PeakRSSMB/1000))
 	}
 	var b bytes.Buffer
-	b.Write(head)
-	b.WriteString(begin)
 	fmt.Fprintf(&b, "Measured with libtorch %s on: %s. %s\n\n", runs[0].Libtorch, strings.Join(machines, "; "), ranges(len(runs)))
 	teachers(&b, runs)
 	transfer(&b, runs)
@@ -94,9 +88,7 @@ func fill(readme []byte, files []string, runs []report.Results) ([]byte, error) 
 	for _, f := range runs[0].Verdict() {
 		fmt.Fprintf(&b, "- %s: %s\n", f.Outcome, f.Text)
 	}
-	b.WriteString(end)
-	b.Write(tail)
-	return b.Bytes(), nil
+	return generated.Between(readme, begin, end, b.Bytes())
 }
 
 func ranges(runs int) string {

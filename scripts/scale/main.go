@@ -11,7 +11,7 @@ import (
 	"math"
 	"os"
 
-	"must/atomicfile"
+	"must/scripts/generated"
 )
 
 // A cluster is what it runs on.
@@ -126,23 +126,11 @@ func hours(seconds float64) string {
 const begin, end = "<!-- figures: go run ./scripts/scale -->\n", "<!-- end of figures -->\n"
 
 func page(path string, c cluster) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	head, rest, ok := bytes.Cut(old, []byte(begin))
-	_, tail, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok || !ok2 {
-		return fmt.Errorf("%s: the lines %q and %q are missing", path, begin, end)
-	}
 	var b bytes.Buffer
-	b.Write(head)
-	b.WriteString(begin)
 	fmt.Fprintf(&b, "\nOn %.0f GPUs of %.3g FLOP/s and %.0f GB, %.0f GB/s each, storage of %.0f GB/s; %.0f %% of that speed reached.\n\n**As the recipe is**\n\n", c.gpus, c.flops, c.mem/1e9, c.net/1e9, c.disk/1e9, 100*efficiency)
 	c.table(&b, 0)
 	b.WriteString("\n**With 300 million images to label and to learn from**\n\n")
 	c.table(&b, 300e6)
-	b.WriteString("\n" + end)
-	b.Write(tail)
-	return atomicfile.WriteFile(path, b.Bytes())
+	b.WriteByte('\n')
+	return generated.Replace(path, begin, end, b.Bytes())
 }
